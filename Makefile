@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything that is built or run in this repository starts here; `make` alone lists the targets.
+# Nothing needs to be installed by hand beyond gcc, make, and Python 3.11 with its headers; what the
+# tests need is fetched by pip into .venv. All outputs are in build/, .venv/ and src/lsca/lib/.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+# In an empty environment bash has a PATH, but its children have none, and Python then does not find itself.
+export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+PYTHON ?= python3
+MACHINE := $(shell uname -m)
+MACHINES := x86_64 aarch64
+CROSS_CC ?= aarch64-linux-gnu-gcc
+FUZZ_SECONDS ?= 10
+# Further arguments for pytest: make test T='tests/unit -k log'
+T ?=
+# make V=1 shows the commands
+Q := $(if $(V),,@)
+
+GEN := build/gen
+AGENT := src/lsca/lib/lsca-agent.so
+PROXY := src/lsca/lib/lsca-proxy
+EXTENSION := src/lsca/_native.abi3.so
+CROSS_AGENT := build/cross/lsca-agent.so
+
+.PHONY: help setup native demo test check san cross bench clean
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: native .venv/.dev ## create .venv with all that is needed; afterwards .venv/bin/lsca works
+
+native: $(AGENT) $(PROXY) $(EXTENSION) ## build the agent, the proxy and the extension module
+
+demo: native .venv/bin/lsca ## an unmodified echo server and client, natively and in both routes
+	@.venv/bin/python examples/demo/demo.py
+
+test: setup ## run all tests (some of them: make test T='tests/unit -k log')
+	@.venv/bin/python -m pytest $(T)
+
+check: setup ## format, lint, types and the rules of the house
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	@.venv/bin/python -m pytest -q tests/unit/test_house.py
+
+bench: native .venv/bin/lsca ## measure against the kernel and strace; writes bench.json
+	@.venv/bin/python tests/bench/bench.py
+
+clean: ## remove everything that was built, .venv included
+	rm -rf build .venv dist src/lsca/lib $(EXTENSION) bench.json
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the virtual environment --------------------------------------------------------------------
+# Two steps: what runs LSCA needs neither pip nor a network; what tests it needs both.
+
+# pip would write a script that imports `re`: 6 ms of every `lsca run`.
+WRITE_LSCA = printf '\#!%s\nfrom lsca.cli import main\n\nraise SystemExit(main())\n' \
+	'$(CURDIR)/.venv/bin/python' > .venv/bin/lsca && chmod +x .venv/bin/lsca
+
+.venv/bin/lsca: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lsca needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv --without-pip .venv
+	@echo '$(CURDIR)/src' > "$$(.venv/bin/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')/lsca.pth"
+	@$(WRITE_LSCA)
+
+define NO_PIP
+This Python ($(PYTHON)) has neither ensurepip nor pip, and the tests need pytest.
+On Debian and Ubuntu: apt-get install python3-venv
+Then call make again. `make demo` works without it.
+endef
+export NO_PIP
+
+.venv/.dev: pyproject.toml .venv/bin/lsca
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || \
+		.venv/bin/python -m ensurepip >/dev/null 2>&1 || \
+		$(PYTHON) -m pip --python .venv/bin/python install -q pip >/dev/null 2>&1 || \
+		{ echo "$$NO_PIP" >&2; exit 1; }
+	@echo "  pip   what the tests need"
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
+	@$(WRITE_LSCA)
+	@touch $@
+
+# ---- code made from the table -------------------------------------------------------------------
+# The generator rewrites a file only when its text changes, hence the stamp.
+
+CALLS := $(MACHINES:%=$(GEN)/calls_%.c)
+
+$(GEN)/.stamp: $(wildcard src/lsca/table/*.py) src/lsca/codegen.py
+	@mkdir -p $(@D)
+	@echo "  gen   $(GEN)"
+	$(Q)PYTHONPATH=src $(PYTHON) -m lsca.codegen $(GEN)
+	@touch $@
+
+$(CALLS): $(GEN)/.stamp ;
+
+# ---- flags --------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror
+DEPS = -MMD -MP -MF $(@:%=%.d)
+# -D_GNU_SOURCE= is the same text as a file's own `#define _GNU_SOURCE`.
+HOSTED := -std=gnu11 $(WARN) -D_GNU_SOURCE= -pthread -Inative/shared -Inative/shared/arch/$(MACHINE)
+HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+
+# The agent lives in other people's programs: no libc, no TLS, general registers only.
+FREE := -std=gnu11 -O2 $(WARN) -ffreestanding -fno-builtin -fno-stack-protector \
+	-fvisibility=hidden -fPIC -mgeneral-regs-only \
+	-Inative/shared -Inative/agent
+FREE_x86_64 := -Inative/shared/arch/x86_64 -Inative/agent/arch/x86_64 \
+	-mno-red-zone -fcf-protection=none -fno-asynchronous-unwind-tables
+FREE_aarch64 := -Inative/shared/arch/aarch64 -Inative/agent/arch/aarch64 \
+	-mno-outline-atomics
+FREE_LINK := -shared -nostdlib -Wl,-z,now,-z,noexecstack,--no-undefined,-Bsymbolic,--hash-style=gnu,--build-id=none
+
+# Sources of folder $(1) for machine $(2): a suffix _<machine> keeps a file to that machine.
+sources = $(filter-out $(foreach m,$(filter-out $(2),$(MACHINES)),%_$(m).c),$(wildcard native/$(1)/*.c))
+objects = $(patsubst native/$(1)/%.c,build/$(1)/$(2)/%.o,$(call sources,$(1),$(2)))
+
+# ---- the agent, for either machine --------------------------------------------------------------
+
+cc_$(MACHINE) := $(CC)
+cc_aarch64 ?= $(CROSS_CC)
+
+define agent_rules
+agent_$(1) := $(call objects,agent,$(1)) build/agent/$(1)/calls.o \
+	$(patsubst native/agent/arch/$(1)/%,build/agent/$(1)/arch/%.o,$(wildcard native/agent/arch/$(1)/*.[cS]))
+-include $$(agent_$(1):%=%.d)
+
+build/agent/$(1)/arch/%.o: native/agent/arch/$(1)/% Makefile
+	@mkdir -p $$(@D)
+	@echo "  cc    $$<"
+	$$(Q)$$(cc_$(1)) $$(FREE) $$(FREE_$(1)) $$(DEPS) -c -o $$@ $$<
+
+build/agent/$(1)/calls.o: $(GEN)/calls_$(1).c Makefile
+	@mkdir -p $$(@D)
+	@echo "  cc    $$<"
+	$$(Q)$$(cc_$(1)) $$(FREE) $$(FREE_$(1)) $$(DEPS) -c -o $$@ $$<
+
+build/agent/$(1)/%.o: native/agent/%.c Makefile
+	@mkdir -p $$(@D)
+	@echo "  cc    $$<"
+	$$(Q)$$(cc_$(1)) $$(FREE) $$(FREE_$(1)) $$(DEPS) -c -o $$@ $$<
+endef
+$(foreach m,$(MACHINES),$(eval $(call agent_rules,$(m))))
+
+$(AGENT): $(agent_$(MACHINE))
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	$(Q)$(cc_$(MACHINE)) $(FREE_LINK) -o $@ $^
+
+cross: .venv/bin/lsca ## build the agent for aarch64 and check that it is freestanding there
+	@command -v $(CROSS_CC) >/dev/null || \
+		{ echo "$(CROSS_CC) is missing; on Debian: apt-get install gcc-aarch64-linux-gnu" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(CROSS_AGENT)
+	.venv/bin/python tests/freestanding.py $(CROSS_AGENT)
+
+$(CROSS_AGENT): $(agent_aarch64)
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	$(Q)$(cc_aarch64) $(FREE_LINK) -o $@ $^
+
+# ---- the proxy ----------------------------------------------------------------------------------
+
+PROXY_FLAGS := $(HOSTED) $(HARDENED) -Inative/proxy -Inative/proxy/arch/$(MACHINE)
+proxy_objects := $(call objects,proxy,$(MACHINE)) build/proxy/$(MACHINE)/calls.o \
+	$(patsubst native/proxy/arch/$(MACHINE)/%,build/proxy/$(MACHINE)/arch/%.o,$(wildcard native/proxy/arch/$(MACHINE)/*.[cS]))
+-include $(proxy_objects:%=%.d)
+
+build/proxy/$(MACHINE)/arch/%.o: native/proxy/arch/$(MACHINE)/% Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(PROXY_FLAGS) $(DEPS) -c -o $@ $<
+
+build/proxy/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(PROXY_FLAGS) $(DEPS) -c -o $@ $<
+
+build/proxy/$(MACHINE)/%.o: native/proxy/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(PROXY_FLAGS) $(DEPS) -c -o $@ $<
+
+$(PROXY): $(proxy_objects)
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	$(Q)$(CC) -pthread -pie -Wl,-z,now,-z,noexecstack -o $@ $^
+
+# ---- the extension module -----------------------------------------------------------------------
+
+extension_objects := $(call objects,daemon,$(MACHINE)) build/daemon/$(MACHINE)/calls.o
+-include $(extension_objects:%=%.d)
+python_include = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+
+$(GEN)/.python: Makefile
+	@mkdir -p $(@D)
+	@test -e '$(python_include)/Python.h' || \
+		{ echo "Python.h is missing; on Debian: apt-get install python3-dev" >&2; exit 1; }
+	@touch $@
+
+build/daemon/$(MACHINE)/%.o: native/daemon/%.c Makefile $(GEN)/.python
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 \
+		-I'$(python_include)' $(DEPS) -c -o $@ $<
+
+build/daemon/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 \
+		-I'$(python_include)' $(DEPS) -c -o $@ $<
+
+$(EXTENSION): $(extension_objects)
+	@echo "  link  $@"
+	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@ $^
+
+# ---- sanitizers ---------------------------------------------------------------------------------
+# native/tests/test_*.c: a program each, no arguments. fuzz_*.c: takes the seconds it may run.
+
+SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+san_tests := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/test_*.c))
+san_fuzz := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/fuzz_*.c))
+-include $(san_tests:%=%.d) $(san_fuzz:%=%.d)
+
+build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
+
+san: $(san_tests) $(san_fuzz) ## native tests and fuzzing under address and undefined-behaviour sanitizers
+	@set -e; for t in $(san_tests); do echo "$$t"; $$t; done
+	@set -e; for t in $(san_fuzz); do echo "$$t $(FUZZ_SECONDS)"; $$t $(FUZZ_SECONDS); done

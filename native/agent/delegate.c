@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The route `proxy`: carry a call to the proxy that holds the program's descriptors, wait, bring the answer back. What
+ * the arguments point to is packed into the thread's slot (or its arena, when it is large) as the row says, so a call
+ * that the kernel would do at once stays one call. A signal that cuts the wait short interrupts the proxy's call too.
+ */
+#include "pack.h"
+#include "agent.h"
+
+enum { IOV_LIMIT = 1024, CONTROL_LIMIT = 32768, NAME_LIMIT = 128, ARENA_LEAST = 65536 };
+
+/* What packing decided for one argument; kept for unpacking. */
+struct plan {
+	struct shape shape;
+	uint64_t at, len;        /* in the payload */
+	uint64_t iov;            /* payload offset of our copy of the program's iovec array */
+	uint32_t iov_count;
+};
+
+struct packer {
+	struct thread *thread;
+	struct slot *slot;
+	uint8_t *base;
+	uint64_t used, room;
+	struct plan plan[CALL_ARGS];
+};
+
+struct msghdr {
+	uint64_t name;
+	uint32_t name_len, pad;
+	uint64_t iov, iov_len, control, control_len;
+	uint32_t flags, pad2;
+};
+
+static struct slot *slot_of(struct process_self *p, uint32_t i)
+{
+	return (struct slot *)((char *)p->channel + (uint64_t)SLOT_SIZE * (1 + i));
+}
+
+static int failed(int64_t r)
+{
+	return r < 0 && r > -4096;
+}
+
+/* Map the channel and take our place in it. */
+int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeline, int32_t channel, uint32_t slot)
+{
+	int64_t r = GATE6(NR_mmap, 0, CHANNEL_SIZE, 3, 1, channel, 0);
+
+	if (failed(r))
+		return r;
+	GATE3(NR_madvise, r, CHANNEL_SIZE, 10); /* MADV_DONTFORK */
+	p->channel = (struct channel *)r;
+	p->lifeline = lifeline;
+	p->dead = 0;
+	p->lock = 0;
+	if (slot >= SLOT_COUNT)
+		return -EINVAL_;
+	t->slot = slot;
+	slot_of(p, slot)->tid = t->tid;
+	return 0;
+}
+
+/* ---- the exchange ------------------------------------------------------------------------------------------------ */
+
+static void yield(void)
+{
+	GATE1(NR_sched_yield, 0);
+}
+
+static void send_line(struct process_self *p, uint32_t op, int32_t value)
+{
+	struct lifeline_message m = {op, value};
+	uint64_t iov[2] = {(uint64_t)&m, sizeof m};
+	struct msghdr h = {.iov = (uint64_t)iov, .iov_len = 1};
+
+	GATE3(NR_sendmsg, p->lifeline, &h, 0x4000); /* MSG_NOSIGNAL */
+}
+
+/*
+ * Post what is in the slot and wait for the answer. With `uc`, the program's signals are let in while we sleep, under
+ * `mask`. Returns the call's result, or -ERESTART_ where a signal came before it was made.
+ */
+static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext *uc, uint64_t mask, uint64_t *put_off)
+{
+	struct process_self *p = t->process;
+	struct gate_wait w = {.mask = mask, .full = MASK_FULL};
+	uint32_t owner = get_acquire(&s->owner), word;
+	int64_t ret, cut = 0;
+	int interrupted = 0;
+
+	if (p->dead || !owner)
+		return -EIO_;
+	s->cancel = 0;
+	/* The request is written before the word that announces it. */
+	put_release(&s->word, owner);
+	store_before_load();
+	if (get_relaxed(&s->proxy.asleep)) {
+		s->agent.woke++;
+		GATE3(NR_futex, &s->word, 1, 1);
+	}
+	for (;;) {
+		if (ring_linger(&s->word, owner, &s->agent, &s->proxy, &t->patience, session, yield) == RING_READY)
+			break;
+		put_relaxed(&s->agent.asleep, 1);
+		store_before_load();
+		if (get_acquire(&s->word) == owner) {
+			s->agent.slept++;
+			if (uc && !interrupted) {
+				w.nr = NR_futex;
+				w.args[0] = (uint64_t)&s->word;
+				w.args[1] = 0;
+				w.args[2] = owner;
+				w.args[3] = 0;
+				cut = gate_wait(&w);
+			} else {
+				GATE4(NR_futex, &s->word, 0, owner, 0);
+			}
+		}
+		put_relaxed(&s->agent.asleep, 0);
+		if (w.put_off && !interrupted) {
+			interrupted = 1;
+			*put_off = 1;
+			if (get_acquire(&s->word) == owner) {
+				put_relaxed(&s->cancel, 1);
+				send_line(p, LINE_CANCEL, (int32_t)t->slot);
+			}
+		}
+	}
+	word = get_acquire(&s->word);
+	if (word != WORD_ANSWER) { /* the proxy's thread died in the middle of it */
+		p->dead = 1;
+		return -EIO_;
+	}
+	ret = s->ret;
+	if (s->signals & 1)
+		signal_raise(SIGPIPE_);
+	if (s->signals & 2)
+		signal_raise(SIGXFSZ_);
+	put_relaxed(&s->word, WORD_IDLE);
+	/* Not made: the kernel's choice for our own wait says whether the handler asked for a restart. */
+	if (ret == -ERESTART_ && cut != -ERESTART_)
+		ret = -EINTR_;
+	return ret;
+}
+
+int64_t delegate_op(struct thread *t, uint32_t op, uint64_t arg0, uint64_t arg1)
+{
+	struct slot *s;
+	uint64_t none = 0;
+
+	if (t->slot >= SLOT_COUNT)
+		return -EIO_;
+	s = slot_of(t->process, t->slot);
+	s->op = (uint16_t)op;
+	s->args[0] = arg0;
+	s->args[1] = arg1;
+	s->arena = 0;
+	if (op == OP_LEAVE) {
+		put_release(&s->word, get_acquire(&s->owner));
+		GATE3(NR_futex, &s->word, 1, 1);
+		return 0;
+	}
+	return exchange(t, s, 0, 0, &none);
+}
+
+/* ---- the lifeline: descriptors --------------------------------------------------------------------------------- */
+
+static void line_lock(struct process_self *p)
+{
+	while (!swap_if(&p->lock, 0, 1))
+		yield();
+}
+
+static void line_unlock(struct process_self *p)
+{
+	put_release(&p->lock, 0);
+}
+
+/* Receive one message and up to `want` descriptors. */
+static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, uint32_t want)
+{
+	struct lifeline_message m;
+	uint64_t control[6], iov[2] = {(uint64_t)&m, sizeof m};
+	struct msghdr h = {.iov = (uint64_t)iov, .iov_len = 1, .control = (uint64_t)control,
+			   .control_len = sizeof control};
+	int64_t r;
+
+	do
+		r = GATE3(NR_recvmsg, p->lifeline, &h, 0);
+	while (r == -EINTR_);
+	if (r < (int64_t)sizeof m || m.op != op)
+		return -EIO_;
+	if (m.value < 0)
+		return m.value;
+	if (h.control_len < 16 + 4ull * want || control[0] < 16 + 4ull * want)
+		return -EIO_;
+	memcpy(fds, &control[2], 4ull * want);
+	return 0;
+}
+
+int64_t delegate_borrow(struct thread *t, uint64_t fd)
+{
+	struct process_self *p = t->process;
+	int32_t got = -1;
+	int64_t r;
+
+	line_lock(p);
+	r = delegate_op(t, OP_LENT, fd, 0);
+	if (r >= 0)
+		r = receive_line(p, LINE_FD, &got, 1);
+	line_unlock(p);
+	return r < 0 ? r : got;
+}
+
+/* Move a descriptor of this process to the proxy; its number there. */
+int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec)
+{
+	struct process_self *p = t->process;
+	struct lifeline_message m = {LINE_FD, 0};
+	uint64_t control[3] = {20, 0, 0}, iov[2] = {(uint64_t)&m, sizeof m};
+	struct msghdr h = {.iov = (uint64_t)iov, .iov_len = 1, .control = (uint64_t)control, .control_len = 24};
+	int64_t r;
+
+	((int32_t *)control)[2] = 1; /* SOL_SOCKET, SCM_RIGHTS */
+	((int32_t *)control)[3] = 1;
+	((int32_t *)control)[4] = fd;
+	line_lock(p);
+	r = GATE3(NR_sendmsg, p->lifeline, &h, 0x4000);
+	if (r >= 0)
+		r = delegate_op(t, OP_TAKE, (uint64_t)cloexec, 0);
+	line_unlock(p);
+	GATE1(NR_close, fd);
+	return r;
+}
+
+int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel)
+{
+	struct process_self *p = t->process;
+	int32_t fds[2];
+	int64_t r;
+
+	line_lock(p);
+	r = delegate_op(t, OP_FORK, 0, 0);
+	if (r >= 0)
+		r = receive_line(p, LINE_FORKED, fds, 2);
+	line_unlock(p);
+	if (r < 0)
+		return r;
+	*lifeline = fds[0];
+	*channel = fds[1];
+	return 0;
+}
+
+int64_t delegate_thread(struct thread *t, uint32_t *slot)
+{
+	struct process_self *p = t->process;
+	int64_t r;
+
+	for (uint32_t i = 0; i < SLOT_COUNT; i++) {
+		if (!swap_if(&slot_of(p, i)->lease, SLOT_FREE, SLOT_TAKEN))
+			continue;
+		r = delegate_op(t, OP_THREAD, i, 0);
+		if (r < 0) {
+			put_release(&slot_of(p, i)->lease, SLOT_FREE);
+			return r;
+		}
+		*slot = i;
+		return 0;
+	}
+	return -EAGAIN_;
+}
+
+int64_t delegate_exit(struct thread *t)
+{
+	return t->process->dead ? 0 : delegate_op(t, OP_EXIT, 0, 0);
+}
+
+/* ---- packing ----------------------------------------------------------------------------------------------------- */
+
+/* Make our view of the arena at least `need` bytes; the pages behind it are shared and keep their contents. */
+static int64_t arena_reach(struct thread *t, uint64_t need)
+{
+	uint64_t size = t->arena_size ? t->arena_size : ARENA_LEAST;
+	int64_t r;
+
+	if (need > ARENA_SPAN / 2)
+		return -ENOMEM_;
+	while (size < need)
+		size *= 2;
+	if (size == t->arena_size)
+		return 0;
+	r = GATE6(NR_mmap, 0, size, 3, 0x4001, PRIVATE_CHANNEL, ARENA_AT(t->slot)); /* MAP_NORESERVE */
+	if (failed(r))
+		return r;
+	GATE3(NR_madvise, r, size, 10);
+	if (t->arena)
+		GATE2(NR_munmap, t->arena, t->arena_size);
+	t->arena = (uint8_t *)r;
+	t->arena_size = size;
+	return 0;
+}
+
+/* Give the memory of a grown arena back. */
+static void arena_trim(struct thread *t)
+{
+	if (t->arena_size <= ARENA_KEEP)
+		return;
+	GATE4(NR_fallocate, PRIVATE_CHANNEL, 3, ARENA_AT(t->slot), t->arena_size); /* PUNCH_HOLE | KEEP_SIZE */
+	GATE2(NR_munmap, t->arena, t->arena_size);
+	t->arena = 0;
+	t->arena_size = 0;
+}
+
+/* Make room for `len` more bytes at an offset of 8; moves to the arena when the slot is too small. */
+static int64_t reserve(struct packer *p, uint64_t len)
+{
+	uint64_t at = (p->used + 7) & ~7ull, end = at + len;
+
+	if (end > p->room) {
+		int64_t r = arena_reach(p->thread, end);
+
+		if (r < 0)
+			return r;
+		if (p->base == p->slot->payload)
+			memcpy(p->thread->arena, p->base, p->used);
+		p->base = p->thread->arena;
+		p->room = p->thread->arena_size;
+	}
+	p->used = end;
+	return (int64_t)at;
+}
+
+static int64_t load_iov(struct packer *p, struct plan *plan, uint64_t from, uint64_t count, uint64_t *total)
+{
+	uint64_t (*iov)[2];
+	int64_t at;
+
+	if (count > IOV_LIMIT)
+		return -EINVAL_;
+	at = reserve(p, count * 16);
+	if (at < 0)
+		return at;
+	if (memory_read(p->base + at, from, count * 16) < count * 16)
+		return -EFAULT_;
+	iov = (uint64_t(*)[2])(p->base + at);
+	*total = 0;
+	for (uint64_t i = 0; i < count; i++) {
+		if ((int64_t)iov[i][1] < 0)
+			return -EINVAL_;
+		*total += iov[i][1];
+		if (*total > PACK_MAX)
+			*total = PACK_MAX;
+	}
+	plan->iov = (uint64_t)at;
+	plan->iov_count = (uint32_t)count;
+	return 0;
+}
+
+static int64_t pack_message(struct packer *p, struct plan *plan, uint64_t from, int in)
+{
+	struct flat_msg head;
+	struct msghdr m;
+	uint64_t total;
+	int64_t at, r;
+	uint8_t *to;
+
+	if (memory_read(&m, from, sizeof m) < sizeof m)
+		return -EFAULT_;
+	if ((int32_t)m.name_len < 0)
+		return -EINVAL_;
+	if (m.iov_len > IOV_LIMIT)
+		return -EMSGSIZE_;
+	if (m.control_len > CONTROL_LIMIT) {
+		if (in)
+			return -ENOBUFS_;
+		m.control_len = CONTROL_LIMIT;
+	}
+	r = load_iov(p, plan, m.iov, m.iov_len, &total);
+	if (r < 0)
+		return r;
+	memset(&head, 0, sizeof head);
+	head.has_name = !!m.name && m.name_len;
+	head.name_len = m.name_len < NAME_LIMIT ? m.name_len : NAME_LIMIT;
+	head.has_control = !!m.control && m.control_len;
+	head.control_len = (uint32_t)m.control_len;
+	head.data_len = (uint32_t)total;
+	if (!head.has_name)
+		head.name_len = 0;
+	if (!head.has_control)
+		head.control_len = 0;
+	at = reserve(p, sizeof head + head.name_len + head.control_len + total);
+	if (at < 0)
+		return at;
+	plan->at = (uint64_t)at;
+	plan->len = sizeof head + head.name_len + head.control_len + total;
+	to = p->base + at;
+	memcpy(to, &head, sizeof head);
+	to += sizeof head;
+	if (in) {
+		if (memory_read(to, m.name, head.name_len) < head.name_len)
+			return -EFAULT_;
+		to += head.name_len;
+		if (memory_read(to, m.control, head.control_len) < head.control_len)
+			return -EFAULT_;
+		to += head.control_len;
+		if (memory_gather(to, (const uint64_t(*)[2])(p->base + plan->iov), plan->iov_count, total) < total)
+			return -EFAULT_;
+	}
+	return 0;
+}
+
+static int64_t unpack_message(struct packer *p, const struct plan *plan, uint64_t to, int64_t ret)
+{
+	const uint8_t *from = p->base + plan->at;
+	struct flat_msg head;
+	struct msghdr m, now;
+	uint64_t name_room, control_room;
+
+	memcpy(&head, from, sizeof head);
+	if (memory_read(&m, to, sizeof m) < sizeof m)
+		return -EFAULT_;
+	now = m;
+	/* Offsets are by what was asked for; lengths in the head are what came. */
+	name_room = m.name && m.name_len ? (m.name_len < NAME_LIMIT ? m.name_len : NAME_LIMIT) : 0;
+	control_room = m.control ? (m.control_len < CONTROL_LIMIT ? m.control_len : CONTROL_LIMIT) : 0;
+	from += sizeof head;
+	if (m.name) {
+		uint64_t n = head.name_len < name_room ? head.name_len : name_room;
+
+		if (memory_write(m.name, from, n) < n)
+			return -EFAULT_;
+		now.name_len = head.name_len;
+	}
+	from += name_room;
+	if (head.control_len <= control_room && memory_write(m.control, from, head.control_len) < head.control_len)
+		return -EFAULT_;
+	now.control_len = head.control_len;
+	now.flags = head.flags;
+	from += control_room;
+	{
+		uint64_t n = (uint64_t)ret < head.data_len ? (uint64_t)ret : head.data_len;
+
+		if (memory_scatter((const uint64_t(*)[2])(p->base + plan->iov), plan->iov_count, from, n) < n)
+			return -EFAULT_;
+	}
+	if (memory_write(to + 8, &now.name_len, 4) < 4 || memory_write(to + 40, &now.control_len, 8) < 8 ||
+	    memory_write(to + 48, &now.flags, 4) < 4)
+		return -EFAULT_;
+	return ret;
+}
+
+/* Put argument `i` into the payload. 1: this call must be made in the program, on borrowed descriptors. */
+static int64_t pack(struct call *c, struct packer *p, int i)
+{
+	const struct call_arg *arg = &c->row->args[i];
+	struct plan *plan = &p->plan[i];
+	uint64_t from = c->args[i], total;
+	uint32_t deref = 0;
+	int64_t at, r;
+
+	plan->len = 0;
+	if (from && arg->length == LEN_DEREF && arg->kind >= ARG_STRING) {
+		if (memory_read(&deref, c->args[arg->len_arg], 4) < 4)
+			return -EFAULT_;
+		if ((int32_t)deref < 0)
+			return -EINVAL_;
+	}
+	plan->shape = pack_shape(c->row, i, c->args, deref);
+	if (plan->shape.runs == RUNS_BORROW)
+		return 1;
+	if (!pack_is_pointer(plan->shape.kind))
+		return 0;
+	if (!from || plan->shape.kind == ARG_SIGMASK || plan->shape.kind == ARG_SIGMASK6) {
+		plan->at = EXTENT_NULL;
+		plan->len = EXTENT_NULL;
+		return 0;
+	}
+	switch (plan->shape.kind) {
+	case ARG_STRING:
+		at = reserve(p, PACK_STRING);
+		if (at < 0)
+			return at;
+		r = memory_string((char *)p->base + at, from, PACK_STRING);
+		if (r < 0)
+			return r;
+		plan->at = (uint64_t)at;
+		plan->len = (uint64_t)r + 1;
+		p->used = (uint64_t)at + plan->len;
+		return 0;
+	case ARG_IN:
+	case ARG_INOUT:
+	case ARG_OUT:
+		at = reserve(p, plan->shape.len);
+		if (at < 0)
+			return at;
+		plan->at = (uint64_t)at;
+		plan->len = plan->shape.len;
+		if (plan->shape.kind == ARG_OUT)
+			return 0;
+		total = memory_read(p->base + at, from, plan->len);
+		if (total < plan->len) {
+			/* A write stops at the first page that is not there, if anything came before. */
+			if (!total || arg->length != LEN_ARG || !(c->row->flags & CALL_TERMINAL))
+				return -EFAULT_;
+			plan->len = total;
+			p->slot->args[arg->len_arg] = total;
+		}
+		return 0;
+	case ARG_IOV_IN:
+	case ARG_IOV_OUT:
+		r = load_iov(p, plan, from, c->args[arg->len_arg], &total);
+		if (r < 0)
+			return r;
+		at = reserve(p, total);
+		if (at < 0)
+			return at;
+		plan->at = (uint64_t)at;
+		plan->len = total;
+		if (plan->shape.kind == ARG_IOV_IN) {
+			uint64_t got = memory_gather(p->base + at, (const uint64_t(*)[2])(p->base + plan->iov),
+						     plan->iov_count, total);
+
+			if (!got && total)
+				return -EFAULT_;
+			plan->len = got;
+		}
+		return 0;
+	case ARG_MSG_IN:
+	case ARG_MSG_OUT:
+		return pack_message(p, plan, from, plan->shape.kind == ARG_MSG_IN);
+	default:
+		return 1; /* a pointer only the program's own process can use */
+	}
+}
+
+static int64_t unpack(struct call *c, struct packer *p, int i, int64_t ret)
+{
+	const struct call_arg *arg = &c->row->args[i];
+	struct plan *plan = &p->plan[i];
+	uint64_t n;
+
+	if (!pack_is_pointer(plan->shape.kind) || plan->len == EXTENT_NULL)
+		return ret;
+	switch (plan->shape.kind) {
+	case ARG_OUT:
+	case ARG_INOUT:
+		n = pack_filled(arg, plan->len, ret);
+		if (memory_write(c->args[i], p->base + plan->at, n) < n)
+			return -EFAULT_;
+		return ret;
+	case ARG_IOV_OUT:
+		if (ret <= 0)
+			return ret;
+		n = (uint64_t)ret < plan->len ? (uint64_t)ret : plan->len;
+		if (memory_scatter((const uint64_t(*)[2])(p->base + plan->iov), plan->iov_count,
+				   p->base + plan->at, n) < n)
+			return -EFAULT_;
+		return ret;
+	case ARG_MSG_OUT:
+		return ret < 0 ? ret : unpack_message(p, plan, c->args[i], ret);
+	default:
+		return ret;
+	}
+}
+
+/* The mask a wait is to be made under: the program's, or the one the call brings. */
+static int64_t wait_mask(struct call *c, uint64_t *mask, int *masked)
+{
+	uint64_t six[2];
+
+	*mask = c->uc->sigmask;
+	*masked = 0;
+	for (int i = 0; i < c->row->nargs; i++) {
+		uint8_t kind = c->row->args[i].kind;
+		uint64_t from = c->args[i];
+
+		if (kind != ARG_SIGMASK && kind != ARG_SIGMASK6)
+			continue;
+		if (from && kind == ARG_SIGMASK6) {
+			if (memory_read(six, from, 16) < 16)
+				return -EFAULT_;
+			from = six[0];
+		}
+		if (!from)
+			continue;
+		if (memory_read(mask, from, 8) < 8)
+			return -EFAULT_;
+		*masked = 1;
+	}
+	*mask &= ~SIG_BIT(SIGSYS_);
+	return 0;
+}
+
+/* /dev/tty is the caller's controlling terminal, and the proxy may have none. */
+static int is_own_terminal(const struct packer *p, const struct call_row *row)
+{
+	static const char name[] = "/dev/tty";
+
+	for (int i = 0; i < row->nargs; i++)
+		if (p->plan[i].shape.kind == ARG_STRING && p->plan[i].len == sizeof name &&
+		    !memcmp(p->base + p->plan[i].at, name, sizeof name))
+			return 1;
+	return 0;
+}
+
+/* Made by the proxy; or in the program, when an argument turns out to be of the kind that needs it. */
+int64_t delegate_anywhere(struct call *c)
+{
+	struct thread *t = c->thread;
+	struct packer p = {.thread = t, .slot = slot_of(t->process, t->slot)};
+	struct slot *s = p.slot;
+	uint64_t mask, put_off = 0;
+	int64_t ret, r;
+	int masked;
+
+	if (t->process->dead)
+		return -EIO_;
+	p.base = s->payload;
+	p.room = SLOT_INLINE;
+	r = wait_mask(c, &mask, &masked);
+	if (r < 0)
+		return r;
+	memcpy(s->args, c->args, sizeof s->args);
+	for (int i = 0; i < c->row->nargs; i++) {
+		r = pack(c, &p, i);
+		if (r < 0)
+			return r;
+		if (r)
+			return borrow_call(c);
+	}
+	if (c->row->flags & CALL_NEW_FD && is_own_terminal(&p, c->row))
+		return borrow_handover(c);
+	for (int i = 0; i < CALL_ARGS; i++) {
+		s->extents[i].off = (uint32_t)p.plan[i].at;
+		s->extents[i].len = (uint32_t)p.plan[i].len;
+	}
+	s->nr = (uint16_t)c->nr;
+	s->op = OP_CALL;
+	s->arena = p.base == s->payload ? 0 : (uint32_t)t->arena_size;
+	s->ttystop = c->row->flags & CALL_TERMINAL ? signal_ttystop(c) : 0;
+	ret = exchange(t, s, c->uc, mask, &put_off);
+	if (masked && put_off) {
+		if (ret == -ERESTART_)
+			ret = -EINTR_;
+		signal_ended(c, mask);
+	}
+	if (ret != -ERESTART_ && ret != -EIO_)
+		for (int i = 0; i < c->row->nargs; i++) {
+			r = unpack(c, &p, i, ret);
+			if (r < 0 && ret >= 0)
+				ret = r;
+		}
+	arena_trim(t);
+	return ret;
+}
+
+/* sendmmsg and recvmmsg: one message after the other, as the kernel does it. */
+int64_t delegate_messages(struct call *c, int in)
+{
+	struct call one = *c;
+	uint64_t count = (uint32_t)c->args[2], flags = c->args[3], now[2], end[2] = {0, 0};
+	uint32_t done;
+	int64_t r = 0;
+
+	if (count > IOV_LIMIT)
+		count = IOV_LIMIT;
+	one.nr = in ? NR_sendmsg : NR_recvmsg;
+	one.row = &call_rows[one.nr];
+	memset(one.args, 0, sizeof one.args);
+	one.args[0] = c->args[0];
+	if (!in && c->args[4]) {
+		if (memory_read(end, c->args[4], 16) < 16)
+			return -EFAULT_;
+		if ((int64_t)end[0] < 0 || end[1] >= 1000000000)
+			return -EINVAL_;
+		GATE2(NR_clock_gettime, 1, now);
+		end[0] += now[0];
+		end[1] += now[1];
+	}
+	for (done = 0; done < count; done++) {
+		uint64_t at = c->args[1] + 64ull * done;
+		uint32_t len;
+
+		one.args[1] = at;
+		one.args[2] = flags & ~0x10000ull; /* MSG_WAITFORONE is not for recvmsg */
+		if (!in && done && flags & 0x10000)
+			one.args[2] |= 0x40; /* MSG_DONTWAIT */
+		r = delegate_anywhere(&one);
+		if (r < 0)
+			break;
+		len = (uint32_t)r;
+		if (memory_write(at + 56, &len, 4) < 4) {
+			r = -EFAULT_;
+			break;
+		}
+		if (!in && c->args[4]) {
+			GATE2(NR_clock_gettime, 1, now);
+			if (now[0] > end[0] || (now[0] == end[0] && now[1] >= end[1])) {
+				done++;
+				break;
+			}
+		}
+	}
+	return done ? (int64_t)done : r;
+}

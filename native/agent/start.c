@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the agent gets going: put in by the launcher at an exec stop (start_injected), or loaded by LD_PRELOAD
+ * (start_preloaded). Either way: find the session, take SIGSYS, arm Syscall User Dispatch for this thread with a
+ * constant "block" and the one range from which calls are let through.
+ */
+#include "agent.h"
+
+struct session *session;
+
+/* The launcher fills this in before it starts agent_entry. */
+__attribute__((visibility("default"))) struct agent_config agent_config = {.version = ABI_VERSION};
+
+/* The environment, where there is a libc that has one. The only symbol from outside, and a weak one. */
+extern char **environ __attribute__((weak, visibility("default")));
+
+enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1 };
+
+static void take_sigsys(void)
+{
+	struct sigaction sa = {(uint64_t)trap,
+			       ON_SIGNAL_SIGINFO | ON_SIGNAL_ONSTACK | ON_SIGNAL_RESTORER | ON_SIGNAL_NODEFER,
+			       (uint64_t)trap_restorer, MASK_FULL};
+
+	GATE4(NR_rt_sigaction, SIGSYS_, &sa, 0, 8);
+}
+
+/* No selector: calls are always caught, except from the range. One byte more: see entry.S. */
+void start_capture(void)
+{
+	gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
+}
+
+static int64_t map_session(int32_t fd)
+{
+	struct session *s;
+	uint64_t size;
+	int64_t r = GATE6(NR_mmap, 0, sizeof *s, 3, 1, fd, 0);
+
+	if (r < 0 && r > -4096)
+		return r;
+	s = (struct session *)r;
+	size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? s->size : 0;
+	GATE2(NR_munmap, s, sizeof *s);
+	if (size < sizeof *s)
+		return -EINVAL_;
+	return GATE6(NR_mmap, 0, size, 3, 1, fd, 0);
+}
+
+static char *decimal(char *to, uint32_t n)
+{
+	char digits[12];
+	int len = 0;
+
+	do
+		digits[len++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (len)
+		*to++ = digits[--len];
+	return to;
+}
+
+static char *append(char *to, const char *text)
+{
+	while (*text)
+		*to++ = *text++;
+	return to;
+}
+
+static int64_t open_of(uint32_t pid, int32_t fd)
+{
+	char path[48], *p = path;
+
+	p = append(p, "/proc/");
+	p = decimal(p, pid);
+	p = append(p, "/fd/");
+	p = decimal(p, (uint32_t)fd);
+	*p = 0;
+	return GATE4(NR_openat, -100, path, 02000002, 0);
+}
+
+/* The launcher takes its end of a socket pair out of this process and sends the descriptor through it. */
+static int64_t receive_session(void)
+{
+	int32_t pair[2], fd = -1;
+	uint64_t control[4], byte, iov[2] = {(uint64_t)&byte, 1};
+	struct {
+		uint64_t name;
+		uint32_t name_len, pad;
+		uint64_t iov, iov_len, control, control_len;
+		uint32_t flags, pad2;
+	} m = {0, 0, 0, (uint64_t)iov, 1, (uint64_t)control, sizeof control, 0, 0};
+	int64_t r = GATE4(NR_socketpair, 1, 02000001, 0, pair);
+
+	if (r < 0)
+		return r;
+	agent_config.socket = pair[1];
+	launcher_stop(STOP_SOCKET);
+	GATE1(NR_close, pair[1]);
+	r = GATE3(NR_recvmsg, pair[0], &m, 0);
+	GATE1(NR_close, pair[0]);
+	if (r < 0)
+		return r;
+	if (m.control_len >= 20 && ((int32_t *)control)[2] == SOL_SOCKET_ && ((int32_t *)control)[3] == SCM_RIGHTS_)
+		fd = ((int32_t *)control)[4];
+	return fd < 0 ? -EIO_ : fd;
+}
+
+static void fail(int64_t error, uint32_t line)
+{
+	agent_config.error = (int32_t)error;
+	agent_config.where = line;
+	for (;;)
+		launcher_stop(STOP_FAILED);
+}
+
+/* Called by agent_entry with all signals blocked and the launcher attached. */
+HIDDEN void start_injected(void)
+{
+	struct agent_config *cfg = &agent_config;
+	struct process_self *p = &process_main;
+	int64_t fd = cfg->session_fd, r;
+	struct thread *t;
+
+	if (fd < 0)
+		fd = open_of(cfg->launcher, cfg->remote);
+	r = fd < 0 ? fd : map_session((int32_t)fd);
+	if (r < 0 && r > -4096) {
+		if (fd >= 0 && cfg->session_fd < 0)
+			GATE1(NR_close, fd);
+		fd = receive_session();
+		r = fd < 0 ? fd : map_session((int32_t)fd);
+		if (r < 0 && r > -4096)
+			fail(r, __LINE__);
+	}
+	session = (struct session *)r;
+	if (cfg->lifeline < 0)
+		GATE1(NR_close, fd);
+	take_sigsys();
+	p->pid = (uint32_t)GATE1(NR_getpid, 0);
+	p->entry = PROCESSES;
+	p->lifeline = -1;
+	t = thread_add(p);
+	if (!t)
+		fail(-ENOMEM_, __LINE__);
+	if (cfg->lifeline >= 0) {
+		r = delegate_attach(p, t, cfg->lifeline, cfg->channel, cfg->slot);
+		if (r < 0)
+			fail(r, __LINE__);
+		p->entry = p->channel->process;
+		signal_inherit();
+		if (cfg->by_exec)
+			delegate_op(t, OP_EXECED, 0, 0);
+	} else {
+		for (uint32_t i = 0; i < PROCESSES && p->entry == PROCESSES; i++)
+			if (get_acquire(&session->processes[i].state) == PROCESS_LIVE &&
+			    session->processes[i].pid == p->pid)
+				p->entry = i;
+		if (p->entry == PROCESSES)
+			life_enter(p, 0, cfg->parent);
+	}
+	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
+	r = gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
+	if (r < 0)
+		fail(r, __LINE__);
+	for (;;)
+		launcher_stop(STOP_READY);
+}
+
+static int64_t session_of_environment(char **env)
+{
+	for (; env && *env; env++) {
+		const char *want = "LSCA_SESSION=", *have = *env;
+
+		while (*want && *want == *have)
+			want++, have++;
+		if (!*want)
+			return GATE4(NR_openat, -100, have, 02000002, 0);
+	}
+	return -1;
+}
+
+/* The convenience: only what runs after the dynamic linker has called us, and only programs that keep LD_PRELOAD. */
+__attribute__((constructor)) static void start_preloaded(int argc, char **argv, char **env)
+{
+	int64_t fd, r;
+
+	(void)argc;
+	(void)argv;
+	if (&environ && environ)
+		env = environ;
+	fd = session_of_environment(env);
+	if (fd >= 0) {
+		r = map_session((int32_t)fd);
+		if (r > 0)
+			session = (struct session *)r;
+		GATE1(NR_close, fd);
+	}
+	process_main.pid = (uint32_t)GATE1(NR_getpid, 0);
+	process_main.entry = PROCESSES;
+	process_main.lifeline = -1;
+	thread_add(&process_main);
+	life_enter(&process_main, 0, 0);
+	take_sigsys();
+	start_capture();
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `lsca run` as the shell knows it: passes on signals that were sent to it alone, stops when the program stops, and
+ * ends as the program ends. The launcher, its child, does everything else; see launch.h.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM};
+/* The terminal's; the program decides what they mean and the front follows. */
+static const int followed[] = {SIGTSTP, SIGTTIN, SIGTTOU};
+
+struct front {
+	pid_t launcher, program;
+	sigset_t watched;
+	int early[8], early_count; /* signals from before there was a program */
+	int over;
+};
+
+static int is_stopped(pid_t pid)
+{
+	char path[40], text[512], *end = NULL;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (f && fgets(text, sizeof text, f))
+		end = strrchr(text, ')');
+	if (f)
+		fclose(f);
+	return end && end[1] && end[2] == 'T';
+}
+
+/* The kernel's own signals (Ctrl-C, hang-up) reach the program anyway: it is in the same process group. */
+static void on_signal(struct front *f, const struct signalfd_siginfo *info)
+{
+	int sig = (int)info->ssi_signo;
+
+	if (sig == SIGCONT) {
+		struct timespec moment = {0, 5000000};
+
+		/* If all of the group got it, the program runs already. */
+		nanosleep(&moment, NULL);
+		if (f->program && is_stopped(f->program))
+			kill(f->program, SIGCONT);
+		return;
+	}
+	if (sig == SIGCHLD || info->ssi_code == SI_KERNEL)
+		return;
+	if (f->program)
+		kill(f->program, sig);
+	else if (f->early_count < 8)
+		f->early[f->early_count++] = sig;
+}
+
+/* By the same signal, so that the shell says what it always says. */
+static void stop_too(struct front *f, int sig)
+{
+	struct sigaction normal = {.sa_handler = SIG_DFL}, before;
+	struct timespec none = {0, 0};
+	sigset_t one;
+
+	if (!is_stopped(f->program))
+		return;
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	if (sig != SIGSTOP)
+		sigaction(sig, &normal, &before);
+	/* What the terminal sent us has waited for this moment; one stop is enough. */
+	sigtimedwait(&one, NULL, &none);
+	raise(sig);
+	if (sig != SIGSTOP)
+		sigprocmask(SIG_UNBLOCK, &one, NULL); /* stops here */
+	sigprocmask(SIG_SETMASK, &f->watched, NULL);
+	if (sig != SIGSTOP)
+		sigaction(sig, &before, NULL);
+}
+
+static void on_message(struct front *f, const struct message *m, struct outcome *out)
+{
+	switch (m->kind) {
+	case MESSAGE_STARTED:
+		f->program = m->value;
+		for (int i = 0; i < f->early_count; i++)
+			kill(f->program, f->early[i]);
+		break;
+	case MESSAGE_STOPPED:
+		stop_too(f, m->value);
+		break;
+	case MESSAGE_ENDED:
+		out->code = WIFEXITED(m->value) ? WEXITSTATUS(m->value) : -1;
+		out->signal = WIFSIGNALED(m->value) ? WTERMSIG(m->value) : 0;
+		f->over = 1;
+		break;
+	case MESSAGE_FAILED:
+		out->code = m->value;
+		memcpy(out->text, m->text, sizeof out->text);
+		out->text[TEXT_SIZE - 1] = 0;
+		f->over = 1;
+		break;
+	}
+}
+
+static void follow(struct front *f, int signals, int messages, struct outcome *out)
+{
+	struct pollfd watch[2] = {{.fd = signals, .events = POLLIN}, {.fd = messages, .events = POLLIN}};
+
+	while (!f->over) {
+		struct signalfd_siginfo info;
+		struct message m;
+
+		if (poll(watch, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (watch[0].revents & POLLIN && read(signals, &info, sizeof info) == sizeof info)
+			on_signal(f, &info);
+		if (!watch[1].revents)
+			continue;
+		if (read(messages, &m, sizeof m) != sizeof m)
+			break;
+		on_message(f, &m, out);
+	}
+	if (!f->over) {
+		out->code = EXIT_OWN_FAILURE;
+		snprintf(out->text, sizeof out->text, "the launcher was killed; the program (process %d) goes on without it",
+			 (int)f->program);
+	}
+}
+
+void front_run(const struct plan *p, struct outcome *out)
+{
+	struct sigaction child = {.sa_handler = SIG_DFL};
+	struct front f = {0};
+	struct inherited was;
+	int messages[2] = {-1, -1}, signals = -1;
+
+	memset(out, 0, sizeof *out);
+	out->code = EXIT_OWN_FAILURE;
+	sigemptyset(&f.watched);
+	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
+		sigaddset(&f.watched, passed_on[i]);
+	for (size_t i = 0; i < sizeof followed / sizeof *followed; i++)
+		sigaddset(&f.watched, followed[i]);
+	sigaddset(&f.watched, SIGCONT);
+	sigaddset(&f.watched, SIGCHLD);
+	sigaction(SIGCHLD, &child, &was.child);
+	sigprocmask(SIG_BLOCK, &f.watched, &was.mask);
+	if (pipe2(messages, O_CLOEXEC) || (signals = above_standard(signalfd(-1, &f.watched, SFD_CLOEXEC))) < 0) {
+		snprintf(out->text, sizeof out->text, "no descriptors left: %s", strerror(errno));
+		goto out;
+	}
+	messages[0] = above_standard(messages[0]);
+	messages[1] = above_standard(messages[1]);
+	f.launcher = fork();
+	if (f.launcher < 0) {
+		snprintf(out->text, sizeof out->text, "cannot start a process: %s", strerror(errno));
+		goto out;
+	}
+	if (!f.launcher) {
+		close(messages[0]);
+		close(signals);
+		launch(p, &was, messages[1]);
+	}
+	close(messages[1]);
+	messages[1] = -1;
+	if (p->drop)
+		drop_inherited(1);
+	follow(&f, signals, messages[0], out);
+	/* A launcher that goes on for others has closed its end by now; one that ends is worth waiting for. */
+	{
+		char byte;
+
+		while (read(messages[0], &byte, 1) > 0)
+			;
+		waitpid(f.launcher, NULL, WNOHANG);
+	}
+out:
+	if (messages[0] >= 0)
+		close(messages[0]);
+	if (messages[1] >= 0)
+		close(messages[1]);
+	if (signals >= 0)
+		close(signals);
+	sigaction(SIGCHLD, &was.child, NULL);
+	sigprocmask(SIG_SETMASK, &was.mask, NULL);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The steps of an injection. Called by launch.c with stops of a program that it traces; never waits, so that a program
+ * that takes its time holds up no other.
+ *
+ * At the exec stop a few instructions at the program's entry make it map the agent's memory (no page is ever writable
+ * and executable: contents are written through /proc/PID/mem), then the agent runs and stops with STOP_* until it has
+ * set itself up; then program, registers, and signal mask are as execve left them, and the launcher lets go.
+ */
+#include "inject.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static int fail(struct injection *i, const char *why, int error)
+{
+	i->why = why;
+	i->error = error;
+	return -1;
+}
+
+static int memory_get(struct injection *i, uint64_t at, void *to, size_t n)
+{
+	return pread(i->memory, to, n, (off_t)at) == (ssize_t)n ? 0 : -1;
+}
+
+/* Kernels may be told to refuse writes to read-only pages through /proc/PID/mem; ptrace still may. */
+static int memory_put(struct injection *i, uint64_t at, const void *from, size_t n)
+{
+	const uint8_t *bytes = from;
+
+	if (pwrite(i->memory, from, n, (off_t)at) == (ssize_t)n)
+		return 0;
+	while (n) {
+		size_t skip = at % sizeof(long), part = sizeof(long) - skip;
+		long word;
+
+		if (part > n)
+			part = n;
+		errno = 0;
+		word = ptrace(PTRACE_PEEKDATA, i->tid, at - skip, 0);
+		if (errno)
+			return -1;
+		memcpy((char *)&word + skip, bytes, part);
+		if (ptrace(PTRACE_POKEDATA, i->tid, at - skip, word))
+			return -1;
+		at += part;
+		bytes += part;
+		n -= part;
+	}
+	return 0;
+}
+
+/* libc finds the vDSO by this entry of the auxiliary vector; without it, clock calls become calls. */
+static void hide_vdso_entry(struct injection *i)
+{
+	uint64_t at = machine_sp(&i->saved), word, pair[2];
+
+	if (memory_get(i, at, &word, 8))
+		return;
+	at += 8 * (word + 2);
+	do {
+		if (memory_get(i, at, &word, 8))
+			return;
+		at += 8;
+	} while (word);
+	for (; !memory_get(i, at, pair, 16) && pair[0] != AT_NULL; at += 16) {
+		if (pair[0] == AT_SYSINFO_EHDR) {
+			pair[0] = AT_IGNORE;
+			memory_put(i, at, pair, 8);
+		}
+	}
+}
+
+static int go_on(struct injection *i)
+{
+	if (ptrace(PTRACE_CONT, i->tid, 0, 0))
+		return fail(i, "cannot be continued", -errno);
+	return 0;
+}
+
+static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
+{
+	const uint64_t args[6] = {a, b, c, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0};
+	struct user_regs_struct regs = i->saved;
+	int e;
+
+	machine_call(&regs, first, nr, args);
+	e = machine_set(i->tid, &regs);
+	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
+}
+
+int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
+		 const struct agent_config *config, int hide_vdso)
+{
+	uint64_t all = ~0ull;
+	uint8_t code[CODE_SIZE];
+	char path[40];
+	int e;
+
+	memset(i, 0, sizeof *i);
+	i->image = image;
+	i->tid = tid;
+	i->session = session;
+	i->config = *config;
+	snprintf(path, sizeof path, "/proc/%d/mem", (int)tid);
+	i->memory = open(path, O_RDWR | O_CLOEXEC);
+	if (i->memory < 0)
+		return fail(i, "its memory cannot be opened", -errno);
+	e = machine_get(tid, &i->saved);
+	if (e)
+		return fail(i, e == -ENOEXEC ? "it is not a 64-bit program of this machine" : "its registers", e);
+	machine_fresh(&i->saved);
+	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof i->mask, &i->mask) ||
+	    ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all))
+		return fail(i, "its signal mask cannot be set", -errno);
+	i->masked = 1;
+	if (memory_get(i, machine_pc(&i->saved), i->code, sizeof i->code))
+		return fail(i, "its first instructions cannot be read", -errno);
+	machine_code(code, machine_mmap);
+	i->poked = 1;
+	if (memory_put(i, machine_pc(&i->saved), code, sizeof code))
+		return fail(i, "its first instructions cannot be written", -errno);
+	if (hide_vdso)
+		hide_vdso_entry(i);
+	i->phase = INJECT_MAP;
+	return call(i, 1, machine_mmap, 0, image->span, PROT_READ | PROT_EXEC);
+}
+
+/* Contents into pages that are not writable for the program itself. */
+static int write_image(struct injection *i)
+{
+	const struct image *m = i->image;
+	uint8_t *copy = malloc(m->size);
+	int e;
+
+	if (!copy)
+		return fail(i, "no memory for the agent", -ENOMEM);
+	memcpy(copy, m->bytes, m->size);
+	for (uint32_t n = 0; n < m->relocation_count; n++) {
+		uint64_t value = i->base + m->relocations[n].addend;
+
+		memcpy(copy + m->relocations[n].at, &value, sizeof value);
+	}
+	memcpy(copy + m->config, &i->config, sizeof i->config);
+	e = memory_put(i, i->base, copy, m->size);
+	free(copy);
+	return e ? fail(i, "the agent cannot be written", -errno) : 0;
+}
+
+/* The next segment that is not to stay as mapped; after the last one, the agent starts. */
+static int protect_next(struct injection *i)
+{
+	const struct image *m = i->image;
+	struct user_regs_struct regs = i->saved;
+
+	for (; i->segment < m->segment_count; i->segment++) {
+		const struct image_segment *s = &m->segments[i->segment];
+
+		if (s->prot == (PROT_READ | PROT_EXEC))
+			continue;
+		i->phase = INJECT_PROTECT;
+		i->segment++;
+		return call(i, 0, machine_mprotect, i->base + s->at, s->size, (uint64_t)s->prot);
+	}
+	if (memory_put(i, machine_pc(&i->saved), i->code, sizeof i->code))
+		return fail(i, "its first instructions cannot be put back", -errno);
+	i->poked = 0;
+	i->phase = INJECT_AGENT;
+	machine_enter(&regs, i->base + m->entry);
+	if (machine_set(i->tid, &regs))
+		return fail(i, "its registers cannot be set", -errno);
+	return go_on(i);
+}
+
+/* A program that may not open /proc/LAUNCHER/fd gets the session's descriptor through a socket that it made. */
+static int send_session(struct injection *i)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	char byte = 0;
+	struct iovec io = {&byte, 1};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int pidfd = -1, end = -1, e = -1;
+
+	if (memory_get(i, i->base + i->image->config, &i->config, sizeof i->config))
+		goto out;
+	pidfd = (int)syscall(SYS_pidfd_open, i->tid, 0);
+	if (pidfd < 0)
+		goto out;
+	end = (int)syscall(SYS_pidfd_getfd, pidfd, i->config.socket, 0);
+	if (end < 0)
+		goto out;
+	memcpy(CMSG_DATA(&control.head), &i->session, sizeof(int));
+	e = sendmsg(end, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
+out:
+	e = e ? fail(i, "the session cannot be handed over", -errno) : 0;
+	if (end >= 0)
+		close(end);
+	if (pidfd >= 0)
+		close(pidfd);
+	return e;
+}
+
+static int agent_stopped(struct injection *i, struct user_regs_struct *regs)
+{
+	switch (machine_stop(regs)) {
+	case STOP_READY:
+		return 1;
+	case STOP_SOCKET:
+		if (send_session(i))
+			return -1;
+		machine_resume(regs);
+		if (machine_set(i->tid, regs))
+			return fail(i, "its registers cannot be set", -errno);
+		return go_on(i);
+	case STOP_FAILED:
+		if (memory_get(i, i->base + i->image->config, &i->config, sizeof i->config))
+			return fail(i, "the agent gave up", 0);
+		return fail(i, "the agent gave up", i->config.error);
+	}
+	return fail(i, "the agent stopped for no known reason", 0);
+}
+
+static int put_off(struct injection *i, int sig)
+{
+	if (i->put_off_count < PUT_OFF)
+		i->put_off[i->put_off_count++] = (uint8_t)sig;
+	return go_on(i);
+}
+
+static int crashed(struct injection *i, int sig)
+{
+	struct user_regs_struct regs = {0};
+
+	machine_get(i->tid, &regs);
+	snprintf(i->text, sizeof i->text, "the agent crashed by signal %d at 0x%llx", sig,
+		 (unsigned long long)(machine_pc(&regs) - i->base));
+	return fail(i, i->text, 0);
+}
+
+int inject_step(struct injection *i, int status)
+{
+	struct user_regs_struct regs;
+	int sig = WSTOPSIG(status), e;
+	int64_t result;
+
+	if (status >> 16) /* a group stop; afterwards it stops by itself, once more */
+		return sig == SIGTRAP ? go_on(i) : put_off(i, SIGSTOP);
+	if (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGSYS)
+		return crashed(i, sig);
+	if (sig != SIGTRAP)
+		return put_off(i, sig);
+	e = machine_get(i->tid, &regs);
+	if (e)
+		return fail(i, "its registers cannot be read", e);
+	result = machine_result(&regs);
+	switch (i->phase) {
+	case INJECT_MAP:
+		if (result < 0 && result > -4096)
+			return fail(i, "it may not map memory", (int)result);
+		i->base = (uint64_t)result;
+		return write_image(i) ? -1 : protect_next(i);
+	case INJECT_PROTECT:
+		if (result)
+			return fail(i, "it may not protect memory", (int)result);
+		return protect_next(i);
+	case INJECT_AGENT:
+		return agent_stopped(i, &regs);
+	}
+	return -1;
+}
+
+void inject_end(struct injection *i)
+{
+	/* SIGSYS is how calls are caught: a mask that blocks it would kill the program. */
+	uint64_t mask = i->mask & ~(1ull << (SIGSYS - 1));
+
+	if (i->poked)
+		memory_put(i, machine_pc(&i->saved), i->code, sizeof i->code);
+	if (i->masked) {
+		machine_set(i->tid, &i->saved);
+		ptrace(PTRACE_SETSIGMASK, i->tid, sizeof mask, &mask);
+	}
+	if (i->memory >= 0)
+		close(i->memory);
+	for (uint32_t n = 0; n < i->put_off_count; n++)
+		syscall(SYS_tgkill, i->tid, i->tid, i->put_off[n]);
+	ptrace(PTRACE_DETACH, i->tid, 0, 0);
+}
+
+void inject_gone(struct injection *i)
+{
+	if (i->memory >= 0)
+		close(i->memory);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Putting the agent into a program that stands at its exec stop. The launcher starts an injection, then gives it every
+ * further stop of that program until it is over; nothing here waits. inject_<machine>.c knows the registers.
+ */
+#ifndef LSCA_INJECT_H
+#define LSCA_INJECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "abi.h"
+
+enum { IMAGE_SEGMENTS = 8, CODE_SIZE = 8, PUT_OFF = 16 };
+
+struct image_segment {
+	uint64_t at, size; /* whole pages, from the agent's base */
+	int prot;
+};
+
+struct image_relocation {
+	uint64_t at, addend; /* 64 bits at `at` become base + addend */
+};
+
+/* The agent's file, read once: what every program gets a copy of. */
+struct image {
+	uint8_t *bytes;
+	uint64_t size, span; /* bytes with contents; bytes of address space */
+	struct image_segment segments[IMAGE_SEGMENTS];
+	uint32_t segment_count, relocation_count;
+	struct image_relocation *relocations;
+	uint64_t entry, config; /* agent_entry, agent_config */
+};
+
+enum inject_phase { INJECT_MAP, INJECT_PROTECT, INJECT_AGENT };
+
+struct injection {
+	const struct image *image;
+	pid_t tid;
+	int memory, session; /* the program's /proc/PID/mem; the session's descriptor here */
+	enum inject_phase phase;
+	uint32_t segment;
+	uint64_t base, mask;
+	struct user_regs_struct saved;
+	uint8_t code[CODE_SIZE]; /* the program's own bytes where our few instructions stand */
+	int poked, masked;
+	uint8_t put_off[PUT_OFF]; /* signals that arrived meanwhile, for afterwards */
+	uint32_t put_off_count;
+	struct agent_config config;
+	const char *why; /* why it failed; `error` is a negative errno or 0 */
+	int error;
+	char text[64];
+};
+
+/* NULL, or what is wrong with the file. */
+const char *image_load(struct image *image, const char *path);
+
+/* Both: 1 the agent runs, 0 continued and to be stepped at its next stop, -1 failed. Over: call inject_end. */
+int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
+		 const struct agent_config *config, int hide_vdso);
+int inject_step(struct injection *i, int status);
+/* Gives the program its registers back and lets go of it. */
+void inject_end(struct injection *i);
+/* It died meanwhile. */
+void inject_gone(struct injection *i);
+
+/* ---- one file per machine --------------------------------------------------------------------------------------- */
+
+extern const uint32_t machine_elf, machine_relative;
+extern const uint64_t machine_mmap, machine_mprotect;
+/* Instructions that make one system call and trap; the first one may come out of an execve. */
+void machine_code(uint8_t code[CODE_SIZE], uint64_t nr);
+/* Fails for a program of another machine or word size. */
+int machine_get(pid_t tid, struct user_regs_struct *regs);
+int machine_set(pid_t tid, const struct user_regs_struct *regs);
+uint64_t machine_pc(const struct user_regs_struct *regs);
+uint64_t machine_sp(const struct user_regs_struct *regs);
+void machine_call(struct user_regs_struct *regs, int first, uint64_t nr, const uint64_t args[6]);
+int64_t machine_result(const struct user_regs_struct *regs);
+uint64_t machine_stop(const struct user_regs_struct *regs); /* enum agent_stop */
+void machine_resume(struct user_regs_struct *regs);	     /* go on after the trap */
+void machine_enter(struct user_regs_struct *regs, uint64_t entry);
+void machine_fresh(struct user_regs_struct *regs); /* as execve leaves them */
+
+#endif

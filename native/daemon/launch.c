@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The launcher: a process that starts the program, is there at every exec of it and of its descendants to put the agent
+ * in, and lets go again at once. One loop over requests in the session's memory and over what waitpid has to say; it
+ * sleeps on session.exec_bell, which SIGCHLD rings too, and waits for nobody in particular. It stays until the last
+ * program process of the run is gone, in the background if the first one ends before.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+enum {
+	TICK = 500,	  /* ms; nothing depends on it but the dead */
+	AFTERWARDS = 100, /* the same, in the background */
+	PROXY_END = 2000,
+	BIRTH_GRACE = 100,
+	REAP_GRACE = 1000,
+};
+
+static uint32_t *bell; /* for the signal handler */
+
+static void on_child(int sig)
+{
+	int before = errno;
+
+	(void)sig;
+	add_one(bell);
+	futex_call(bell);
+	errno = before;
+}
+
+static uint64_t now_ms(void)
+{
+	return clock_ns(CLOCK_MONOTONIC) / 1000000;
+}
+
+/* ---- what waitpid says ------------------------------------------------------------------------------------------ */
+
+static void main_changed(struct launch *l, int status)
+{
+	if (WIFSTOPPED(status)) {
+		tell(l, MESSAGE_STOPPED, WSTOPSIG(status), NULL);
+	} else if (!WIFCONTINUED(status)) {
+		l->main_ended = 1;
+		l->main_status = status;
+		l->ended_at = now_ms();
+	}
+}
+
+static void changed(struct launch *l, pid_t pid, int status)
+{
+	if (trace_changed(l, pid, status))
+		return;
+	if (pid == l->main)
+		main_changed(l, status);
+	else if (pid == l->proxy && !WIFSTOPPED(status))
+		l->proxy = 0;
+}
+
+static void listen_to(struct launch *l, pid_t pid, int options)
+{
+	pid_t got;
+	int status;
+
+	while (pid > 0 && (got = waitpid(pid, &status, WNOHANG | __WALL | options)) > 0)
+		changed(l, got, status);
+}
+
+static void listen_to_all(struct launch *l)
+{
+	for (int i = 0; i < TRACEES; i++) {
+		struct tracee *t = &l->tracees[i];
+		pid_t tid = t->tid, pid = t->pid;
+
+		if (!t->state)
+			continue;
+		listen_to(l, tid, 0);
+		if (pid != tid && pid != l->main)
+			listen_to(l, pid, 0);
+	}
+	if (!l->main_ended)
+		listen_to(l, l->main, WUNTRACED | WCONTINUED);
+	listen_to(l, l->proxy, 0);
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------ */
+
+static const char *begin(struct launch *l, const struct inherited *was)
+{
+	static char text[TEXT_SIZE];
+	const struct plan *p = l->plan;
+	const char *wrong = image_load(&l->image, p->agent);
+	int e;
+
+	if (wrong) {
+		snprintf(text, sizeof text, "%s %s", p->agent, wrong);
+		return text;
+	}
+	session_tune(l->session);
+	if (p->is_proxy) {
+		l->proxy = spawn_proxy(p, was, &l->lifeline, &l->channel_fd, &l->channel, text);
+		if (l->proxy < 0)
+			return text;
+	}
+	l->main = spawn_program(p, was, l->starting, l->lifeline, l->channel_fd);
+	if (l->main < 0) {
+		snprintf(text, sizeof text, "cannot start a process: %s", strerror(errno));
+		return text;
+	}
+	if (l->channel) {
+		l->channel->pid = (uint32_t)l->main;
+		((struct slot *)((char *)l->channel + SLOT_SIZE))->tid = (uint32_t)l->main;
+	}
+	session_enter(l->session, (uint32_t)l->main, l->proxy > 0 ? (uint32_t)l->proxy : 0, (uint32_t)getpid());
+	if (ptrace(PTRACE_SEIZE, l->main, 0, PTRACE_O_TRACEEXEC)) {
+		e = errno;
+		kill(l->main, SIGKILL);
+		snprintf(text, sizeof text, "this machine does not let lsca trace the program that it starts: %s; "
+			 "see `lsca doctor`", strerror(e));
+		return text;
+	}
+	tracee_add(l, l->main, l->main, FIRST);
+	if (p->log_fd >= 0) {
+		e = drain_start(&l->drain, l->session, p->log_fd, p->log_path, STDERR_FILENO);
+		if (e) {
+			kill(l->main, SIGKILL);
+			snprintf(text, sizeof text, "%s: %s", p->log_path, strerror(-e));
+			return text;
+		}
+	}
+	return NULL;
+}
+
+/* Now the program has all of this, and nobody else needs it. */
+static void keep_little(struct launch *l)
+{
+	uint64_t before;
+
+	if (l->lifeline >= 0)
+		close(l->lifeline);
+	if (l->channel)
+		munmap(l->channel, CHANNEL_SIZE);
+	if (l->channel_fd >= 0)
+		close(l->channel_fd);
+	file_limit_raise(&before); /* of the log; the program's own limit is the program's */
+	drop_inherited(1);
+}
+
+static uint32_t count_alive(const struct launch *l)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < PROCESSES; i++) {
+		const struct process *p = &l->session->processes[i];
+		uint32_t state = get_acquire(&p->state);
+
+		count += state == PROCESS_CLAIMED || (state == PROCESS_LIVE && process_alive(p->pid));
+	}
+	return count;
+}
+
+/* May the run be called over, as far as its first program goes? */
+static int is_settled(struct launch *l)
+{
+	struct process *first = &l->session->processes[0];
+	uint64_t since = now_ms() - l->ended_at;
+	int is_first = first->pid == (uint32_t)l->main && get_acquire(&first->state) == PROCESS_LIVE;
+
+	if (!l->main_ended)
+		return 0;
+	if (is_first && l->proxy > 0 && since < PROXY_END)
+		return 0;
+	if (is_first && swap_if(&first->state, PROCESS_LIVE, PROCESS_FREE))
+		__atomic_sub_fetch(&l->session->live, 1, __ATOMIC_RELAXED);
+	/* A child that was just born has not entered itself yet; it is counted before. */
+	return !(get_acquire(&l->session->live) && !count_alive(l) && since < BIRTH_GRACE);
+}
+
+static void go_to_background(struct launch *l)
+{
+	tell(l, MESSAGE_ENDED, l->main_status, NULL);
+	if (l->pipe >= 0)
+		close(l->pipe);
+	l->pipe = -1;
+	l->in_background = 1;
+	l->drain.errors = -1;
+	drop_inherited(0);
+	setsid();
+	if (chdir("/"))
+		return;
+}
+
+static void say_what_was_missed(const struct launch *l)
+{
+	uint32_t n = get_acquire(&l->session->uncaught);
+
+	if (!n || l->in_background)
+		return;
+	if (l->killed)
+		fprintf(stderr, "lsca: %u program%s could not be captured and %s ended", n, n > 1 ? "s" : "",
+			n > 1 ? "were" : "was");
+	else
+		fprintf(stderr, "lsca: %u program%s ran uncaught", n, n > 1 ? "s" : "");
+	if (l->first[0])
+		fprintf(stderr, " (first: %s)", l->first);
+	fputc('\n', stderr);
+}
+
+static void finish(struct launch *l)
+{
+	uint64_t end = now_ms() + REAP_GRACE;
+	char text[TEXT_SIZE];
+	int e = l->starting->error, code = e == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+
+	__atomic_or_fetch(&l->session->flags, SESSION_CLOSED, __ATOMIC_ACQ_REL);
+	drain_finish(&l->drain);
+	while (l->proxy > 0 && now_ms() < end) {
+		uint32_t seen = get_acquire(bell);
+
+		listen_to(l, l->proxy, 0);
+		if (l->proxy > 0)
+			futex_sleep(bell, seen, 20);
+	}
+	if (l->main_ended && l->started) {
+		say_what_was_missed(l);
+		tell(l, MESSAGE_ENDED, l->main_status, NULL);
+		return;
+	}
+	if (e == ENOENT && !strchr(l->plan->argv[0], '/'))
+		snprintf(text, sizeof text, "%.200s: command not found", l->plan->argv[0]);
+	else if (e == ENOEXEC)
+		snprintf(text, sizeof text, "%.200s: not a program that the kernel can run (no #! line?)",
+			 l->plan->argv[0]);
+	else if (e)
+		snprintf(text, sizeof text, "%.200s: %s", l->plan->argv[0], strerror(e));
+	else if (l->main_ended) {
+		tell(l, MESSAGE_ENDED, l->main_status, NULL);
+		return;
+	}
+	tell(l, MESSAGE_FAILED, code, text);
+}
+
+static void loop(struct launch *l)
+{
+	uint64_t swept = now_ms();
+
+	for (;;) {
+		uint32_t seen = get_acquire(bell);
+		int sweep = now_ms() - swept >= TICK;
+
+		if (sweep)
+			swept = now_ms();
+		listen_to_all(l);
+		trace_requests(l, sweep);
+		if (is_settled(l)) {
+			if (!count_alive(l))
+				return;
+			if (!l->in_background)
+				go_to_background(l);
+		}
+		futex_sleep(bell, seen, !l->main_ended ? TICK : l->in_background ? AFTERWARDS : 2);
+	}
+}
+
+void launch(const struct plan *p, const struct inherited *was, int pipe)
+{
+	struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_RESTART};
+	struct launch *l = calloc(1, sizeof *l);
+	sigset_t mask;
+	const char *wrong;
+
+	if (!l)
+		_exit(EXIT_OWN_FAILURE);
+	l->plan = p;
+	l->pipe = pipe;
+	l->lifeline = l->channel_fd = -1;
+	l->session = session_map(p->session_fd, 1);
+	l->starting = mmap(NULL, sizeof *l->starting, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!l->session || l->starting == MAP_FAILED) {
+		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, "no memory for the session");
+		_exit(0);
+	}
+	l->session->launcher = (uint32_t)getpid();
+	bell = &l->session->exec_bell;
+	sigaction(SIGCHLD, &child, NULL);
+	sigfillset(&mask); /* all that the terminal sends is for the program and the front */
+	sigdelset(&mask, SIGCHLD);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	wrong = begin(l, was);
+	if (wrong) {
+		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, wrong);
+		_exit(0);
+	}
+	put_release(&l->starting->go, 1);
+	futex_call(&l->starting->go);
+	keep_little(l);
+	loop(l);
+	finish(l);
+	_exit(0);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the launcher share. `lsca run` is two processes: the front, which the shell knows (front.c:
+ * signals, job control, exit status), and the launcher, its child and the program's parent (launch.c), which stays as
+ * long as any program of the run lives. The front learns what it must know through a pipe.
+ */
+#ifndef LSCA_LAUNCH_H
+#define LSCA_LAUNCH_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "inject.h"
+
+enum { TEXT_SIZE = 400, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
+
+/* What the caller wants; all of it stays valid while the run lasts. */
+struct plan {
+	int session_fd, log_fd;     /* log_fd -1: no log */
+	char **argv, **env;
+	const char *agent, *proxy; /* paths */
+	const char *log_path;
+	int is_proxy, hide_vdso;
+	int drop; /* the front lets go of descriptors that only the program should hold */
+};
+
+/* How the run ended, for the caller. */
+struct outcome {
+	int code;   /* exit code; -1: see signal */
+	int signal; /* the program's death */
+	char text[TEXT_SIZE]; /* own failure: what happened; else empty */
+};
+
+enum message_kind { MESSAGE_STARTED = 1, MESSAGE_STOPPED, MESSAGE_ENDED, MESSAGE_FAILED };
+
+/* launcher -> front; smaller than PIPE_BUF, so never in parts */
+struct message {
+	int kind, value; /* STARTED pid, STOPPED signal, ENDED wait status, FAILED exit code */
+	char text[TEXT_SIZE];
+};
+
+/* What lsca run had before it changed anything: the program gets that. */
+struct inherited {
+	sigset_t mask;
+	struct sigaction child; /* SIGCHLD */
+};
+
+/* Shared with the program's process until it calls execve. */
+struct starting {
+	uint32_t go;    /* futex: 1 go on, 2 give up */
+	int32_t error;  /* errno of execve */
+};
+
+struct drain {
+	struct session *session;
+	int fd, errors; /* the log file; stderr */
+	const char *path;
+	pthread_t thread;
+	int runs, broken, seekable;
+	uint32_t stop;
+	uint64_t good; /* bytes of whole blocks in the file */
+	uint64_t lost;
+	uint64_t ticks0, mono0;
+	uint32_t drained[CHUNK_COUNT];
+	uint8_t copy[sizeof(struct file_block) + CHUNK_SIZE];
+};
+
+/* session.c */
+int session_create(int is_proxy, int has_log); /* memfd or negative errno */
+struct session *session_map(int fd, int writable);
+void session_unmap(struct session *s);
+void session_tune(struct session *s); /* spare, budget: once the clock has run for a while */
+uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent);
+int process_alive(uint32_t pid); /* and not a zombie */
+uint64_t clock_ns(int clock);
+int futex_sleep(uint32_t *word, uint32_t value, long ms);
+void futex_call(uint32_t *word);
+double ticks_rate(uint64_t ticks0, uint64_t mono0); /* ns per tick since then */
+
+/* spawn.c */
+int above_standard(int fd);
+int file_limit_raise(uint64_t *before);
+void file_limit_restore(uint64_t before);
+pid_t spawn_program(const struct plan *p, const struct inherited *was, struct starting *starting, int lifeline,
+		    int channel);
+/* Starts the proxy and waits until it is ready: its pid, or -1 with a text. */
+struct channel;
+pid_t spawn_proxy(const struct plan *p, const struct inherited *was, int *lifeline, int *channel_fd,
+		  struct channel **channel, char *text);
+void drop_inherited(int keep_stderr);
+
+/* drain.c */
+int drain_start(struct drain *d, struct session *s, int fd, const char *path, int errors);
+void drain_finish(struct drain *d);
+
+/* ---- the launcher's own ------------------------------------------------------------------------------------------- */
+
+enum {
+	TRACEES = EXEC_REQUESTS + 1,
+	FIRST = -1, /* instead of a request: the run's first image */
+};
+
+enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED };
+
+struct tracee {
+	enum tracee_state state;
+	pid_t tid, pid;
+	int request;
+	struct injection injection;
+};
+
+struct launch {
+	const struct plan *plan;
+	struct session *session;
+	struct image image;
+	struct drain drain;
+	struct starting *starting;
+	struct tracee tracees[TRACEES];
+	int pipe, lifeline, channel_fd;
+	struct channel *channel;
+	pid_t main, proxy;
+	int started, main_ended, main_status, in_background;
+	uint64_t ended_at;
+	uint32_t killed;
+	char first[200]; /* the first program that ran without the agent, and why */
+};
+
+/* trace.c: programs on their way through an exec */
+void tell(struct launch *l, int kind, int value, const char *text);
+struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request);
+/* What waitpid says: 1 if it was only about a tracee, 0 if a process is gone or changed that may be a child of ours. */
+int trace_changed(struct launch *l, pid_t pid, int status);
+void trace_requests(struct launch *l, int sweep);
+
+/* launch.c, front.c */
+void launch(const struct plan *p, const struct inherited *was, int pipe) __attribute__((noreturn));
+void front_run(const struct plan *p, struct outcome *out);
+
+/* probe.c: 0 it works, else errno */
+struct probe {
+	const char *name;
+	int (*run)(void);
+};
+extern const struct probe probes[]; /* ends with a NULL name */
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else; the only file
+ * that knows of Python. Types and meanings are described in src/lsca/_native.pyi.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "launch.h"
+#include "ring.h"
+
+static PyObject *py_session_create(PyObject *self, PyObject *args)
+{
+	int is_proxy, has_log, fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "pp", &is_proxy, &has_log))
+		return NULL;
+	fd = session_create(is_proxy, has_log);
+	if (fd < 0) {
+		errno = -fd;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return PyLong_FromLong(fd);
+}
+
+static PyObject *process_dict(const struct process *shared)
+{
+	struct process p = *shared;
+
+	return Py_BuildValue("{sIsIsIs(KKKK)sO}", "pid", p.pid, "proxy", p.proxy, "parent", p.parent, "calls",
+			     (unsigned long long)p.calls[ROUTE_KERNEL], (unsigned long long)p.calls[ROUTE_PROXY],
+			     (unsigned long long)p.calls[ROUTE_LOCAL], (unsigned long long)p.calls[ROUTE_HANDLER],
+			     "alive", process_alive(p.pid) ? Py_True : Py_False);
+}
+
+static PyObject *process_list(const struct session *s)
+{
+	PyObject *list = PyList_New(0);
+
+	for (uint32_t i = 0; list && i < PROCESSES; i++) {
+		PyObject *one;
+		int e;
+
+		if (get_acquire(&s->processes[i].state) != PROCESS_LIVE)
+			continue;
+		one = process_dict(&s->processes[i]);
+		e = one ? PyList_Append(list, one) : -1;
+		Py_XDECREF(one);
+		if (e)
+			Py_CLEAR(list);
+	}
+	return list;
+}
+
+static PyObject *py_session_snapshot(PyObject *self, PyObject *args)
+{
+	struct session *s;
+	PyObject *result;
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "i", &fd))
+		return NULL;
+	s = session_map(fd, 0);
+	if (!s)
+		return PyErr_SetFromErrno(PyExc_OSError);
+	result = Py_BuildValue("{sIsOsOsIsKsN}", "launcher", s->launcher, "proxy",
+			       s->flags & SESSION_PROXY ? Py_True : Py_False, "log",
+			       s->flags & SESSION_LOG ? Py_True : Py_False, "uncaught", s->uncaught, "lost",
+			       (unsigned long long)s->lost, "processes", process_list(s));
+	session_unmap(s);
+	return result;
+}
+
+/* Pointers into the list's own bytes objects; the caller holds the list. */
+static char **strings(PyObject *list)
+{
+	Py_ssize_t n = PyList_Check(list) ? PyList_Size(list) : -1;
+	char **to;
+
+	if (n < 0) {
+		PyErr_SetString(PyExc_TypeError, "a list of bytes is wanted");
+		return NULL;
+	}
+	to = PyMem_Malloc(((size_t)n + 1) * sizeof *to);
+	if (!to)
+		return (char **)PyErr_NoMemory();
+	for (Py_ssize_t i = 0; i < n; i++) {
+		if (PyBytes_AsStringAndSize(PyList_GetItem(list, i), &to[i], NULL)) {
+			PyMem_Free(to);
+			return NULL;
+		}
+	}
+	to[n] = NULL;
+	return to;
+}
+
+static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
+{
+	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "log_path", "is_proxy", "hide_vdso",
+				"drop", NULL};
+	PyObject *argv, *env, *result = NULL;
+	struct plan plan = {.log_fd = -1, .log_path = ""};
+	struct outcome out;
+
+	(void)self;
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iyppp", names, &plan.session_fd, &argv, &env, &plan.agent,
+					 &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy, &plan.hide_vdso,
+					 &plan.drop))
+		return NULL;
+	plan.argv = strings(argv);
+	plan.env = plan.argv ? strings(env) : NULL;
+	if (plan.env && !plan.argv[0])
+		PyErr_SetString(PyExc_ValueError, "no program is named");
+	else if (plan.env) {
+		Py_BEGIN_ALLOW_THREADS;
+		front_run(&plan, &out);
+		Py_END_ALLOW_THREADS;
+		result = Py_BuildValue("(iiN)", out.code, out.signal,
+				       PyUnicode_DecodeFSDefault(out.text));
+	}
+	PyMem_Free(plan.argv);
+	PyMem_Free(plan.env);
+	return result;
+}
+
+static PyObject *py_probe(PyObject *self, PyObject *none)
+{
+	PyObject *result = PyDict_New();
+
+	(void)self;
+	(void)none;
+	for (const struct probe *p = probes; result && p->name; p++) {
+		PyObject *value = PyLong_FromLong(p->run());
+
+		if (!value || PyDict_SetItemString(result, p->name, value))
+			Py_CLEAR(result);
+		Py_XDECREF(value);
+	}
+	return result;
+}
+
+static PyMethodDef methods[] = {
+	{"session_create", py_session_create, METH_VARARGS, "session_create(is_proxy, has_log) -> descriptor"},
+	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
+	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
+	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
+	{"probe", py_probe, METH_NOARGS, "probe() -> {name: errno or 0}"},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+	PyModuleDef_HEAD_INIT, .m_name = "lsca._native", .m_doc = "The launcher. See _native.pyi.", .m_size = 0,
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+	return PyModuleDef_Init(&module);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes and looks at a session's memory: routes by the table, the wait rule's numbers, the list of processes. Called by
+ * the launcher and by whoever shows a session. The memory has no name anywhere: it is gone with its last user.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+enum { CHUNKS_AT = (sizeof(struct session) + 4095) & ~4095, SPIN_NS = 50000 };
+#define SESSION_SIZE ((uint64_t)CHUNKS_AT + (uint64_t)CHUNK_COUNT * CHUNK_SIZE)
+
+uint64_t clock_ns(int clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int futex_sleep(uint32_t *word, uint32_t value, long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+
+	return syscall(SYS_futex, word, FUTEX_WAIT, value, ms < 0 ? NULL : &t, NULL, 0) ? -errno : 0;
+}
+
+void futex_call(uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+double ticks_rate(uint64_t ticks0, uint64_t mono0)
+{
+	uint64_t ns, ticks;
+
+	do {
+		ns = clock_ns(CLOCK_MONOTONIC) - mono0;
+		ticks = arch_ticks() - ticks0;
+	} while (ns < 500000 || !ticks);
+	return (double)ns / (double)ticks;
+}
+
+void session_tune(struct session *s)
+{
+	uint64_t mono = clock_ns(CLOCK_MONOTONIC), ticks = arch_ticks();
+	cpu_set_t cpus;
+
+	s->spare = 0;
+	if (!sched_getaffinity(0, sizeof cpus, &cpus) && CPU_COUNT(&cpus) > 1)
+		s->spare = (uint32_t)CPU_COUNT(&cpus) - 1;
+	s->budget = (uint64_t)(SPIN_NS / ticks_rate(ticks, mono));
+}
+
+static void fill(struct session *s, int is_proxy, int has_log)
+{
+	s->magic = SESSION_MAGIC;
+	s->version = ABI_VERSION;
+	s->size = SESSION_SIZE;
+	s->chunks_at = CHUNKS_AT;
+	s->flags = (has_log ? SESSION_LOG : 0) | (is_proxy ? SESSION_PROXY : 0);
+	for (int nr = 0; nr < CALL_LIMIT; nr++)
+		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
+}
+
+int session_create(int is_proxy, int has_log)
+{
+	uint64_t limit = 0;
+	struct session *s;
+	int e = 0, fd = above_standard(memfd_create("lsca-session", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	if (fd < 0)
+		return -errno;
+	file_limit_raise(&limit);
+	if (ftruncate(fd, (off_t)SESSION_SIZE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
+		e = -errno;
+	file_limit_restore(limit);
+	s = e ? NULL : mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (s == MAP_FAILED)
+		e = -errno;
+	if (e) {
+		close(fd);
+		return e;
+	}
+	fill(s, is_proxy, has_log);
+	munmap(s, sizeof *s);
+	return fd;
+}
+
+/* The descriptor may come from another process: its size is checked, and sealed or not, only we are harmed. */
+struct session *session_map(int fd, int writable)
+{
+	struct stat st;
+	struct session *at;
+
+	if (fstat(fd, &st) || (uint64_t)st.st_size != SESSION_SIZE || !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	at = mmap(NULL, SESSION_SIZE, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	if (at->magic != SESSION_MAGIC || at->version != ABI_VERSION) {
+		munmap(at, SESSION_SIZE);
+		errno = EINVAL;
+		return NULL;
+	}
+	return at;
+}
+
+void session_unmap(struct session *s)
+{
+	if (s)
+		munmap(s, SESSION_SIZE);
+}
+
+uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent)
+{
+	struct process *p = &s->processes[0];
+
+	p->pid = pid;
+	p->proxy = proxy;
+	p->parent = parent;
+	put_release(&p->state, PROCESS_LIVE);
+	add_one(&s->live);
+	return 0;
+}
+
+int process_alive(uint32_t pid)
+{
+	char path[40], text[512], *end;
+	ssize_t n;
+	int fd;
+
+	if (!pid || pid > INT_MAX)
+		return 0;
+	snprintf(path, sizeof path, "/proc/%u/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno != ENOENT && errno != ESRCH;
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	end = strrchr(text, ')');
+	return end && end[1] == ' ' && end[2] != 'Z' && end[2] != 'X';
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs on their way through an exec. A program asks in the session's memory, is traced, calls execve, gets the agent
+ * put in at the exec stop, and is let go: a tracer is there for a fraction of a millisecond. Called from the launcher's
+ * loop with requests and with what waitpid says; waits for nobody, so any number of them may be under way. What a
+ * request says is the program's word: it is copied and checked, and can at worst harm the program's own exec.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+void tell(struct launch *l, int kind, int value, const char *text)
+{
+	struct message m = {.kind = kind, .value = value};
+
+	if (text)
+		snprintf(m.text, sizeof m.text, "%s", text);
+	if (l->pipe >= 0 && write(l->pipe, &m, sizeof m) != sizeof m)
+		l->pipe = -1; /* nobody listens any more; the program does not care */
+}
+
+/* ---- programs that are traced for the moment of their exec ------------------------------------------------------ */
+
+static struct tracee *tracee_of(struct launch *l, pid_t tid)
+{
+	for (int i = 0; i < TRACEES; i++)
+		if (l->tracees[i].state && l->tracees[i].tid == tid)
+			return &l->tracees[i];
+	return NULL;
+}
+
+struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request)
+{
+	for (int i = 0; i < TRACEES; i++) {
+		struct tracee *t = &l->tracees[i];
+
+		if (!t->state) {
+			*t = (struct tracee){.state = TRACEE_WAITS, .tid = tid, .pid = pid, .request = request};
+			return t;
+		}
+	}
+	return NULL;
+}
+
+static int is_busy(const struct launch *l, pid_t pid)
+{
+	for (int i = 0; i < TRACEES; i++)
+		if (l->tracees[i].state && l->tracees[i].pid == pid)
+			return 1;
+	return 0;
+}
+
+static void request_set(struct launch *l, int request, uint32_t state)
+{
+	struct exec_request *e;
+
+	if (request < 0)
+		return;
+	e = &l->session->execs[request];
+	if (state == EXEC_FREE) {
+		put_release(&e->detached, 1);
+		futex_call(&e->detached);
+	}
+	put_release(&e->state, state);
+	futex_call(&e->state);
+}
+
+static void tracee_drop(struct launch *l, struct tracee *t)
+{
+	request_set(l, t->request, EXEC_FREE);
+	t->state = TRACEE_NONE;
+}
+
+static void name_of(pid_t pid, char *to, size_t size)
+{
+	char path[40];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+	n = readlink(path, to, size - 1);
+	if (n < 0)
+		n = snprintf(to, size, "process %d", (int)pid);
+	to[n] = 0;
+}
+
+/* Without the agent it runs as it would without us; without descriptors of its own it cannot run at all. */
+static void went_uncaught(struct launch *l, struct tracee *t)
+{
+	const struct injection *i = &t->injection;
+	char name[100];
+
+	if (!l->first[0]) {
+		name_of(t->pid, name, sizeof name);
+		snprintf(l->first, sizeof l->first, "%s: %s%s%s", name, i->why ? i->why : "unknown reason",
+			 i->error ? ": " : "", i->error ? strerror(-i->error) : "");
+	}
+	if (l->plan->is_proxy) {
+		l->killed++;
+		kill(t->pid, SIGKILL);
+	}
+	add_one(&l->session->uncaught);
+}
+
+static void injected(struct launch *l, struct tracee *t, int result)
+{
+	if (!result)
+		return;
+	if (result < 0)
+		went_uncaught(l, t);
+	inject_end(&t->injection);
+	t->state = TRACEE_NONE;
+}
+
+static uint32_t parent_of(const struct launch *l, pid_t pid)
+{
+	for (uint32_t i = 0; i < PROCESSES; i++)
+		if (l->session->processes[i].pid == (uint32_t)pid &&
+		    get_acquire(&l->session->processes[i].state) == PROCESS_LIVE)
+			return l->session->processes[i].parent;
+	return 0;
+}
+
+/* The threads of the image that is no more cannot say that their chunks are done, nor take back their requests. */
+static void clear_old_image(struct launch *l, pid_t pid)
+{
+	for (uint32_t i = 0; i < CHUNK_COUNT; i++) {
+		struct chunk *k = &l->session->chunks[i];
+
+		if (k->pid == (uint32_t)pid)
+			swap_if(&k->state, CHUNK_LEASED, CHUNK_FULL);
+	}
+	for (int i = 0; i < EXEC_REQUESTS; i++) {
+		struct exec_request *e = &l->session->execs[i];
+		uint32_t state = get_acquire(&e->state);
+
+		if (state != EXEC_FREE && state != EXEC_CLAIMED && e->pid == (uint32_t)pid)
+			put_release(&e->state, EXEC_FREE);
+	}
+}
+
+static void on_exec(struct launch *l, struct tracee *t)
+{
+	struct agent_config c = {
+		.version = ABI_VERSION,
+		.launcher = (uint32_t)getpid(),
+		.remote = l->plan->session_fd,
+		.session_fd = -1,
+		.lifeline = -1,
+		.channel = -1,
+		.by_exec = t->request != FIRST,
+		.parent = t->request == FIRST ? (uint32_t)getpid() : parent_of(l, t->pid),
+	};
+
+	if (t->request != FIRST) {
+		const struct exec_request *e = &l->session->execs[t->request];
+
+		c.session_fd = e->session;
+		c.lifeline = e->lifeline;
+		c.channel = e->channel;
+		c.slot = e->slot;
+	} else {
+		l->started = 1;
+		tell(l, MESSAGE_STARTED, t->pid, NULL);
+		if (l->plan->is_proxy) {
+			c.lifeline = 3;
+			c.channel = 4;
+			c.session_fd = 5;
+		}
+	}
+	clear_old_image(l, t->pid);
+	t->tid = t->pid;
+	t->request = FIRST;
+	t->state = TRACEE_INJECTED;
+	injected(l, t,
+		 inject_begin(&t->injection, &l->image, t->tid, l->plan->session_fd, &c, l->plan->hide_vdso));
+}
+
+static int is_group_stop(int status)
+{
+	int sig = WSTOPSIG(status);
+
+	return status >> 16 == PTRACE_EVENT_STOP &&
+	       (sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU);
+}
+
+static void tracee_stopped(struct launch *l, struct tracee *t, int status)
+{
+	int event = status >> 16, sig = WSTOPSIG(status), pass = event ? 0 : sig;
+
+	if (t->state == TRACEE_INJECTED) {
+		injected(l, t, inject_step(&t->injection, status));
+		return;
+	}
+	if (event == PTRACE_EVENT_EXEC) {
+		on_exec(l, t);
+		return;
+	}
+	if (is_group_stop(status) && t->pid == l->main)
+		tell(l, MESSAGE_STOPPED, sig, NULL);
+	if (t->state == TRACEE_LEAVES) {
+		ptrace(PTRACE_DETACH, t->tid, 0, pass);
+		tracee_drop(l, t);
+	} else if (is_group_stop(status)) {
+		ptrace(PTRACE_LISTEN, t->tid, 0, 0);
+	} else {
+		ptrace(PTRACE_CONT, t->tid, 0, pass);
+	}
+}
+
+static void tracee_died(struct launch *l, struct tracee *t)
+{
+	if (t->state == TRACEE_INJECTED)
+		inject_gone(&t->injection);
+	tracee_drop(l, t);
+}
+
+/* ---- requests --------------------------------------------------------------------------------------------------- */
+
+static int is_gone(const struct exec_request *e)
+{
+	return syscall(SYS_tgkill, e->pid, e->tid, 0) && errno == ESRCH;
+}
+
+static void ask(struct launch *l, int index)
+{
+	struct exec_request *e = &l->session->execs[index];
+	pid_t tid = (pid_t)e->tid, pid = (pid_t)e->pid;
+
+	/* Of two threads that exec at once, one ends the other. Tracing both could stop us and them for good. */
+	if (tid <= 0 || pid <= 0 || is_busy(l, pid))
+		return;
+	if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACEEXEC)) {
+		e->error = -errno;
+		if (is_gone(e)) {
+			request_set(l, index, EXEC_FREE);
+			return;
+		}
+		if (!l->first[0])
+			snprintf(l->first, sizeof l->first, "started by process %d, which cannot be traced: %s",
+				 (int)pid, strerror(-e->error));
+		request_set(l, index, EXEC_REFUSED);
+		return;
+	}
+	tracee_add(l, tid, pid, index);
+	request_set(l, index, EXEC_READY);
+}
+
+static void let_go(struct launch *l, int index)
+{
+	for (int i = 0; i < TRACEES; i++) {
+		struct tracee *t = &l->tracees[i];
+
+		if (t->state == TRACEE_WAITS && t->request == index) {
+			t->state = TRACEE_LEAVES;
+			if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0))
+				tracee_drop(l, t);
+		}
+	}
+}
+
+void trace_requests(struct launch *l, int sweep)
+{
+	for (int i = 0; i < EXEC_REQUESTS; i++) {
+		struct exec_request *e = &l->session->execs[i];
+		uint32_t state = get_acquire(&e->state);
+
+		if (state == EXEC_ASKED)
+			ask(l, i);
+		else if (state == EXEC_FAILED)
+			let_go(l, i);
+		if (sweep && (state == EXEC_ASKED || state == EXEC_REFUSED) && is_gone(e))
+			swap_if(&e->state, state, EXEC_FREE);
+	}
+}
+
+int trace_changed(struct launch *l, pid_t pid, int status)
+{
+	struct tracee *t = tracee_of(l, pid);
+
+	/* An exec of a thread that does not lead arrives under the leader's number. */
+	if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC) {
+		unsigned long former = 0;
+
+		ptrace(PTRACE_GETEVENTMSG, pid, 0, &former);
+		if (former && tracee_of(l, (pid_t)former))
+			t = tracee_of(l, (pid_t)former);
+	}
+	if (!t)
+		return 0;
+	if (WIFSTOPPED(status)) {
+		tracee_stopped(l, t, status);
+		return 1;
+	}
+	if (!WIFCONTINUED(status))
+		tracee_died(l, t);
+	return 0;
+}

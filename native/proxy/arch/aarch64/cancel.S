@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See arch/x86_64/cancel.S. */
+	.text
+	.globl cancellable, cancellable_insn, cancellable_out
+	.type cancellable, %function
+cancellable:
+	mov	x8, x1
+	mov	x9, x0
+	mov	x10, x2
+	ldp	x0, x1, [x10]
+	ldp	x2, x3, [x10, #16]
+	ldp	x4, x5, [x10, #32]
+	ldr	w9, [x9]
+	cbnz	w9, cancellable_out
+cancellable_insn:
+	svc	#0
+	ret
+cancellable_out:
+	mov	x0, #-512
+	ret
+	.section .note.GNU-stack, "", %progbits

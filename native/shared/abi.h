@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only description of the memory that the parts of LSCA share. The agent (inside the program), the proxy and the
+ * daemon's C extension include it; Python never looks at it. Two kinds of area:
+ *
+ *   session  one per `lsca run`: routes, requests to the launcher, processes, log chunks. All programs of a run map it.
+ *   channel  one per program process under the route `proxy`: its slots and their arenas. Only the program and its
+ *            own proxy map it.
+ *
+ * Whoever reads a field that the other side writes copies it, then checks it, then uses the copy.
+ */
+#ifndef LSCA_ABI_H
+#define LSCA_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "calls.h"
+
+#define ABI_VERSION 1u
+#define SESSION_MAGIC 0x6c736361u /* "lsca" */
+#define CHANNEL_MAGIC 0x6c736363u
+
+enum route { ROUTE_KERNEL, ROUTE_PROXY, ROUTE_LOCAL, ROUTE_HANDLER, ROUTE_COUNT };
+
+/* ---- session ---------------------------------------------------------------------------------------------------- */
+
+enum {
+	EXEC_REQUESTS = 64,
+	PROCESSES = 4096,
+	CHUNK_SIZE = 32768,
+	CHUNK_COUNT = 2048,
+};
+
+enum session_flags {
+	SESSION_LOG = 1,     /* write records */
+	SESSION_PROXY = 2,   /* route `proxy`: the program's process holds no descriptors of its own */
+	SESSION_PRELOAD = 4, /* no launcher: children are caught by LD_PRELOAD only */
+	SESSION_CLOSED = 8,  /* the launcher is gone or going: nobody injects any more */
+};
+
+/*
+ * A program that is about to call execve asks the launcher to be there at the exec stop:
+ *   agent: FREE -> CLAIMED (compare and swap), fills in, -> ASKED, rings exec_bell
+ *   launcher: seizes tid, -> READY (or REFUSED with `error`), wakes the agent
+ *   agent: calls execve. On success the launcher sees the exec stop, puts the agent in, -> FREE.
+ *   On failure the agent sets FAILED and rings; the launcher detaches, -> FREE.
+ * Exec stop of a thread other than the leader changes its tid to the pid.
+ */
+enum exec_state { EXEC_FREE, EXEC_CLAIMED, EXEC_ASKED, EXEC_READY, EXEC_REFUSED, EXEC_FAILED };
+
+struct exec_request {
+	uint32_t state; /* futex: the agent waits on it */
+	uint32_t pid, tid;
+	int32_t error;
+	int32_t lifeline, channel, session; /* the agent's descriptors that survive the exec; -1: none */
+	uint32_t slot;                      /* the calling thread's slot */
+	uint32_t detached;                  /* launcher: let go after a FAILED (futex, the agent waits) */
+	uint32_t pad[7];
+};
+
+enum process_state { PROCESS_FREE, PROCESS_CLAIMED, PROCESS_LIVE, PROCESS_GONE };
+
+/* One per program process. GONE (proxy: "I closed everything") lets the parent's wait return. */
+struct process {
+	uint32_t state; /* futex */
+	uint32_t pid;   /* the program's */
+	uint32_t proxy; /* pid of its proxy, 0: none */
+	uint32_t parent;
+	uint64_t calls[ROUTE_COUNT];
+	uint64_t pad;
+};
+
+enum chunk_state { CHUNK_FREE, CHUNK_LEASED, CHUNK_FULL };
+
+struct chunk {
+	uint32_t state; /* agent: FREE->LEASED->FULL; drainer: FULL->FREE */
+	uint32_t used;  /* bytes of whole records; store-release after the bytes */
+	uint32_t pid, tid;
+	uint64_t lease; /* number of this lease, counted up in session.leases */
+	uint64_t pad;
+};
+
+struct session {
+	uint32_t magic, version;
+	uint64_t size; /* of the whole area */
+	uint32_t launcher; /* pid of the launcher */
+	uint32_t flags;
+	uint32_t exec_bell;  /* futex the launcher sleeps on; +1 at every request or child event */
+	uint32_t log_bell;   /* futex the drainer sleeps on; +1 when a chunk is full */
+	uint32_t chunk_bell; /* futex an agent sleeps on when no chunk is free; +1 when one was freed */
+	uint32_t live;       /* program processes alive, as far as the agents know */
+	uint32_t drainer;    /* pid of the drainer; 0: nobody drains, records are counted as lost */
+	uint32_t uncaught;   /* execs that went on without the agent */
+	uint64_t lost;       /* records that found no room and nobody to make some */
+	uint64_t leases;
+	uint64_t chunks_at; /* offset of the first chunk's bytes */
+	uint32_t chunk_hint;
+	uint32_t spinners; /* threads spinning right now, of all sides */
+	uint32_t spare;    /* how many may: CPUs - 1 */
+	uint64_t budget;   /* ticks one may spin: about 50 us */
+	uint32_t pad[9];
+	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
+	struct exec_request execs[EXEC_REQUESTS];
+	struct process processes[PROCESSES];
+	struct chunk chunks[CHUNK_COUNT];
+};
+
+/* ---- log records, in chunks and in files ------------------------------------------------------------------------ */
+
+enum record_kind {
+	RECORD_CALL = 1,
+	RECORD_START = 2, /* a process or image begins: args[0] parent pid, args[1] 1 if by exec */
+	RECORD_EXIT = 3,
+};
+
+enum record_flags {
+	RECORD_NO_RETURN = 1, /* written before the call: exit, exit_group, execve that succeeds */
+	RECORD_REPLACES = 2,  /* the thread's last NO_RETURN record did return after all; this is what it returned */
+	RECORD_FOREIGN = 4,   /* entered by another machine's convention (int 0x80): nr is i386's */
+	RECORD_RESTARTS = 8,  /* a signal came first: the call is made again after the handler; ret means nothing */
+};
+
+struct record {
+	uint32_t size; /* of the record with all that follows, a multiple of 8 */
+	uint16_t nr;
+	uint8_t route, kind;
+	uint32_t pid, tid;
+	uint32_t flags, pieces; /* how many struct piece follow */
+	uint64_t start, end;    /* ticks (arch_ticks: TSC, CNTVCT) */
+	int64_t ret;
+	uint64_t args[CALL_ARGS];
+};
+
+enum piece_flags {
+	PIECE_OUT = 1, /* as it was after the call; else before */
+	PIECE_CUT = 2, /* `len` bytes of `full` are kept */
+};
+
+/* What a pointer argument pointed to. Bytes follow, padded to 8. */
+struct piece {
+	uint8_t arg, flags;
+	uint16_t len;
+	uint32_t full;
+};
+
+/* A file: one file_header, then blocks of {file_block, records}. Everything little endian. */
+struct file_header {
+	char magic[8]; /* "LSCALOG\n" */
+	uint32_t version, machine; /* machine: ELF e_machine */
+	uint64_t ticks0, mono0, real0; /* one moment on three clocks: ticks, CLOCK_MONOTONIC ns, CLOCK_REALTIME ns */
+	double ns_per_tick;
+	char boot_id[40];
+	char host[64];
+};
+
+struct file_block {
+	uint32_t bytes; /* of records that follow; BLOCK_END closes a complete file */
+	uint32_t pid, tid;
+	uint32_t offset; /* of the first record within its lease: a gap is a loss */
+	uint64_t lease;
+};
+
+#define BLOCK_END 0xffffffffu /* last block of a file: lease = lost records, pid = uncaught execs */
+
+/* ---- channel ---------------------------------------------------------------------------------------------------- */
+
+enum {
+	SLOT_SIZE = 8192,
+	SLOT_COUNT = 1024,
+	PIECES = 8,
+};
+
+#define ARENA_SPAN (1ull << 32) /* file range that each slot may use for large buffers, sparse */
+#define ARENA_KEEP (1u << 20)   /* an arena larger than this gives its memory back after the call */
+
+enum slot_op {
+	OP_CALL = 1,   /* execute nr(args) */
+	OP_FORK,       /* fork; the child proxy announces itself on the lifeline */
+	OP_THREAD,     /* args[0]: slot of a new program thread; start a thread for it */
+	OP_LEAVE,      /* this program thread is over: end your thread (no answer) */
+	OP_LENT,       /* args[0]: descriptor; send a copy over the lifeline */
+	OP_TAKE,       /* receive a descriptor from the lifeline, install it; args[0]: 1 for close-on-exec */
+	OP_EXECED,     /* a new image runs: close what is close-on-exec, end all other threads */
+	OP_EXIT,       /* the program ends: close everything, then answer */
+};
+
+/*
+ * slot.word is the handshake. While a call is pending it holds the proxy thread's `owner` value: its tid with
+ * FUTEX_WAITERS set, and the word is on that thread's robust list. So if the thread dies, the kernel itself sets
+ * FUTEX_OWNER_DIED and wakes the program: nobody waits for the dead.
+ *   agent: writes the request, word = owner (release), wakes the proxy if it sleeps
+ *   proxy: writes the answer, word = WORD_ANSWER (release), wakes the agent if it sleeps
+ *   agent: reads the answer, word = WORD_IDLE
+ */
+#define WORD_IDLE 0u
+#define WORD_ANSWER 1u
+#define WORD_DIED 0x40000000u /* FUTEX_OWNER_DIED */
+#define WORD_WAITERS 0x80000000u
+
+enum slot_lease { SLOT_FREE, SLOT_TAKEN, SLOT_ENDING };
+
+struct bell {
+	uint32_t cpu;    /* where its owner runs; ~0: unknown */
+	uint32_t asleep; /* 1: its owner waits in the kernel and must be woken */
+	uint64_t spun, yielded, slept, woke;
+};
+
+struct extent {
+	uint32_t off, len; /* within the slot's payload */
+};
+
+enum { SLOT_HEAD = 320, SLOT_INLINE = SLOT_SIZE - SLOT_HEAD };
+
+struct slot {
+	uint32_t word;  /* futex, see above */
+	uint32_t owner; /* the value of `word` while a call is pending; 0: no proxy thread yet (futex) */
+	uint32_t lease; /* enum slot_lease */
+	uint32_t tid;   /* the program's thread */
+	uint64_t pad0[6];
+	struct bell agent;
+	uint64_t pad1[3];
+	struct bell proxy;
+	uint64_t pad2[3];
+	/* request */
+	uint16_t nr, op;
+	uint32_t cancel;  /* the program's thread was interrupted: stop waiting */
+	uint32_t ttystop; /* bit 0: SIGTTIN, bit 1: SIGTTOU do not stop the program (blocked, ignored) */
+	uint32_t arena;   /* bytes of arena in use; 0: the payload is inline */
+	uint64_t args[CALL_ARGS];
+	/* answer */
+	int64_t ret;
+	uint32_t signals; /* bit 0: SIGPIPE, bit 1: SIGXFSZ is to be raised in the program */
+	uint32_t pad3;
+	struct extent extents[CALL_ARGS]; /* payload of pointer arguments; len ~0: the pointer is NULL */
+	uint8_t payload[];
+};
+
+#define EXTENT_NULL 0xffffffffu
+
+struct channel {
+	uint32_t magic, version;
+	uint32_t pid;      /* the program's */
+	uint32_t proxy;    /* the proxy's */
+	uint32_t slots;    /* SLOT_COUNT */
+	uint32_t process;  /* index into session.processes */
+	uint32_t pad[10];
+	uint8_t rest[SLOT_SIZE - 64];
+	/* then SLOT_COUNT slots of SLOT_SIZE, then SLOT_COUNT arenas of ARENA_SPAN */
+};
+
+#define CHANNEL_SIZE ((uint64_t)SLOT_SIZE * (1 + SLOT_COUNT))
+#define ARENA_AT(slot) (((CHANNEL_SIZE + 0xfffff) & ~0xfffffull) + (uint64_t)(slot)*ARENA_SPAN)
+
+/* Flat form of a msghdr in a slot: head, name, control, data. */
+struct flat_msg {
+	uint32_t name_len, control_len;
+	uint32_t data_len, flags;
+	uint32_t has_name, has_control;
+	uint32_t result, pad; /* mmsghdr's msg_len */
+};
+
+/* Lifeline: a SOCK_SEQPACKET socket between a program and its proxy. End of file on it: the other one is gone. */
+enum lifeline_op {
+	LINE_FORKED = 1, /* proxy -> program: descriptors {lifeline, channel} of the new process */
+	LINE_FD,         /* either way: one descriptor */
+	LINE_CANCEL,     /* program -> proxy: value = slot whose call is to be interrupted */
+};
+
+struct lifeline_message {
+	uint32_t op;
+	int32_t value;
+};
+
+/* ---- what the launcher tells an agent that it has put in --------------------------------------------------------- */
+
+/*
+ * The launcher maps the agent, fills in `agent_config` (a symbol of the agent) and starts `agent_entry`, which traps
+ * (int3, brk) with STOP_* in the first argument register (rdi, x0) whenever it needs the launcher, and goes on when
+ * continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED: see `error`.
+ *
+ * The session's memory reaches the program in one of three ways, tried in this order:
+ *   session_fd >= 0           the program already has the descriptor (inherited); the agent closes it unless keep_fds
+ *   /proc/launcher/fd/remote  opened by the agent
+ *   STOP_SOCKET               the agent made a socketpair; `socket` is the launcher's end, to be had with pidfd_getfd;
+ *                             the launcher sends the descriptor with SCM_RIGHTS into it, then continues
+ */
+enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3 };
+
+struct agent_config {
+	uint32_t version;
+	uint32_t launcher;           /* its pid */
+	int32_t remote;              /* number of the session's descriptor in the launcher */
+	int32_t session_fd;          /* number in the program, or -1 */
+	int32_t lifeline, channel;   /* in the program, -1 without a proxy */
+	uint32_t slot;               /* SLOT of the thread that called exec, 0 at first */
+	uint32_t by_exec;            /* 0: first image of the run */
+	uint32_t parent;
+	int32_t socket;              /* agent -> launcher, with STOP_SOCKET */
+	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
+	uint32_t where;              /* agent -> launcher: line that failed */
+};
+
+_Static_assert(sizeof(struct exec_request) == 64, "exec_request");
+_Static_assert(sizeof(struct process) == 56, "process");
+_Static_assert(sizeof(struct chunk) == 32, "chunk");
+_Static_assert(sizeof(struct record) == 96, "record");
+_Static_assert(sizeof(struct piece) == 8, "piece");
+_Static_assert(sizeof(struct file_header) == 152, "file_header");
+_Static_assert(sizeof(struct file_block) == 24, "file_block");
+_Static_assert(sizeof(struct bell) == 40, "bell");
+_Static_assert(offsetof(struct slot, agent) == 64, "slot.agent");
+_Static_assert(offsetof(struct slot, proxy) == 128, "slot.proxy");
+_Static_assert(offsetof(struct slot, nr) == 192, "slot.nr");
+_Static_assert(offsetof(struct slot, payload) == SLOT_HEAD, "slot.payload");
+_Static_assert(sizeof(struct channel) == SLOT_SIZE, "channel");
+_Static_assert(sizeof(struct flat_msg) == 32, "flat_msg");
+_Static_assert(sizeof(struct lifeline_message) == 8, "lifeline_message");
+
+#endif

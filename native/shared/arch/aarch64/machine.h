@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both sides of the shared memory need from an aarch64: a tick counter, the current CPU, a spin hint. */
+#ifndef LSCA_MACHINE_H
+#define LSCA_MACHINE_H
+
+#include <stdint.h>
+
+#define MACHINE_NAME "aarch64"
+#define CPU_UNKNOWN 0xffffffffu
+
+static inline uint64_t arch_ticks(void)
+{
+	uint64_t t;
+
+	__asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(t));
+	return t;
+}
+
+/* There is no register for it that a program may read; the wait rule then spins as if the peer were elsewhere. */
+static inline uint32_t arch_cpu(void)
+{
+	return CPU_UNKNOWN;
+}
+
+static inline void arch_relax(void)
+{
+	__asm__ volatile("yield");
+}
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory ordering and waiting: the few names through which agent, proxy and daemon touch words that the other side
+ * writes. The wait rule looks at the CPU its peer runs on: elsewhere, spin for a while; here, give way once; then
+ * sleep in the kernel. Spinning is an investment, so it needs a spare CPU (`spinners`) and stops where it has not
+ * paid of late (`credit`).
+ */
+#ifndef LSCA_RING_H
+#define LSCA_RING_H
+
+#include "abi.h"
+#include "machine.h"
+
+/* Pairs with put_release: whatever was written before the release is seen after the acquire. */
+static inline uint32_t get_acquire(const uint32_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void put_release(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t get_relaxed(const uint32_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void put_relaxed(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+static inline int swap_if(uint32_t *p, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t add_one(uint32_t *p)
+{
+	return __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL);
+}
+
+/*
+ * Both halves of "do not sleep past a post": the poster stores the word, then looks for a sleeper; the sleeper says
+ * that it sleeps, then looks at the word once more. Each needs its store before its load, on every machine.
+ */
+static inline void store_before_load(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* What waiting has taught one waiter. Private to it. */
+struct patience {
+	int32_t credit;    /* > 0: spinning paid lately */
+	uint32_t rest;     /* waits until spinning is tried again */
+	uint32_t no_yield; /* waits until yielding is tried again */
+	uint32_t backoff;
+};
+
+enum { CREDIT_MAX = 8, SPIN_REST = 16 };
+
+enum ring_turn { RING_READY, RING_SLEEP };
+
+/*
+ * Wait a little for *word to change from `value` without sleeping. RING_SLEEP: it did not, sleep in the kernel.
+ * `yield` gives the CPU away once.
+ */
+static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, struct bell *me,
+					 const struct bell *peer, struct patience *p, struct session *at,
+					 void (*yield)(void))
+{
+	uint32_t here = arch_cpu(), there = get_relaxed(&peer->cpu);
+	uint64_t budget = __atomic_load_n(&at->budget, __ATOMIC_RELAXED);
+
+	put_relaxed(&me->cpu, here);
+	if (get_acquire(word) != value)
+		return RING_READY;
+	if (here == CPU_UNKNOWN || here != there) {
+		uint64_t end;
+
+		if (!budget || (p->credit <= 0 && p->rest-- > 0))
+			return RING_SLEEP;
+		/* The peer may have been spinning for what we just posted, and takes a moment to notice. */
+		for (int tries = 0; __atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED) > at->spare; tries++) {
+			__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
+			for (int i = 0; i < 16; i++) {
+				if (get_acquire(word) != value) {
+					me->spun++;
+					return RING_READY;
+				}
+				arch_relax();
+			}
+			if (tries == 8)
+				return RING_SLEEP;
+		}
+		end = arch_ticks() + budget;
+		do {
+			for (int i = 0; i < 16; i++) {
+				if (get_acquire(word) != value) {
+					__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
+					me->spun++;
+					p->credit += p->credit < CREDIT_MAX;
+					return RING_READY;
+				}
+				arch_relax();
+			}
+		} while (arch_ticks() < end);
+		__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
+		if (p->credit > -CREDIT_MAX)
+			p->credit -= 2;
+		p->rest = SPIN_REST;
+		return RING_SLEEP;
+	}
+	if (p->no_yield) {
+		p->no_yield--;
+		return RING_SLEEP;
+	}
+	{
+		uint64_t before = arch_ticks(), took;
+
+		yield();
+		took = arch_ticks() - before;
+		me->yielded++;
+		/* Somebody else wanted this CPU: four spin budgets are 200 us. */
+		if (budget && took > 4 * budget) {
+			p->backoff = p->backoff < 16384 ? p->backoff * 4 + 64 : p->backoff;
+			p->no_yield = p->backoff;
+		} else if (p->backoff) {
+			p->backoff -= p->backoff > 64 ? 64 : p->backoff;
+		}
+	}
+	return get_acquire(word) != value ? RING_READY : RING_SLEEP;
+}
+
+#endif

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher's C extension, native/daemon/module.c."""
+
+from typing import TypedDict
+
+class Process(TypedDict):
+    """One program process of a session. `calls`: completed by kernel, proxy, local, handler."""
+
+    pid: int
+    proxy: int
+    parent: int
+    calls: tuple[int, int, int, int]
+    alive: bool
+
+class Snapshot(TypedDict):
+    """A session at one moment; `launcher` is 0 before it has started."""
+
+    launcher: int
+    proxy: bool
+    log: bool
+    uncaught: int
+    lost: int
+    processes: list[Process]
+
+def session_create(is_proxy: bool, has_log: bool, /) -> int:
+    """A new session's memory, as a descriptor (close-on-exec). OSError."""
+
+def session_snapshot(fd: int, /) -> Snapshot:
+    """What is going on in a session. OSError if the descriptor is not one's memory."""
+
+def run(
+    session: int,
+    argv: list[bytes],
+    env: list[bytes],
+    agent: bytes,
+    proxy: bytes,
+    *,
+    log: int = -1,
+    log_path: bytes = b"",
+    is_proxy: bool = False,
+    hide_vdso: bool = False,
+    drop: bool = False,
+) -> tuple[int, int, str]:
+    """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
+
+    `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
+    them; only for a process that has nothing else to do. `log` is closed by the launcher, not here.
+    """
+
+def probe() -> dict[str, int]:
+    """What this machine allows: 0 or the errno of the attempt, by name."""

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lsca doctor`: what this machine allows, what will be used, and why not. Everything is tried, nothing is guessed.
+
+The exit code is 0 if `lsca run` will work.
+"""
+
+import argparse
+import errno
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+
+from lsca import _native
+from lsca.session import AGENT, PROXY
+
+SUMMARY = "say what this machine allows, and which way of capturing is used"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: a thing, whether it is there, and what follows from that."""
+
+    name: str
+    ok: bool
+    needed: bool
+    text: str
+
+
+# name: (label, needed, if it works, if it does not)
+PROBES = {
+    "sud": (
+        "syscall user dispatch",
+        True,
+        "calls are caught by it",
+        "calls cannot be caught: Linux 5.11 or newer on x86-64 is needed",
+    ),
+    "ptrace": (
+        "ptrace",
+        True,
+        "the agent is put in at every exec, then the tracer lets go",
+        "the agent cannot be put in; a debugger, a seccomp filter or the Yama module forbids it",
+    ),
+    "executable_memory": (
+        "executable memory",
+        True,
+        "the agent can be mapped",
+        "the agent cannot be mapped: a security policy forbids it",
+    ),
+    "memfd_sealing": (
+        "memfd and seals",
+        True,
+        "shared memory without a name",
+        "there is no safe shared memory: Linux 3.17 or newer is needed",
+    ),
+    "process_vm_readv": (
+        "process_vm_readv",
+        True,
+        "the agent reads arguments without faults",
+        "the agent cannot read arguments safely: a seccomp filter forbids it",
+    ),
+    "pidfd_getfd": (
+        "pidfd_getfd",
+        False,
+        "programs that may not see /proc get the session through it",
+        "programs that may not see /proc of lsca run uncaught: Linux 5.6 or newer is needed",
+    ),
+    "seccomp_unotify": (
+        "seccomp notification",
+        False,
+        "there, not used yet",
+        "not there, and not used yet",
+    ),
+    "io_uring": ("io_uring", False, "there, not used yet", "not there, and not used yet"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Prints one line per finding, or JSON."""
+    parser = argparse.ArgumentParser(prog="lsca doctor", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    options = parser.parse_args(argv)
+    found = findings()
+    works = all(finding.ok for finding in found if finding.needed)
+    if options.json:
+        print(json.dumps({"works": works, "findings": [asdict(f) for f in found]}, indent=2))
+    else:
+        for finding in found:
+            mark = "ok" if finding.ok else "NO" if finding.needed else "no"
+            print(f"{mark:3} {finding.name:24} {finding.text}")
+        print()
+        print("`lsca run` will work here." if works else "`lsca run` will not work here.")
+    return 0 if works else 1
+
+
+def findings() -> list[Finding]:
+    """Everything, in the order of importance."""
+    found = [_machine(), _kernel()]
+    results = _native.probe()
+    for key, (label, needed, good, bad) in PROBES.items():
+        code = results[key]
+        text = good if not code else f"{bad} ({errno.errorcode.get(code, code)})"
+        found.append(Finding(label, not code, needed, text))
+    found += [_yama(), _part("agent", AGENT), _part("proxy", PROXY), _cpus(), _clock()]
+    return found
+
+
+def _machine() -> Finding:
+    machine = platform.machine()
+    ok = machine == "x86_64"
+    return Finding(
+        "machine", ok, True, f"{machine}{'' if ok else ': only x86_64 is captured so far'}"
+    )
+
+
+def _kernel() -> Finding:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    return Finding("kernel", numbers >= (5, 11), True, f"Linux {release}")
+
+
+def _yama() -> Finding:
+    value = _read("/proc/sys/kernel/yama/ptrace_scope")
+    meaning = {
+        "": "no Yama module: no further rule",
+        "0": "0: no further rule",
+        "1": "1: only descendants may be traced, and that is all that is needed",
+        "2": "2: only root may trace",
+        "3": "3: nobody may trace, until the next boot",
+    }.get(value, value)
+    return Finding(
+        "yama.ptrace_scope", value in ("", "0", "1") or os.geteuid() == 0, False, meaning
+    )
+
+
+def _part(name: str, path: str) -> Finding:
+    ok = os.path.exists(path)
+    return Finding(name, ok, True, path if ok else f"{path} is missing; `make native` builds it")
+
+
+def _cpus() -> Finding:
+    count = len(os.sched_getaffinity(0))
+    text = f"{count}; waiting spins on a spare one" if count > 1 else "1; waiting never spins"
+    return Finding("CPUs", count > 1, False, text)
+
+
+def _clock() -> Finding:
+    source = _read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    ok = source in ("tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page")
+    text = "clock calls stay in the program (vDSO) unless --no-vdso is given"
+    return Finding("vDSO clock", ok, False, f"{source or 'unknown'}: {text}")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as f:
+            return f.read().strip()
+    except OSError:
+        return ""

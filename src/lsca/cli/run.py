@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lsca run [options] PROGRAM ARGS`: the program, unchanged, with its own exit code, terminal and signals.
+
+Has to feel instant: options are read by hand, and what only some runs need is imported where it is needed.
+"""
+
+import os
+import sys
+
+from lsca.errors import UsageError
+from lsca.session import ROUTES, Session
+
+TYPE_CHECKING = False  # that of `typing` costs an import
+if TYPE_CHECKING:
+    from socket import socket
+
+SUMMARY = "run a program with its system calls caught"
+
+USAGE = """\
+usage: lsca run [options] [--] PROGRAM [ARGS...]
+
+  --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
+                         proxy process that holds the program's descriptors
+  -o FILE                write a log of all calls; `lsca log FILE` prints it
+  --no-vdso              make clock calls real calls, so that they are caught too
+  --daemon PATH          join the daemon at this socket; an error if there is none
+  --no-daemon            do not look for a daemon
+  --help                 this text
+
+Options end at the program's name. The exit code is the program's; 125: lsca itself failed,
+126: the program cannot be executed, 127: it was not found.
+"""
+
+
+class Options:
+    """What the command line says."""
+
+    def __init__(self) -> None:
+        self.route = "kernel"
+        self.log: str | None = None
+        self.hide_vdso = False
+        self.daemon: str | None = None
+        self.use_daemon = True
+        self.help = False
+        self.program: list[str] = []
+
+
+def parse(argv: list[str]) -> Options:
+    """Reads options up to the program's name. UsageError."""
+    options = Options()
+    words = list(argv)
+    while words:
+        word = words[0]
+        if not word.startswith("-") or word == "-":
+            break
+        words.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
+        if not word.startswith("--") and len(word) > 2:
+            equals, value = "=", word[2:]
+        if name in ("--route", "-o", "--daemon"):
+            if not equals:
+                if not words:
+                    raise UsageError(f"{name} wants a value; see `lsca run --help`")
+                value = words.pop(0)
+            _set(options, name, value)
+        elif equals or not _switch(options, name):
+            raise UsageError(f"unknown option {word!r}; see `lsca run --help`")
+    options.program = words
+    if not words and not options.help:
+        raise UsageError("no program is named; see `lsca run --help`")
+    return options
+
+
+def _set(options: Options, name: str, value: str) -> None:
+    if name == "--route":
+        if value not in ROUTES:
+            raise UsageError(f"there is no route {value!r}; there are: {', '.join(ROUTES)}")
+        options.route = value
+    elif name == "-o":
+        options.log = value
+    else:
+        options.daemon = value
+
+
+def _switch(options: Options, name: str) -> bool:
+    if name in ("--help", "-h"):
+        options.help = True
+    elif name == "--no-daemon":
+        options.use_daemon = False
+    elif name == "--no-vdso":
+        options.hide_vdso = True
+    else:
+        return False
+    return True
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; dies of the signal that it died of."""
+    options = parse(argv)
+    if options.help:
+        sys.stdout.write(USAGE)
+        return 0
+    session = Session(route=options.route, log=options.log, hide_vdso=options.hide_vdso)
+    connection = _join(session, options) if options.use_daemon else None
+    code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
+    if signal:
+        _die_of(signal)
+    if connection is not None:
+        connection.close()
+    return code
+
+
+def _join(session: Session, options: Options) -> "socket | None":
+    path = options.daemon or os.environ.get("LSCA_DAEMON")
+    if path is None:
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        path = f"{runtime}/lsca.sock" if runtime else f"/tmp/lsca-{os.getuid()}/daemon.sock"
+    if options.daemon is None and not os.path.exists(path):
+        return None
+    from lsca import daemon
+
+    return daemon.join(
+        path,
+        session.fd,
+        {
+            "pid": os.getpid(),
+            "argv": options.program,
+            "route": options.route,
+            "log": options.log and os.path.abspath(options.log),
+        },
+        must=options.daemon is not None,
+    )
+
+
+def _die_of(signal: int) -> None:
+    import resource
+
+    # The program has left its core where the system wants it; ours would be in its place.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    import signal as signals
+
+    if signal not in (signals.SIGKILL, signals.SIGSTOP):
+        signals.signal(signal, signals.SIG_DFL)
+        signals.pthread_sigmask(signals.SIG_UNBLOCK, {signal})
+    os.kill(os.getpid(), signal)

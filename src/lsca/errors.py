@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong, as exceptions. The command line prints them in one place and ends with their exit code.
+
+    LscaError                  anything LSCA itself has to say; exit code 125
+    ├── UsageError             the command line was not understood; 125
+    ├── StartError             the program could not be started: 126 not executable, 127 not found, else 125
+    ├── LogError               a log cannot be written or read; 125
+    └── DaemonError            no daemon where one was asked for, or one is there already; 125
+
+Errors of the programs that are run are none of these: they are the program's exit status.
+"""
+
+OWN_FAILURE = 125
+
+
+class LscaError(Exception):
+    """Says in the user's words what happened, why, and what to do."""
+
+    exit_code: int = OWN_FAILURE
+
+    def __init__(self, text: str, exit_code: int | None = None) -> None:
+        super().__init__(text)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(LscaError):
+    """The command line was not understood."""
+
+
+class StartError(LscaError):
+    """The program could not be started; `exit_code` says in the shell's manner why."""
+
+
+class LogError(LscaError):
+    """A log cannot be written or read."""
+
+
+class DaemonError(LscaError):
+    """No daemon where one was asked for, or one is there already."""

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of a program: its shared memory, its log, its place at the daemon. `lsca run` is a thin face of this.
+
+On the path of `lsca run`, so it imports next to nothing. The extension does the work; nothing here looks into the
+shared memory.
+"""
+
+import os
+
+from lsca import _native
+from lsca.errors import LogError, LscaError, StartError
+
+LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
+AGENT = os.path.join(LIBRARY, "lsca-agent.so")
+PROXY = os.path.join(LIBRARY, "lsca-proxy")
+ROUTES = ("kernel", "proxy")
+
+
+def original_environment() -> list[bytes]:
+    """The environment as it was given to this process: Python may have added to its own (LC_CTYPE)."""
+    try:
+        with open("/proc/self/environ", "rb") as f:
+            return [entry for entry in f.read().split(b"\0") if entry]
+    except OSError:
+        return [key + b"=" + value for key, value in os.environb.items()]
+
+
+class Session:
+    """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
+
+    `log` is the path of a file to write, `hide_vdso` makes clock calls visible at the price of their speed.
+    """
+
+    def __init__(
+        self, *, route: str = "kernel", log: str | None = None, hide_vdso: bool = False
+    ) -> None:
+        if route not in ROUTES:
+            raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
+        needed = (AGENT, PROXY) if route == "proxy" else (AGENT,)
+        for path in needed:
+            if not os.path.exists(path):
+                raise LscaError(f"{path} is missing; `make native` builds it")
+        self.route = route
+        self.log = log
+        self.hide_vdso = hide_vdso
+        self.fd = -1
+        self._log_fd = -1
+        if log is not None:
+            self._log_fd = _open_log(log)
+        try:
+            self.fd = _native.session_create(route == "proxy", log is not None)
+        except OSError as error:
+            self.close()
+            raise LscaError(f"no shared memory for a session: {error.strerror}") from error
+
+    def run(
+        self, argv: list[bytes], env: list[bytes] | None = None, *, drop: bool = False
+    ) -> tuple[int, int]:
+        """Runs a program to its end. Its exit code and 0, or -1 and the signal that it died of. StartError, LscaError.
+
+        `drop`: see `_native.run`.
+        """
+        code, signal, text = _native.run(
+            self.fd,
+            argv,
+            original_environment() if env is None else env,
+            os.fsencode(AGENT),
+            os.fsencode(PROXY),
+            log=self._log_fd,
+            log_path=os.fsencode(self.log or ""),
+            is_proxy=self.route == "proxy",
+            hide_vdso=self.hide_vdso,
+            drop=drop,
+        )
+        if text:
+            raise StartError(text, code)
+        return code, signal
+
+    def close(self) -> None:
+        """Lets go of the memory; programs that still run keep theirs."""
+        for fd in (self.fd, self._log_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self._log_fd = -1
+
+
+def _open_log(path: str) -> int:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise LogError(f"the log {path} cannot be written: {error.strerror}") from error
+    if fd > 2:
+        return fd
+    # The standard descriptors were closed; they are not ours to fill.
+    import fcntl
+
+    above = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return above

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A call as one line of strace: the arguments, and the result with what belongs to it."""
+
+from collections.abc import Mapping, Sequence
+
+from lsca.table.syscall import Syscall
+from lsca.table.text import Piece, View, error
+
+
+def format_call(
+    row: type[Syscall],
+    machine: str,
+    args: Sequence[int],
+    ret: int | None,
+    entry: Mapping[int, Piece],
+    exit: Mapping[int, Piece],
+    *,
+    strings: int = 32,
+) -> tuple[str, str]:
+    """The arguments and the result: ('3, "abc", 3', '3').
+
+    `ret` is the kernel's result, a negative errno on failure, None if the call has not returned. `entry` and `exit` are
+    what pointer arguments pointed to before and after it, by index; of a string the bytes without NUL. At most `strings`
+    bytes of a buffer are shown.
+    """
+    order = row.order[machine]
+    names = {name: index for index, name in enumerate(order)}
+    view = View(machine, args, ret, entry, exit, names, strings)
+    parts = []
+    for index, name in enumerate(order):
+        argument = row.arguments[name]
+        if argument.when and not argument.when(view):
+            continue
+        parts.append(argument.write(argument, view, index))
+    return ", ".join(parts), _result(row, view)
+
+
+def _result(row: type[Syscall], view: View) -> str:
+    if view.ret is None:
+        return "?"
+    if view.failed:
+        return error(view.ret)
+    text = row.returns(view.ret & 0xFFFFFFFFFFFFFFFF, view)
+    note = row.note(view) if row.note else ""
+    return f"{text} ({note})" if note else text

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What memory can hold: plain bytes, a structure, an array of structures, and how each is written down.
+
+A layout's `size` is that of one element, by machine: the C side multiplies it by the argument that counts elements. A
+layout with size 1 is counted in bytes.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+from lsca.table.text import MACHINES, Piece, Show, View, quote
+
+ARRAY_SHOWN: Final = 32  # strace's limit too
+
+ShowBytes = Callable[[Piece, View], str]
+Code: TypeAlias = "str | tuple[str, Show] | Struct"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Something in memory. `changes` says that a change by the call is written as [before => after]."""
+
+    name: str
+    size: Mapping[str, int]
+    show: ShowBytes
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member: where it stands, and how to read it. `inner` for a structure within the structure."""
+
+    name: str
+    at: int
+    code: str
+    show: Show | None
+    inner: "Struct | None" = None
+
+
+class Struct:
+    """A C structure, laid out by C's rules; a name that begins with "_" is not shown.
+
+    A member is a code of the `struct` module ("q", "16s"), a pair of code and Show, or another Struct. `machines`
+    gives members for a machine that differs, `packed` the machines where nothing is aligned. `brief` names the members
+    that are shown, with "..." for the others.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        members: Mapping[str, Code],
+        *,
+        machines: Mapping[str, Mapping[str, Code]] | None = None,
+        packed: tuple[str, ...] = (),
+        brief: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.brief = brief
+        self.fields: dict[str, tuple[Field, ...]] = {}
+        self.size: dict[str, int] = {}
+        self.align = 1
+        for machine in MACHINES:
+            own = (machines or {}).get(machine, members)
+            self._place(machine, own, machine in packed)
+
+    def _place(self, machine: str, members: Mapping[str, Code], packed: bool) -> None:
+        at, widest, fields = 0, 1, []
+        for name, code in members.items():
+            if isinstance(code, Struct):
+                size, align = code.size[machine], code.align
+                member = partial(Field, name, code="", show=None, inner=code)
+            else:
+                plain, show = (code, None) if isinstance(code, str) else code
+                size = struct.calcsize("=" + plain)
+                align = 1 if plain.endswith("s") else struct.calcsize("=" + plain[-1])
+                member = partial(Field, name, code="<" + plain, show=show)
+            align = 1 if packed else align
+            at = (at + align - 1) // align * align
+            fields.append(member(at=at))
+            at += size
+            widest = max(widest, align)
+        self.fields[machine] = tuple(fields)
+        self.size[machine] = (at + widest - 1) // widest * widest
+        self.align = max(self.align, widest)
+
+    def values(self, data: bytes, machine: str) -> dict[str, int | bytes]:
+        """The members that `data` reaches, by name; inner structures as bytes."""
+        found: dict[str, int | bytes] = {}
+        for member in self.fields[machine]:
+            size = member.inner.size[machine] if member.inner else struct.calcsize(member.code)
+            part = data[member.at : member.at + size]
+            if len(part) < size:
+                break
+            found[member.name] = part if member.inner else struct.unpack(member.code, part)[0]
+        return found
+
+    def __call__(self, piece: Piece, view: View) -> str:
+        """A structure as text: {tv_sec=1, tv_nsec=0}."""
+        values = self.values(piece.data, view.machine)
+        parts = []
+        for member in self.fields[view.machine]:
+            if member.name.startswith("_") or (self.brief and member.name not in self.brief):
+                continue
+            if member.name not in values:
+                return "{" + ", ".join([*parts, "..."]) + "}"
+            parts.append(f"{member.name}={_member(member, values[member.name], view)}")
+        if self.brief:
+            parts.append("...")
+        return "{" + ", ".join(parts) + "}"
+
+
+def _member(member: Field, value: int | bytes, view: View) -> str:
+    if isinstance(value, bytes):
+        if member.inner:
+            return member.inner(Piece(value, len(value)), view)
+        text = value.split(b"\0")[0]
+        return quote(text, len(text), None)
+    if member.show:
+        return member.show(value & 0xFFFFFFFFFFFFFFFF, view)
+    return str(value)
+
+
+def one(shape: Struct) -> Layout:
+    """One structure."""
+    return Layout(f"struct {shape.name}", shape.size, shape)
+
+
+def array(shape: Struct) -> Layout:
+    """As many structures as the length argument says."""
+
+    def show(piece: Piece, view: View) -> str:
+        size = shape.size[view.machine]
+        data = piece.data
+        texts = [
+            shape(Piece(data[at : at + size], size), view)
+            for at in range(0, len(data) - size + 1, size)[:ARRAY_SHOWN]
+        ]
+        if len(texts) * size < piece.full:
+            texts.append("...")
+        return "[" + ", ".join(texts) + "]"
+
+    return Layout(f"struct {shape.name}[]", shape.size, show)
+
+
+def whole(shape: Struct) -> Layout:
+    """One structure whose size in bytes another argument says."""
+    return Layout(f"struct {shape.name}", SIZE_1, shape)
+
+
+def number(name: str, code: str, show: Show, *, changes: bool = False) -> Layout:
+    """A single number that a pointer points to: [16]."""
+    return _numbers(name, code, show, single=True, changes=changes)
+
+
+def numbers(name: str, code: str, show: Show) -> Layout:
+    """An array of numbers: [3, 4]."""
+    return _numbers(f"{name}[]", code, show, single=False, changes=False)
+
+
+def fixed(layout: Layout, count: int) -> Layout:
+    """Always `count` elements, without a length argument."""
+    size = {machine: size * count for machine, size in layout.size.items()}
+    name = layout.name.removesuffix("[]") + f"[{count}]"
+    return Layout(name, size, layout.show)
+
+
+def opaque(name: str, size: int) -> Layout:
+    """A structure that is not taken apart: its bytes are shown."""
+    return Layout(f"struct {name}", dict.fromkeys(MACHINES, size), _show_bytes)
+
+
+def _numbers(name: str, code: str, show: Show, *, single: bool, changes: bool) -> Layout:
+    width = struct.calcsize("=" + code)
+
+    def text(piece: Piece, view: View) -> str:
+        count = len(piece.data) // width
+        values = struct.unpack(f"<{count}{code}", piece.data[: count * width])
+        texts = [show(value & 0xFFFFFFFFFFFFFFFF, view) for value in values[:ARRAY_SHOWN]]
+        if count * width < piece.full or count > ARRAY_SHOWN:
+            texts.append("...")
+        return "[" + ", ".join(texts[:1] if single else texts) + "]"
+
+    return Layout(name, dict.fromkeys(MACHINES, width), text, changes)
+
+
+def _show_bytes(piece: Piece, view: View) -> str:
+    return quote(piece.data, piece.full, view.strings)
+
+
+SIZE_1: Final = dict.fromkeys(MACHINES, 1)
+BYTES: Final = Layout("bytes", SIZE_1, _show_bytes)

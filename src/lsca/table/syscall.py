@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base class of all rows, and the table that they enter.
+
+    class pread64(Syscall, x86_64=17, generic=67, blocks=True, terminal=True):
+        \"\"\"read from a file descriptor at a given offset\"\"\"
+
+        fd = Fd()
+        buf = Out(length="count", filled=True)
+        count = Size()
+        offset = Offset()
+
+A row is checked when its class is made; what is wrong is said with the call's and the argument's name.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
+from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
+
+ARGS_MAX: Final = 6
+CALL_LIMIT: Final = 512  # of native/shared/calls.h
+SIZE_MAX: Final = 1 << 32
+
+
+class Runs(StrEnum):
+    """Where a call may be completed under the route `proxy`: `enum call_runs` of native/shared/calls.h."""
+
+    PROGRAM = "RUNS_PROGRAM"
+    ANYWHERE = "RUNS_ANYWHERE"
+    BOTH = "RUNS_BOTH"
+    BORROW = "RUNS_BORROW"
+    HANDOVER = "RUNS_HANDOVER"
+    NOWHERE = "RUNS_NOWHERE"
+
+
+class Support(StrEnum):
+    """How well a call is served. All but FULL come with a caveat in words."""
+
+    FULL = "full"  # described, served in every route
+    PARTIAL = "partial"  # works, but for what the caveat says
+    PLAIN = "plain"  # passed on as it is; the log shows numbers and addresses
+    NONE = "none"  # refused under the route `proxy`
+    GONE = "gone"  # Linux itself answers ENOSYS
+
+
+RUNS_TEXT: Final = {
+    Runs.PROGRAM: "in the program itself",
+    Runs.ANYWHERE: "by the proxy, which holds the descriptors",
+    Runs.BOTH: "by the proxy and by the program, which both keep this state",
+    Runs.BORROW: "in the program, with the descriptors lent to it for the time of the call",
+    Runs.HANDOVER: "in the program; the new descriptor is then moved to the proxy",
+    Runs.NOWHERE: "not under the route `proxy` (ENOSYS); by the kernel otherwise",
+}
+
+
+class RowError(TypeError):
+    """A row that contradicts itself, the limits of a call, or another row."""
+
+
+class Table:
+    """Rows by name and by each machine's number."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, type[Syscall]] = {}
+        self.by_number: dict[str, dict[int, type[Syscall]]] = {name: {} for name in MACHINES}
+
+    def add(self, row: "type[Syscall]") -> None:
+        """Enter a row, unless its name or one of its numbers is taken."""
+        if row.name in self.by_name:
+            raise RowError(f"{row.name}: there is a row of this name already")
+        for machine, number in row.numbers.items():
+            other = self.by_number[machine].get(number)
+            if other:
+                raise RowError(f"{row.name}: {machine} number {number} is {other.name}'s")
+        self.by_name[row.name] = row
+        for machine, number in row.numbers.items():
+            self.by_number[machine][number] = row
+
+    def rows(self) -> "tuple[type[Syscall], ...]":
+        """All rows by their x86-64 number, then those that only the generic list has."""
+        return tuple(
+            sorted(
+                self.by_name.values(),
+                key=lambda row: (X86_64 not in row.numbers, *row.numbers.values()),
+            )
+        )
+
+
+TABLE: Final = Table()
+
+
+class Syscall:
+    """One system call. Keywords of the class:
+
+    x86_64, generic   its numbers there; None where the machine does not have it
+    runs              where it may be completed
+    support, caveat   how well it is served
+    since             the first Linux with it, "" for older than 2.6.12
+    blocks            it may wait for an unbounded time
+    new_fd            a non-negative result is a new descriptor
+    terminal          job control of the terminal may stop its caller
+    returns, note     how the log writes the result, and what it adds to it in parentheses
+    generic_order     the arguments' names in the generic list's order, where that differs (clone)
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    summary: ClassVar[str]
+    numbers: ClassVar[Mapping[str, int]]
+    arguments: ClassVar[Mapping[str, Argument]]
+    order: ClassVar[Mapping[str, tuple[str, ...]]]
+    runs: ClassVar[Runs]
+    support: ClassVar[Support]
+    caveat: ClassVar[str]
+    since: ClassVar[str]
+    blocks: ClassVar[bool]
+    new_fd: ClassVar[bool]
+    terminal: ClassVar[bool]
+    returns: ClassVar[Show]
+    note: ClassVar[Callable[[View], str] | None]
+
+    def __init_subclass__(
+        cls,
+        *,
+        x86_64: int | None = None,
+        generic: int | None = None,
+        runs: Runs = Runs.ANYWHERE,
+        support: Support = Support.FULL,
+        caveat: str = "",
+        since: str = "",
+        blocks: bool = False,
+        new_fd: bool = False,
+        terminal: bool = False,
+        returns: Show = show_int,
+        note: Callable[[View], str] | None = None,
+        generic_order: tuple[str, ...] | None = None,
+        table: Table = TABLE,
+    ) -> None:
+        super().__init_subclass__()
+        arguments = {
+            name: value for name, value in vars(cls).items() if isinstance(value, Argument)
+        }
+        for name in arguments:
+            delattr(cls, name)  # an argument may be called `name`: the class's own facts come after
+        numbers = {X86_64: x86_64, AARCH64: generic}
+        cls.name = cls.__name__
+        cls.family = cls.__module__.rpartition(".")[2]
+        cls.summary = (cls.__doc__ or "").strip()
+        cls.numbers = {machine: nr for machine, nr in numbers.items() if nr is not None}
+        cls.arguments = arguments
+        cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
+        cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
+        cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
+        cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
+        _check(cls)
+        table.add(cls)
+
+
+def _check(row: type[Syscall]) -> None:
+    """Raise RowError for a row that cannot be true."""
+
+    def wrong(what: str) -> RowError:
+        return RowError(f"{row.name}: {what}")
+
+    if not row.summary or "\n" in row.summary:
+        raise wrong("a row has a docstring of one line")
+    if not row.numbers:
+        raise wrong("a row has a number on at least one machine")
+    for machine, number in row.numbers.items():
+        if not 0 <= number < CALL_LIMIT:
+            raise wrong(f"{machine} number {number} is not below {CALL_LIMIT}")
+    if len(row.arguments) > ARGS_MAX:
+        raise wrong(f"{len(row.arguments)} arguments; a system call has at most {ARGS_MAX}")
+    if (row.support is Support.FULL) != (not row.caveat):
+        raise wrong("a caveat belongs to every support level but FULL, and only there")
+    if set(row.order[AARCH64]) != set(row.arguments):
+        raise wrong("generic_order does not name the arguments")
+    for name, argument in row.arguments.items():
+        problem = _problem(row.arguments, argument)
+        if problem:
+            raise wrong(f"argument {name!r}: {problem}")
+
+
+def _problem(arguments: Mapping[str, Argument], argument: Argument) -> str | None:
+    """What is wrong with one argument, or None."""
+    length, layout = argument.length, argument.layout
+    if length is not None and length not in arguments:
+        return f"its length is {length!r}, and there is no such argument"
+    if length is not None and argument.measure is Length.DEREF:
+        if arguments[length].kind not in (Kind.IN, Kind.INOUT):
+            return f"its length is read at {length!r}, which is not memory that is read"
+    elif length is not None and arguments[length].kind is not Kind.VALUE:
+        return f"its length is {length!r}, which is not a number"
+    if length is None and argument.kind in COUNTED:
+        return "nothing says how many there are"
+    if argument.kind in MEMORY:
+        if layout is None:
+            return "memory without a layout"
+        if not all(0 < size < SIZE_MAX for size in layout.size.values()):
+            return f"{layout.name} has no size that a row can hold"
+        if layout.name == "bytes" and length is None:
+            return "bytes without a length"
+    if ArgFlag.FILLED in argument.flags and argument.measure is not Length.ARG:
+        return "filled, but no argument gives its room"
+    return None

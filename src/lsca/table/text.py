@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How values are written down, in strace's manner: numbers, strings, errno names, and the view of one call.
+
+The lowest file of the table. What writes a value is a `Show`: a function of the value and of the view, which knows the
+other arguments, the result and the machine.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+X86_64: Final = "x86_64"
+AARCH64: Final = "aarch64"
+MACHINES: Final = (X86_64, AARCH64)
+ERRNO_MAX: Final = 4095
+
+_RESTARTS: Final = {
+    512: ("ERESTARTSYS", "To be restarted if SA_RESTART is set"),
+    513: ("ERESTARTNOINTR", "To be restarted"),
+    514: ("ERESTARTNOHAND", "To be restarted if no handler"),
+    516: ("ERESTART_RESTARTBLOCK", "Interrupted by signal"),
+}
+_ESCAPES: Final = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+_OCTAL_DIGITS: Final = range(ord("0"), ord("8"))
+
+
+class Piece(NamedTuple):
+    """What a pointer argument pointed to: the bytes that were kept, and how many there were."""
+
+    data: bytes
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One call as far as it is known: `ret` is None while it has not returned, `names` gives arguments' indices."""
+
+    machine: str
+    args: Sequence[int]
+    ret: int | None
+    entry: Mapping[int, Piece]
+    exit: Mapping[int, Piece]
+    names: Mapping[str, int]
+    strings: int
+
+    @property
+    def failed(self) -> bool:
+        return self.ret is not None and -ERRNO_MAX <= self.ret < 0
+
+    def value(self, name: str) -> int:
+        """The argument of that name, as the 64 bits that were passed."""
+        return self.args[self.names[name]]
+
+
+Show = Callable[[int, View], str]
+
+
+def signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def show_int(value: int, view: View) -> str:
+    """A C int."""
+    return str(signed(value, 32))
+
+
+def show_unsigned(value: int, view: View) -> str:
+    """An unsigned int."""
+    return str(value & 0xFFFFFFFF)
+
+
+def show_long(value: int, view: View) -> str:
+    """A long: 64 bits with sign."""
+    return str(signed(value, 64))
+
+
+def show_size(value: int, view: View) -> str:
+    """An unsigned long."""
+    return str(value)
+
+
+def show_hex(value: int, view: View) -> str:
+    return f"{value:#x}" if value else "0"
+
+
+def show_address(value: int, view: View) -> str:
+    return f"{value:#x}" if value else "NULL"
+
+
+def show_octal(value: int, view: View) -> str:
+    """A file mode without its type: 0644."""
+    return f"{value & 0xFFFF:#05o}".replace("o", "") if value & 0xFFFF else "000"
+
+
+def show_bit_octal(value: int, view: View) -> str:
+    """What umask takes and gives: 022."""
+    return f"0{value & 0xFFFFFFFF:o}" if value else "000"
+
+
+def show_device(value: int, view: View) -> str:
+    """A device number: makedev(0x1, 0x3)."""
+    return f"makedev({os.major(value):#x}, {os.minor(value):#x})"
+
+
+def show_id(value: int, view: View) -> str:
+    """A user or group: -1 means "leave as it is"."""
+    value &= 0xFFFFFFFF
+    return "-1" if value == 0xFFFFFFFF else str(value)
+
+
+def quote(data: bytes, full: int, limit: int | None) -> str:
+    """Bytes as a C string; "..." follows where more were there than `limit` or than were kept."""
+    shown = data if limit is None else data[:limit]
+    parts = []
+    for at, byte in enumerate(shown):
+        if byte in _ESCAPES:
+            parts.append(_ESCAPES[byte])
+        elif 32 <= byte < 127:
+            parts.append(chr(byte))
+        else:
+            digit_follows = at + 1 < len(shown) and shown[at + 1] in _OCTAL_DIGITS
+            parts.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
+    return f'"{"".join(parts)}"' + ("..." if len(shown) < full else "")
+
+
+def error(ret: int) -> str:
+    """A failure: -1 ENOENT (No such file or directory)."""
+    if -ret in _RESTARTS:
+        name, words = _RESTARTS[-ret]
+        return f"? {name} ({words})"
+    name = errno.errorcode.get(-ret, "")
+    return f"-1 {name} ({os.strerror(-ret)})" if name else f"-1 (errno {-ret})"

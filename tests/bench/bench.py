@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: what a call costs natively, in the routes `kernel` and `proxy`, and under strace.
+
+The small C programs beside this file measure; this one runs them in turn, native, kernel, proxy, strace, round
+after round, on one CPU and on two, takes the medians of the rounds, prints a table and writes bench.json. It judges
+nothing: no time makes it fail, only a program that does not run. How to read the numbers: docs/bench.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a program: its name in the table and what stands before the program's name."""
+
+    name: str
+    prefix: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Effort:
+    rounds: int
+    seconds: float  # for each kind of call, and for the echo
+    spawns: int
+    starts: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of the table. `key` is what the C program prints; values arrive in ns and are divided by `scale`."""
+
+    key: str
+    title: str
+    unit: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything of a run is kept, program and proxy alike."""
+
+    name: str
+    cpus: frozenset[int]
+
+
+@dataclass
+class Results:
+    """Values by (measure, place, way), one per round, and what went wrong."""
+
+    values: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # way -> reason
+
+    def add(self, key: str, place: str, way: str, value: float) -> None:
+        self.values.setdefault((key, place, way), []).append(value)
+
+    def median(self, key: str, place: str, way: str) -> float | None:
+        found = self.values.get((key, place, way))
+        return statistics.median(found) if found else None
+
+
+FULL = Effort(rounds=5, seconds=0.15, spawns=30, starts=7)
+QUICK = Effort(rounds=2, seconds=0.03, spawns=8, starts=3)
+
+MEASURES = (
+    Measure("getppid", "getppid", "ns", 1),
+    Measure("write", "write 1 byte to /dev/null", "ns", 1),
+    Measure("read", "read 1 byte of /dev/zero", "ns", 1),
+    Measure("open", "open + close", "ns", 1),
+    Measure("echo", "TCP echo of 64 bytes", "us", 1e3),
+    Measure("spawn", "start `true` from inside", "us", 1e3),
+    Measure("start", "start `true` from outside", "ms", 1e6),
+)
+
+
+def build(into: Path) -> None:
+    compiler = os.environ.get("CC") or shutil.which("gcc") or "cc"
+    for source in sorted(HERE.glob("*.c")):
+        command = [compiler, "-O2", "-pthread", "-o", str(into / source.stem), str(source)]
+        subprocess.run(command, check=True, timeout=60)
+
+
+def ways(lsca: Path, log: Path | None) -> list[Way]:
+    """Native first: everything else is compared with it."""
+    kept = ("-o", str(log)) if log else ()
+    found = [Way(NATIVE, ())]
+    for route in ("kernel", "proxy"):
+        command = (str(lsca), "run", "--no-daemon", "--route", route, *kept, "--")
+        found.append(Way(route, command))
+    strace = shutil.which("strace")
+    if strace:
+        found.append(Way("strace", (strace, "-f", "-o", "/dev/null")))
+    return found
+
+
+def places() -> list[Place]:
+    allowed = sorted(os.sched_getaffinity(0))
+    found = [Place("1 CPU", frozenset(allowed[:1]))]
+    if len(allowed) > 1:
+        found.append(Place("2 CPUs", frozenset(allowed[:2])))
+    return found
+
+
+def run(command: Sequence[str], cpus: frozenset[int], patience: float) -> str:
+    """Standard output of a command that is kept on these CPUs; anything but success is a RuntimeError."""
+    program = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+    )
+    try:
+        out, err = program.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.communicate()
+        raise RuntimeError(f"no end after {patience:.0f} s: {' '.join(command)}") from None
+    if program.returncode:
+        last = err.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"status {program.returncode}, {last[0]}: {' '.join(command)}")
+    return out
+
+
+def parse(text: str) -> Iterator[tuple[str, float]]:
+    for line in text.splitlines():
+        name, value = line.split()
+        yield name, float(value)
+
+
+def one_turn(way: Way, place: Place, work: Path, effort: Effort, results: Results) -> None:
+    """All measures of one way in one place, once."""
+    seconds = str(effort.seconds)
+    inside = (
+        [str(work / "calls"), seconds, str(work / "file")],
+        [str(work / "echo"), seconds],
+        [str(work / "spawn"), str(effort.spawns), "true"],
+    )
+    for command in inside:
+        for name, value in parse(run([*way.prefix, *command], place.cpus, patience=60)):
+            results.add(name, place.name, way.name, value)
+    # From outside: the clock stands beside the whole run, the start of lsca or strace itself included.
+    outside = [str(work / "spawn"), str(effort.starts), *way.prefix, "true"]
+    for _, value in parse(run(outside, place.cpus, patience=60)):
+        results.add("start", place.name, way.name, value)
+
+
+def measure(effort: Effort, work: Path, all_ways: Sequence[Way], where: Sequence[Place]) -> Results:
+    results = Results()
+    shown = sys.stderr.isatty()
+    for number in range(effort.rounds):
+        for place in where:
+            for way in all_ways:
+                if way.name in results.failures:
+                    continue
+                if shown:
+                    text = f"round {number + 1} of {effort.rounds}, {place.name}, {way.name}"
+                    print(f"\r{text:<50}", end="", file=sys.stderr, flush=True)
+                try:
+                    one_turn(way, place, work, effort, results)
+                except RuntimeError as error:
+                    results.failures[way.name] = str(error)
+    if shown:
+        print(f"\r{'':<50}\r", end="", file=sys.stderr)
+    return results
+
+
+def rows(
+    results: Results, all_ways: Sequence[Way], where: Sequence[Place]
+) -> list[dict[str, object]]:
+    """The content of bench.json: one row for each value that has a native one to be compared with."""
+    found: list[dict[str, object]] = []
+    for item in MEASURES:
+        for place in where:
+            native = results.median(item.key, place.name, NATIVE)
+            for way in all_ways[1:]:
+                value = results.median(item.key, place.name, way.name)
+                if native is None or value is None:
+                    continue
+                found.append(
+                    {
+                        "name": f"{item.title}, {way.name}, {place.name}",
+                        "unit": item.unit,
+                        "native": round(native / item.scale, 3),
+                        "value": round(value / item.scale, 3),
+                        "ratio": round(value / native, 3),
+                    }
+                )
+    return found
+
+
+def table(results: Results, all_ways: Sequence[Way], where: Sequence[Place]) -> Iterator[str]:
+    for place in where:
+        yield ""
+        head = f"on {place.name} ({', '.join(map(str, sorted(place.cpus)))})"
+        yield f"{head:<28}{'':4}" + "".join(f"{way.name:>18}" for way in all_ways)
+        for item in MEASURES:
+            native = results.median(item.key, place.name, NATIVE)
+            cells = []
+            for way in all_ways:
+                value = results.median(item.key, place.name, way.name)
+                if value is None:
+                    cells.append("-")
+                    continue
+                text = f"{value / item.scale:,.{0 if item.unit == 'ns' else 1}f}"
+                if way.name != NATIVE and native:
+                    text += f" {f'x{value / native:.1f}':>7}"
+                cells.append(text)
+            yield f"{item.title:<28}{item.unit:>4}" + "".join(f"{cell:>18}" for cell in cells)
+
+
+def targets(results: Results) -> Iterator[str]:
+    """The project's first aims, beside what was measured; for reading, nothing fails by them."""
+
+    def more(place: str) -> float | None:
+        native = results.median("write", place, NATIVE)
+        proxy = results.median("write", place, "proxy")
+        return None if native is None or proxy is None else proxy - native
+
+    start = results.median("start", "2 CPUs", "kernel")
+    aims = (
+        ("proxy write above native, 2 CPUs", more("2 CPUs"), 0.5, "us", 1e3),
+        ("proxy write above native, 1 CPU", more("1 CPU"), 5.0, "us", 1e3),
+        ("start `true` from outside, kernel, 2 CPUs", start, 80.0, "ms", 1e6),
+    )
+    yield ""
+    for title, value, limit, unit, scale in aims:
+        if value is not None:
+            verdict = "met" if value / scale <= limit else "not met"
+            yield f"{title:<44} aim {limit:>5} {unit}   now {value / scale:>6.2f} {unit}   {verdict}"
+
+
+def describe(work: Path, where: Sequence[Place], log: bool) -> Iterator[str]:
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    yield f"{model}, Linux {platform.release()}, {os.cpu_count()} CPUs"
+    if len(where) > 1:
+        first, second = sorted(where[1].cpus)
+        try:
+            pair = run([str(work / "bounce"), str(first), str(second)], where[1].cpus, 20)
+        except RuntimeError as error:
+            yield f"CPUs {first} and {second}: {error}"
+        else:
+            yield f"CPUs {first} and {second}: {pair.split()[1]} ns for a round trip in shared memory"
+    else:
+        yield "only one CPU is allowed here: nothing is measured on two"
+    yield f"routes kernel and proxy {'write' if log else 'write no'} log; strace writes to /dev/null"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure LSCA against the kernel and strace.")
+    parser.add_argument("--quick", action="store_true", help="few rounds, short ones: a smoke test")
+    parser.add_argument("--log", action="store_true", help="the routes write a log (-o) as well")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench.json", metavar="FILE")
+    parser.add_argument("--lsca", type=Path, default=Path(sys.executable).with_name("lsca"))
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(prefix="lsca-bench-") as name:
+        work = Path(name)
+        build(work)
+        (work / "file").touch()
+        all_ways = ways(options.lsca, work / "log" if options.log else None)
+        where = places()
+        for line in describe(work, where, options.log):
+            print(line, flush=True)
+        results = measure(QUICK if options.quick else FULL, work, all_ways, where)
+
+    for line in (*table(results, all_ways, where), *targets(results)):
+        print(line)
+    if "strace" not in {way.name for way in all_ways}:
+        print("\nstrace is not installed: no column for it")
+    options.output.write_text(json.dumps(rows(results, all_ways, where), indent=1) + "\n")
+    print(f"\nmedians of the rounds; written to {options.output}")
+    for way_name, reason in results.failures.items():
+        print(f"FAILED: {way_name}: {reason}", file=sys.stderr)
+    return 1 if results.failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

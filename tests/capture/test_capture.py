@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Capturing: nothing escapes, and nothing is disturbed.
+
+Every way of capturing must let these programs see what the kernel alone would show them. That no
+call escapes is read from the log; that the program's process makes no delegated call
+under the route `proxy` is proved by the kernel, which kills it if it does.
+"""
+
+import platform
+import signal
+from pathlib import Path
+
+import pytest
+
+from differential import compare, execute, program, same
+
+x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for x86-64")
+
+MARK = 0x7CA500
+CHANNELS = (
+    "before constructors",
+    "constructor",
+    "libc",
+    "libc's syscall",
+    "raw instruction",
+    "generated code",
+    "writable generated code",
+    "instruction across two pages",
+    "library loaded later",
+    "thread",
+    "signal handler",
+    "fork",
+    "vfork",
+    "spawn",
+    "spawn, empty environment",
+    "spawn, static",
+    "through a shell",
+    "i386 entry",
+)
+FOREIGN = 4  # the record flag of a call by another machine's convention
+
+
+def marks(log: Path) -> set[str]:
+    """The channels whose marked call is in the log."""
+    from lsca.log import read_log
+
+    seen = set()
+    for record in read_log(log).records:
+        if record.args and 0 <= record.args[0] - MARK < len(CHANNELS):
+            seen.add(CHANNELS[record.args[0] - MARK])
+        if record.flags & FOREIGN:
+            seen.add("i386 entry")
+    return seen
+
+
+@x86_64
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+def test_every_channel_is_seen(static: bool, route: str, tmp_path: Path) -> None:
+    path = program("capture/x86_64/cover.c", static=static, flags=["-ldl"])
+    expected = set(CHANNELS)
+    env = {"COVER_STATIC": program("capture/x86_64/cover.c", static=True, flags=["-ldl"])}
+    if static:
+        expected.remove("library loaded later")
+    else:
+        flags = ["-shared", "-fPIC"]
+        env["COVER_LIBRARY"] = program("capture/x86_64/library.c", flags=flags, name="library.so")
+    log = tmp_path / "log"
+    native = execute([path], base=tmp_path, env=env)
+    options = [] if route == "native" else ["-o", str(log)]
+    captured = execute([path], route=route, base=tmp_path, env=env, options=options)
+    same(native, captured, route)
+    if log.exists():
+        assert sorted(expected - marks(log)) == []
+
+
+@x86_64
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+def test_processor_state(static: bool, route: str) -> None:
+    native = compare([program("capture/x86_64/abi.c", static=static)], routes=(route,), status=0)
+    assert b": NO" not in native.stdout
+
+
+@pytest.mark.parametrize("name", ["cancel", "altstack"])
+def test_threads(name: str, route: str) -> None:
+    compare([program(f"capture/{name}.c")], routes=(route,), status=0)
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+def test_program_makes_no_delegated_call(static: bool, tmp_path: Path) -> None:
+    """A filter of the kernel kills the process at its first delegated call: only the proxy's count."""
+    path = program("capture/delegated.c", static=static)
+    native = execute([path], base=tmp_path)
+    assert native.status == -signal.SIGSYS
+    assert native.stdout == b"from now on such calls kill\n"
+    captured = execute([path], route="proxy", base=tmp_path)
+    assert captured.status == 0, "\n".join(captured.lines())
+    assert captured.stdout.endswith(b"made them all\n")
+    assert b": -1" not in captured.stdout
+
+
+def test_filter_kills_in_the_route_kernel(tmp_path: Path) -> None:
+    """The same filter does strike when the program's own process makes the calls."""
+    captured = execute([program("capture/delegated.c")], route="kernel", base=tmp_path)
+    assert captured.status == -signal.SIGSYS
