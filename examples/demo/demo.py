@@ -25,6 +25,7 @@ from running import (
     Child,
     Deadline,
     DemoError,
+    OutOfTime,
     capture,
     holder,
     still_there,
@@ -70,19 +71,14 @@ class Setting:
     deadline: Deadline
     failures: list[str]
     seen: set[int]  # every process that belonged to a captured program
+    not_begun: int = 0
 
     @property
     def times(self) -> Path:
         return self.work / "times"
 
-    def log(self, route: str, side: str) -> Path:
-        return self.work / f"{side}-{route}.lsca"
-
-    def prefix(self, route: str, side: str) -> list[str]:
-        if route == NATIVE:
-            return []
-        joined = ["--daemon", str(self.daemon), "--route", route]
-        return [self.lsca, "run", *joined, "-o", str(self.log(route, side)), "--"]
+    def log(self, side: str, transport: str, clients: int, route: str) -> Path:
+        return self.work / f"{side}-{transport}-{clients}-{route}.lsca"
 
 
 def build_programs(setting: Setting) -> None:
@@ -128,9 +124,12 @@ def run_once(setting: Setting, pair: Pair, transport: str, clients: int, route: 
         where = "127.0.0.1:0"
     children = []
 
-    def start(side: str, command: Sequence[str]) -> Child:
-        whole = [*setting.prefix(route, side), *command]
-        child = Child(whole, setting.work / f"{side}.err", setting.deadline)
+    def start(side: str, command: list[str]) -> Child:
+        if route != NATIVE:
+            joined = ["--daemon", str(setting.daemon), "--route", route]
+            log = str(setting.log(side, transport, clients, route))
+            command = [setting.lsca, "run", *joined, "-o", log, "--", *command]
+        child = Child(command, setting.work / f"{side}.err", setting.deadline)
         children.append(child)
         return child
 
@@ -145,17 +144,18 @@ def run_once(setting: Setting, pair: Pair, transport: str, clients: int, route: 
         client = start("client", pair.client(transport, where, clients))
         if pair.keeps:
             client.read_line(b"done", RUN_SECONDS)
-        seconds = time.monotonic() - begun
-        known = executors(setting) if route != NATIVE else {}
+            seconds = time.monotonic() - begun
+            known = executors(setting) if route != NATIVE else {}
+            client_status = client.finish(RUN_SECONDS)
+        else:
+            client_status = client.finish(RUN_SECONDS)
+            seconds = time.monotonic() - begun
+            known = executors(setting) if route != NATIVE and transport == "tcp" else {}
+        if client_status:
+            raise client.failure(f"the client ended with status {client_status}")
         people = [each for each in (known.get(server.pid), known.get(client.pid)) if each]
         pids = [server.pid, *(pid for who in people for pid in (who.pid, who.proxy) if pid)]
         socket_of = holder(inode, pids)
-
-        client_status = client.finish(RUN_SECONDS)
-        if not pair.keeps:
-            seconds = time.monotonic() - begun
-        if client_status:
-            raise client.failure(f"the client ended with status {client_status}")
         server_status = server.stop(RUN_SECONDS)
         left = still_there([pid for who in people for pid in (who.pid, who.proxy) if pid], 2.0)
         if left:
@@ -229,6 +229,9 @@ def compare(
                         if wrong:
                             raise DemoError(wrong)
                     yield transport, clients, route, outcome
+                except OutOfTime:
+                    setting.not_begun += 1
+                    verdict = "not begun"
                 except DemoError as error:
                     text = f"{pair.name}, {transport}, {clients} client(s), {route}: {error}"
                     setting.failures.append(text)
@@ -261,11 +264,15 @@ def show_executors(route: str, outcome: Outcome, clients: int) -> None:
         print(f"  /proc says that the listening socket is held by pid {outcome.socket_of}, {whose}")
 
 
-def show_log(setting: Setting, route: str) -> None:
-    print(f"\nFrom the logs of the last run in route {route} (lsca log FILE)")
+def show_log(setting: Setting, route: str, clients: int) -> None:
+    print(f"\nFrom the logs of these two, route {route} (lsca log FILE)")
     for side in ("server", "client"):
-        text = capture([setting.lsca, "log", str(setting.log(route, side))], setting.deadline)
-        lines = text.splitlines()
+        log = str(setting.log(side, "tcp", clients, route))
+        try:
+            lines = capture([setting.lsca, "log", log], setting.deadline).splitlines()
+        except DemoError as error:
+            setting.failures.append(f"lsca log: {error}")
+            continue
         shown = []
         for name in TELLING:
             first = next((line for line in lines if f" {name}(" in line), None)
@@ -290,8 +297,8 @@ def tour(setting: Setting, options: argparse.Namespace) -> None:
     for route in routes:
         if ("tcp", most, route) in kept:
             show_executors(route, kept["tcp", most, route], most)
-    if any(route == routes[-1] for _, _, route in kept if routes):
-        show_log(setting, routes[-1])
+    if routes and ("tcp", most, routes[-1]) in kept:
+        show_log(setting, routes[-1], most)
 
     if options.other == "socat" or (options.other is None and shutil.which("socat")):
         other = socat(setting.work)
@@ -305,7 +312,7 @@ def clean_up(setting: Setting, daemon: Child | None) -> None:
     """Ends the daemon and looks whether anything was left behind."""
     if daemon:
         try:
-            daemon.stop(READY_SECONDS)
+            daemon.stop(READY_SECONDS, Deadline(READY_SECONDS))  # however late it is
         finally:
             daemon.kill()
         if setting.daemon.exists():
@@ -358,6 +365,9 @@ def main() -> int:
             setting.failures.append(f"the daemon at its end: {error}")
 
     took = time.monotonic() - begun
+    if setting.not_begun:
+        text = f"{setting.not_begun} runs were not begun: {SECONDS:.0f} s were over"
+        setting.failures.append(text)
     if setting.failures:
         print(f"\n{len(setting.failures)} FAILED, in {took:.0f} s")
         for text in setting.failures:

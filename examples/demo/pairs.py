@@ -12,65 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
 TRANSPORTS = ("tcp", "udp", "unix")
-
-PYTHON_SERVER = """
-import socketserver, sys
-kind, where = sys.argv[1:]
-class Stream(socketserver.BaseRequestHandler):
-    def handle(self):
-        while data := self.request.recv(4096):
-            self.request.sendall(data)
-class Datagram(socketserver.BaseRequestHandler):
-    def handle(self):
-        data, sock = self.request
-        sock.sendto(data, self.client_address)
-class TCP(socketserver.ThreadingTCPServer):
-    allow_reuse_address, daemon_threads, request_queue_size = True, True, 64
-class UDP(socketserver.ThreadingUDPServer):
-    daemon_threads = True
-class Unix(socketserver.ThreadingUnixStreamServer):
-    daemon_threads, request_queue_size = True, 64
-host, _, port = where.rpartition(":")
-address = where if kind == "unix" else (host, int(port))
-server = {"tcp": TCP, "udp": UDP, "unix": Unix}[kind]
-server(address, Datagram if kind == "udp" else Stream).serve_forever()
-"""
-
-PYTHON_CLIENT = """
-import asyncio, socket, sys
-kind, where, clients = sys.argv[1], sys.argv[2], int(sys.argv[3])
-host, _, port = where.rpartition(":")
-def lines(n):
-    return [f"client {n} message {m} {'x' * 40}\\n".encode() for m in range(20)]
-async def stream(n):
-    connect = asyncio.open_unix_connection(where) if kind == "unix" else \\
-        asyncio.open_connection(host, int(port))
-    reader, writer = await connect
-    back = b""
-    for line in lines(n):
-        writer.write(line)
-        back += await reader.readexactly(len(line))
-    writer.close()
-    await writer.wait_closed()
-    return back
-def datagrams(n):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(3)
-        sock.connect((host, int(port)))
-        back = b""
-        for line in lines(n):
-            sock.send(line)
-            back += sock.recv(4096)
-        return back
-async def main():
-    one = (lambda n: asyncio.to_thread(datagrams, n)) if kind == "udp" else stream
-    back = await asyncio.gather(*(one(n) for n in range(clients)))
-    wrong = [n for n in range(clients) if back[n] != b"".join(lines(n))]
-    sys.stdout.write(b"".join(back).decode())
-    sys.exit(f"came back changed: {wrong}" if wrong else 0)
-asyncio.run(main())
-"""
 
 
 @dataclass(frozen=True)
@@ -104,10 +47,10 @@ def python() -> Pair:
     program = shutil.which("python3") or sys.executable
 
     def server(transport: str, address: str) -> list[str]:
-        return [program, "-c", PYTHON_SERVER, transport, address]
+        return [program, str(HERE / "server.py"), transport, address]
 
     def client(transport: str, address: str, clients: int) -> list[str]:
-        return [program, "-c", PYTHON_CLIENT, transport, address, str(clients)]
+        return [program, str(HERE / "client.py"), transport, address, str(clients)]
 
     return Pair("python", "Python's socketserver and asyncio", server, client, 50)
 

@@ -22,6 +22,10 @@ class DemoError(Exception):
     """A step that failed, in words for the reader of the report."""
 
 
+class OutOfTime(DemoError):
+    """A step that was not begun because the demo has taken too long already."""
+
+
 class Deadline:
     """The end of the whole demo: every step gets its own limit, or what is left if that is less."""
 
@@ -32,7 +36,7 @@ class Deadline:
         """The moment (time.monotonic) at which a step that may take `seconds` has to be over."""
         now = time.monotonic()
         if now >= self._end:
-            raise DemoError("not run: the time for the whole demo is over")
+            raise OutOfTime("the time for the whole demo is over")
         return min(now + seconds, self._end)
 
 
@@ -77,9 +81,9 @@ class Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def finish(self, seconds: float) -> int:
+    def finish(self, seconds: float, deadline: Deadline | None = None) -> int:
         """Closes standard input, reads the rest, returns the status as subprocess gives it."""
-        until = self._deadline.limit(seconds)
+        until = (deadline or self._deadline).limit(seconds)
         assert self._process.stdin is not None
         self._process.stdin.close()
         while self._read(until):
@@ -89,10 +93,10 @@ class Child:
         except subprocess.TimeoutExpired:
             raise self._too_late() from None
 
-    def stop(self, seconds: float) -> int:
-        """As Ctrl-C's polite sister does: SIGTERM, then the status."""
+    def stop(self, seconds: float, deadline: Deadline | None = None) -> int:
+        """Asks it to end with SIGTERM; the status."""
         self._process.terminate()
-        return self.finish(seconds)
+        return self.finish(seconds, deadline)
 
     def kill(self) -> None:
         """For the way out: whatever is still there of this session of processes goes."""

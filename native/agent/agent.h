@@ -57,6 +57,7 @@ struct process_self {
 	uint32_t dead;     /* the proxy is gone: every delegated call ends with EIO */
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
 	uint32_t lock;     /* of the lifeline */
+	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
 struct thread {
@@ -97,7 +98,8 @@ struct birth {
 	struct process_self *parent;
 	uint64_t pidfd_at;
 	uint64_t flags;
-	uint32_t child_failed;
+	uint32_t entry; /* the new process's, PROCESSES: none */
+	uint32_t sys_blocked;
 };
 
 #define HIDDEN __attribute__((visibility("hidden")))
@@ -122,6 +124,7 @@ void launcher_stop(uint64_t why);
 /* start.c */
 extern struct session *session;
 void start_capture(void);
+void start_sigsys(void); /* SIGSYS is ours */
 void start_leave(void); /* give up capturing this thread */
 
 /* memory.c: the program's memory, which may not be there. All return bytes moved; fewer than n: a fault. */
@@ -158,6 +161,7 @@ void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is 
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
 uint32_t signal_ttystop(const struct call *c);
 void signal_inherit(void);
+void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 
 /* life.c */
@@ -166,14 +170,14 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept);
 int64_t life_exec(struct call *c);
 void life_exit(struct call *c);
 int64_t life_wait(struct call *c);
-uint32_t life_enter(struct process_self *p, uint32_t proxy, uint32_t parent);
+void life_enter(struct process_self *p, uint32_t parent);
 
 /* delegate.c: the route `proxy` */
 int64_t delegate_anywhere(struct call *c);
 int64_t delegate_messages(struct call *c, int in);
 int64_t delegate_exit(struct thread *t);
 int64_t delegate_op(struct thread *t, uint32_t op, uint64_t arg0, uint64_t arg1);
-int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel);
+int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel, uint32_t *entry);
 int64_t delegate_thread(struct thread *t, uint32_t *slot);
 int64_t delegate_borrow(struct thread *t, uint64_t fd);
 int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec);
@@ -183,6 +187,7 @@ int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeli
 int64_t borrow_route(struct call *c); /* where every call of the route `proxy` begins */
 int64_t borrow_call(struct call *c);
 int64_t borrow_handover(struct call *c);
+int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
 
 /* record.c */
 void record_begin(struct call *c, uint64_t *start);

@@ -17,7 +17,7 @@ enum {
 	F_DUPFD_CLOEXEC_ = 1030,
 };
 
-static uint64_t home[HOME_LIMIT / 64]; /* descriptors that are signalfds, or epoll sets with one */
+static uint64_t home[HOME_LIMIT / 64]; /* descriptors that the program's own process must use */
 
 static int is_home(uint64_t fd)
 {
@@ -40,6 +40,7 @@ int64_t borrow_call(struct call *c)
 	uint64_t args[CALL_ARGS];
 	int64_t lent[CALL_ARGS], r = 0;
 
+	c->route = ROUTE_KERNEL;
 	memcpy(args, c->args, sizeof args);
 	for (int i = 0; i < CALL_ARGS; i++)
 		lent[i] = -1;
@@ -64,10 +65,44 @@ int64_t borrow_handover(struct call *c)
 {
 	int64_t r = dispatch_kernel(c);
 
+	c->route = ROUTE_KERNEL;
 	if (r < 0)
 		return r;
 	/* Where the flags are differs; the kernel knows what became of them. */
 	return delegate_handover(c->thread, (int32_t)r, GATE2(NR_fcntl, r, 1) & 1);
+}
+
+static int begins(const char *text, const char *with)
+{
+	while (*with)
+		if (*text++ != *with++)
+			return 0;
+	return 1;
+}
+
+/*
+ * Paths that mean the caller: /dev/tty is its controlling terminal, the link /proc/self its number, and a thread's name
+ * may be written by its own process only. 1: done here.
+ */
+int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret)
+{
+	int opens = c->row->flags & CALL_NEW_FD, own;
+
+	if (len < 9 || (path[1] != 'p' && path[1] != 'd'))
+		return 0;
+	own = begins(path, "/proc/self") || begins(path, "/proc/thread-self");
+	if (own && (len == sizeof "/proc/self" || len == sizeof "/proc/thread-self") && !opens) {
+		*ret = dispatch_kernel(c);
+		return 1;
+	}
+	if (!opens || (!begins(path, "/dev/tty") && !(own && begins(path + len - 6, "/comm"))))
+		return 0;
+	if (!own && len != sizeof "/dev/tty")
+		return 0;
+	*ret = borrow_handover(c);
+	if (own && *ret >= 0)
+		set_home((uint64_t)*ret, 1);
+	return 1;
 }
 
 /* ---- signalfd ---------------------------------------------------------------------------------------------------- */
@@ -141,9 +176,7 @@ static void follow_home(struct call *c, int64_t r)
 		if (c->args[1] == F_DUPFD_ || c->args[1] == F_DUPFD_CLOEXEC_)
 			break;
 		return;
-	default:
-		if (c->row->flags & CALL_NEW_FD && r >= 0)
-			set_home((uint64_t)r, 0);
+	default: /* a new one; borrow_path() has marked its own */
 		return;
 	}
 	if (r >= 0)
@@ -174,6 +207,7 @@ static int64_t anywhere(struct call *c)
 		break;
 	case NR_read:
 	case NR_readv:
+	case NR_write:
 	case NR_epoll_wait:
 	case NR_epoll_pwait:
 	case NR_epoll_pwait2:

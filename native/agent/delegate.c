@@ -68,6 +68,13 @@ static void yield(void)
 	GATE1(NR_sched_yield, 0);
 }
 
+/* Wait for the end that another thread is bringing about. */
+static void park(struct process_self *p)
+{
+	for (;;)
+		GATE4(NR_futex, &p->exiting, 0, 1, 0);
+}
+
 static void send_line(struct process_self *p, uint32_t op, int32_t value)
 {
 	struct lifeline_message m = {op, value};
@@ -89,6 +96,8 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext 
 	int64_t ret, cut = 0;
 	int interrupted = 0;
 
+	if (get_acquire(&p->exiting) && s->op != OP_EXIT)
+		park(p);
 	if (p->dead || !owner)
 		return -EIO_;
 	s->cancel = 0;
@@ -128,6 +137,8 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext 
 		}
 	}
 	word = get_acquire(&s->word);
+	if (get_acquire(&p->exiting) && s->op != OP_EXIT)
+		park(p);
 	if (word != WORD_ANSWER) { /* the proxy's thread died in the middle of it */
 		p->dead = 1;
 		return -EIO_;
@@ -196,7 +207,7 @@ static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, u
 	if (h.control_len < 16 + 4ull * want || control[0] < 16 + 4ull * want)
 		return -EIO_;
 	memcpy(fds, &control[2], 4ull * want);
-	return 0;
+	return m.value;
 }
 
 int64_t delegate_borrow(struct thread *t, uint64_t fd)
@@ -234,7 +245,7 @@ int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec)
 	return r;
 }
 
-int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel)
+int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel, uint32_t *entry)
 {
 	struct process_self *p = t->process;
 	int32_t fds[2];
@@ -249,6 +260,7 @@ int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel)
 		return r;
 	*lifeline = fds[0];
 	*channel = fds[1];
+	*entry = (uint32_t)r < PROCESSES ? (uint32_t)r : PROCESSES;
 	return 0;
 }
 
@@ -273,6 +285,8 @@ int64_t delegate_thread(struct thread *t, uint32_t *slot)
 
 int64_t delegate_exit(struct thread *t)
 {
+	if (!swap_if(&t->process->exiting, 0, 1))
+		park(t->process);
 	return t->process->dead ? 0 : delegate_op(t, OP_EXIT, 0, 0);
 }
 
@@ -451,7 +465,7 @@ static int64_t unpack_message(struct packer *p, const struct plan *plan, uint64_
 }
 
 /* Put argument `i` into the payload. 1: this call must be made in the program, on borrowed descriptors. */
-static int64_t pack(struct call *c, struct packer *p, int i)
+static int64_t pack_good(struct call *c, struct packer *p, int i)
 {
 	const struct call_arg *arg = &c->row->args[i];
 	struct plan *plan = &p->plan[i];
@@ -496,8 +510,12 @@ static int64_t pack(struct call *c, struct packer *p, int i)
 			return at;
 		plan->at = (uint64_t)at;
 		plan->len = plan->shape.len;
-		if (plan->shape.kind == ARG_OUT)
+		if (plan->shape.kind == ARG_OUT) {
+			/* What a read takes away is gone: find out before whether there is a place for it. */
+			if (plan->len && c->row->flags & CALL_BLOCKS && !memory_read(p->base + at, from, 1))
+				return -EFAULT_;
 			return 0;
+		}
 		total = memory_read(p->base + at, from, plan->len);
 		if (total < plan->len) {
 			/* A write stops at the first page that is not there, if anything came before. */
@@ -534,29 +552,41 @@ static int64_t pack(struct call *c, struct packer *p, int i)
 	}
 }
 
+/* An address that leads nowhere: which error comes first (EBADF, EINVAL, ...) is for the kernel to say. */
+static int64_t pack(struct call *c, struct packer *p, int i)
+{
+	int64_t r = pack_good(c, p, i);
+
+	if (r != -EFAULT_)
+		return r;
+	p->plan[i].at = 0;
+	p->plan[i].len = EXTENT_BAD;
+	return 0;
+}
+
 static int64_t unpack(struct call *c, struct packer *p, int i, int64_t ret)
 {
 	const struct call_arg *arg = &c->row->args[i];
 	struct plan *plan = &p->plan[i];
-	uint64_t n;
+	uint64_t n, got;
 
-	if (!pack_is_pointer(plan->shape.kind) || plan->len == EXTENT_NULL)
+	if (!pack_is_pointer(plan->shape.kind) || plan->len == EXTENT_NULL || plan->len == EXTENT_BAD)
 		return ret;
 	switch (plan->shape.kind) {
 	case ARG_OUT:
 	case ARG_INOUT:
 		n = pack_filled(arg, plan->len, ret);
-		if (memory_write(c->args[i], p->base + plan->at, n) < n)
-			return -EFAULT_;
-		return ret;
+		got = memory_write(c->args[i], p->base + plan->at, n);
+		if (got == n)
+			return ret;
+		return got && arg->flags & ARG_FILLED && arg->size == 1 ? (int64_t)got : -EFAULT_;
 	case ARG_IOV_OUT:
 		if (ret <= 0)
 			return ret;
 		n = (uint64_t)ret < plan->len ? (uint64_t)ret : plan->len;
-		if (memory_scatter((const uint64_t(*)[2])(p->base + plan->iov), plan->iov_count,
-				   p->base + plan->at, n) < n)
-			return -EFAULT_;
-		return ret;
+		got = memory_scatter((const uint64_t(*)[2])(p->base + plan->iov), plan->iov_count,
+				     p->base + plan->at, n);
+		return got ? (int64_t)got : -EFAULT_;
 	case ARG_MSG_OUT:
 		return ret < 0 ? ret : unpack_message(p, plan, c->args[i], ret);
 	default:
@@ -584,23 +614,13 @@ static int64_t wait_mask(struct call *c, uint64_t *mask, int *masked)
 		}
 		if (!from)
 			continue;
+		if ((kind == ARG_SIGMASK6 ? six[1] : c->args[i + 1]) != 8)
+			return -EINVAL_;
 		if (memory_read(mask, from, 8) < 8)
 			return -EFAULT_;
 		*masked = 1;
 	}
 	*mask &= ~SIG_BIT(SIGSYS_);
-	return 0;
-}
-
-/* /dev/tty is the caller's controlling terminal, and the proxy may have none. */
-static int is_own_terminal(const struct packer *p, const struct call_row *row)
-{
-	static const char name[] = "/dev/tty";
-
-	for (int i = 0; i < row->nargs; i++)
-		if (p->plan[i].shape.kind == ARG_STRING && p->plan[i].len == sizeof name &&
-		    !memcmp(p->base + p->plan[i].at, name, sizeof name))
-			return 1;
 	return 0;
 }
 
@@ -629,8 +649,10 @@ int64_t delegate_anywhere(struct call *c)
 		if (r)
 			return borrow_call(c);
 	}
-	if (c->row->flags & CALL_NEW_FD && is_own_terminal(&p, c->row))
-		return borrow_handover(c);
+	for (int i = 0; i < c->row->nargs; i++)
+		if (p.plan[i].shape.kind == ARG_STRING && p.plan[i].len < PACK_STRING &&
+		    borrow_path(c, (const char *)p.base + p.plan[i].at, p.plan[i].len, &ret))
+			return ret;
 	for (int i = 0; i < CALL_ARGS; i++) {
 		s->extents[i].off = (uint32_t)p.plan[i].at;
 		s->extents[i].len = (uint32_t)p.plan[i].len;
@@ -648,8 +670,8 @@ int64_t delegate_anywhere(struct call *c)
 	if (ret != -ERESTART_ && ret != -EIO_)
 		for (int i = 0; i < c->row->nargs; i++) {
 			r = unpack(c, &p, i, ret);
-			if (r < 0 && ret >= 0)
-				ret = r;
+			if (ret >= 0 && r != ret)
+				ret = r; /* less has arrived than came */
 		}
 	arena_trim(t);
 	return ret;

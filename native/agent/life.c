@@ -35,11 +35,11 @@ static int is_alive(uint32_t pid)
 }
 
 /* Take an entry in the session's list of processes. One whose process is gone may be had again. */
-uint32_t life_enter(struct process_self *p, uint32_t proxy, uint32_t parent)
+void life_enter(struct process_self *p, uint32_t parent)
 {
 	p->entry = PROCESSES;
 	if (!session)
-		return p->entry;
+		return;
 	for (int pass = 0; pass < 2; pass++) {
 		for (uint32_t i = 0; i < PROCESSES; i++) {
 			struct process *e = &session->processes[i];
@@ -50,15 +50,14 @@ uint32_t life_enter(struct process_self *p, uint32_t proxy, uint32_t parent)
 			if (!swap_if(&e->state, state, PROCESS_CLAIMED))
 				continue;
 			e->pid = p->pid;
-			e->proxy = proxy;
+			e->proxy = 0;
 			e->parent = parent;
 			memset(e->calls, 0, sizeof e->calls);
 			put_release(&e->state, PROCESS_LIVE);
 			p->entry = i;
-			return i;
+			return;
 		}
 	}
-	return p->entry;
 }
 
 static struct process *entry_of(uint32_t pid)
@@ -108,13 +107,15 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	b->started = start;
 	b->parent = p;
 	b->slot = SLOT_COUNT;
+	b->entry = PROCESSES;
+	b->sys_blocked = c->thread->sys_blocked;
 	b->lifeline = b->channel = -1;
 	b->pidfd_at = p->channel && flags & FLAG_PIDFD ? pidfd : 0;
 	if (p->channel) {
 		if (b->is_thread)
 			r = delegate_thread(c->thread, &b->slot);
 		else
-			r = delegate_fork(c->thread, &b->lifeline, &b->channel);
+			r = delegate_fork(c->thread, &b->lifeline, &b->channel, &b->entry);
 		if (r < 0) {
 			b->refs = 1;
 			birth_drop(b);
@@ -146,7 +147,11 @@ static void parent_done(int64_t ret, struct birth *b)
 		}
 		if (b->shares_memory)
 			b->refs = 1;
-	} else if (b->pidfd_at) {
+	} else if (b->entry < PROCESSES) {
+		/* Known before anybody can wait for the child, however soon it dies. */
+		session->processes[b->entry].pid = (uint32_t)ret;
+	}
+	if (ret > 0 && b->pidfd_at) {
 		int32_t fd = -1;
 
 		if (memory_read(&fd, b->pidfd_at, 4) == 4 && fd >= 0) {
@@ -174,6 +179,7 @@ static void child_process(struct birth *b)
 	p->entry = PROCESSES;
 	p->lifeline = -1;
 	t = thread_add(p);
+	t->sys_blocked = b->sys_blocked;
 	if (session)
 		add_one(&session->live);
 	if (b->lifeline >= 0) {
@@ -187,9 +193,16 @@ static void child_process(struct birth *b)
 		}
 		delegate_attach(p, t, b->lifeline, b->channel, 0);
 	}
-	life_enter(p, p->channel ? p->channel->proxy : 0, parent);
-	if (p->channel)
-		p->channel->process = p->entry;
+	if (p->channel) {
+		p->channel->pid = p->pid;
+		p->entry = b->entry;
+		if (p->entry < PROCESSES) {
+			session->processes[p->entry].pid = p->pid;
+			session->processes[p->entry].parent = parent;
+		}
+	} else {
+		life_enter(p, parent);
+	}
 	start_capture();
 	record_event(t, RECORD_START, parent, 0);
 }
@@ -209,6 +222,7 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		struct thread *t = thread_add(b->parent);
 
 		t->slot = b->slot;
+		t->sys_blocked = b->sys_blocked;
 		if (t->slot < SLOT_COUNT) {
 			struct slot *s =
 				(struct slot *)((char *)b->parent->channel + (uint64_t)SLOT_SIZE * (1 + t->slot));
@@ -347,7 +361,9 @@ int64_t life_exec(struct call *c)
 		}
 	}
 	record_release(c->thread);
+	signal_leave(1);
 	r = exec_now(c, args);
+	signal_leave(0);
 	if (e)
 		exec_failed(e);
 out:
@@ -364,6 +380,7 @@ void life_exit(struct call *c)
 	struct process_self *p = t->process;
 
 	if (c->nr == NR_exit_group) {
+		record_event(t, RECORD_EXIT, c->args[0], 0);
 		record_release(t);
 		if (p->channel)
 			delegate_exit(t);

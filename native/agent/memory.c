@@ -48,6 +48,10 @@ static uint64_t move(uint64_t nr, uint64_t ours, uint64_t theirs, uint64_t n)
 		uint64_t remote[2] = {theirs + done, n - done};
 		int64_t r = GATE6(nr, pid, local, 1, remote, 1, 0);
 
+		if (r == -ESRCH_) { /* the first thread is gone; any other one will do as well */
+			pid = (uint64_t)GATE1(NR_gettid, 0);
+			r = GATE6(nr, pid, local, 1, remote, 1, 0);
+		}
 		if (r > 0) {
 			done += (uint64_t)r;
 			continue;

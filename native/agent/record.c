@@ -317,6 +317,7 @@ void record_end(struct call *c, uint64_t start, int64_t ret)
 	r = (struct record *)(chunk_bytes(c->thread->chunk) + session->chunks[c->thread->chunk].used);
 	r->end = arch_ticks();
 	r->ret = ret;
+	r->route = c->route;
 	if (ret == -ERESTART_)
 		r->flags |= RECORD_RESTARTS;
 	else if (!c->foreign)

@@ -230,9 +230,26 @@ uint32_t signal_ttystop(const struct call *c)
 	return (off & SIG_BIT(SIGTTIN_) ? 1 : 0) | (off & SIG_BIT(SIGTTOU_) ? 2 : 0);
 }
 
+/* Tell the next image, by the kernel's own means, that the program ignores SIGSYS. */
+void signal_leave(int over)
+{
+	struct sigaction ignore = {1, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
+
+	if (handlers[SIGSYS_].handler != 1)
+		return;
+	if (over)
+		GATE4(NR_rt_sigaction, SIGSYS_, &ignore, 0, 8);
+	else
+		start_sigsys();
+}
+
 /* SIG_IGN survives an exec. */
 void signal_inherit(void)
 {
+	struct sigaction sys;
+
+	if (!GATE4(NR_rt_sigaction, SIGSYS_, 0, &sys, 8) && sys.handler == 1)
+		handlers[SIGSYS_].handler = 1;
 	for (int sig = SIGTTIN_; sig <= SIGTTOU_; sig++) {
 		struct sigaction old;
 

@@ -16,7 +16,7 @@ extern char **environ __attribute__((weak, visibility("default")));
 
 enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1 };
 
-static void take_sigsys(void)
+void start_sigsys(void)
 {
 	struct sigaction sa = {(uint64_t)trap,
 			       ON_SIGNAL_SIGINFO | ON_SIGNAL_ONSTACK | ON_SIGNAL_RESTORER | ON_SIGNAL_NODEFER,
@@ -136,7 +136,8 @@ HIDDEN void start_injected(void)
 	session = (struct session *)r;
 	if (cfg->lifeline < 0)
 		GATE1(NR_close, fd);
-	take_sigsys();
+	signal_inherit();
+	start_sigsys();
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
@@ -148,7 +149,6 @@ HIDDEN void start_injected(void)
 		if (r < 0)
 			fail(r, __LINE__);
 		p->entry = p->channel->process;
-		signal_inherit();
 		if (cfg->by_exec)
 			delegate_op(t, OP_EXECED, 0, 0);
 	} else {
@@ -157,7 +157,7 @@ HIDDEN void start_injected(void)
 			    session->processes[i].pid == p->pid)
 				p->entry = i;
 		if (p->entry == PROCESSES)
-			life_enter(p, 0, cfg->parent);
+			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
 	r = gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
@@ -200,7 +200,8 @@ __attribute__((constructor)) static void start_preloaded(int argc, char **argv, 
 	process_main.entry = PROCESSES;
 	process_main.lifeline = -1;
 	thread_add(&process_main);
-	life_enter(&process_main, 0, 0);
-	take_sigsys();
+	life_enter(&process_main, 0);
+	signal_inherit();
+	start_sigsys();
 	start_capture();
 }

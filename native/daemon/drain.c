@@ -70,8 +70,7 @@ static void take(struct drain *d, uint32_t index, uint32_t used)
 	struct file_block *block = (struct file_block *)d->copy;
 	uint8_t *bytes = d->copy + sizeof *block;
 
-	memcpy(bytes, (const uint8_t *)d->session + d->session->chunks_at + (uint64_t)index * CHUNK_SIZE + from,
-	       used - from);
+	memcpy(bytes, d->chunks + (uint64_t)index * CHUNK_SIZE + from, used - from);
 	whole = whole_records(bytes, used - from, &count);
 	if (whole < used - from)
 		d->lost++;
@@ -134,12 +133,33 @@ static void *run(void *arg)
 	unsigned idle = 0;
 
 	while (!get_acquire(&d->stop)) {
-		uint32_t seen = get_acquire(&d->session->log_bell);
+		uint32_t seen;
 
+		pthread_mutex_lock(&d->lock);
+		seen = get_acquire(&d->session->log_bell);
 		idle = pass(d, idle % UNDERTAKER == UNDERTAKER - 1) ? 0 : idle + 1;
+		pthread_mutex_unlock(&d->lock);
 		futex_sleep(&d->session->log_bell, seen, PERIOD);
 	}
 	return NULL;
+}
+
+/* Its bell may be another word of memory afterwards: it is not to sleep on the old one. */
+void drain_pause(struct drain *d)
+{
+	if (!d->runs)
+		return;
+	pthread_mutex_lock(&d->lock);
+	add_one(&d->session->log_bell);
+	futex_call(&d->session->log_bell);
+}
+
+void drain_resume(struct drain *d)
+{
+	if (!d->runs)
+		return;
+	add_one(&d->session->log_bell);
+	pthread_mutex_unlock(&d->lock);
 }
 
 static void read_text(const char *path, char *to, size_t size)
@@ -173,9 +193,11 @@ int drain_start(struct drain *d, struct session *s, int fd, const char *path, in
 	int e;
 
 	d->session = s;
+	d->chunks = (const uint8_t *)s + s->chunks_at;
 	d->fd = fd;
 	d->path = path;
 	d->errors = errors;
+	pthread_mutex_init(&d->lock, NULL);
 	d->seekable = lseek(fd, 0, SEEK_CUR) >= 0;
 	fill_header(d, &h);
 	if (write_all(fd, &h, sizeof h))

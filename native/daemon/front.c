@@ -131,7 +131,8 @@ static void follow(struct front *f, int signals, int messages, struct outcome *o
 	}
 	if (!f->over) {
 		out->code = EXIT_OWN_FAILURE;
-		snprintf(out->text, sizeof out->text, "the launcher was killed; the program (process %d) goes on without it",
+		snprintf(out->text, sizeof out->text,
+			 "the launcher was killed; the program (process %d) goes on without it",
 			 (int)f->program);
 	}
 }

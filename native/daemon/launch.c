@@ -24,7 +24,8 @@ enum {
 	AFTERWARDS = 100, /* the same, in the background */
 	PROXY_END = 2000,
 	BIRTH_GRACE = 100,
-	REAP_GRACE = 1000,
+	PROXY_GRACE = 600,
+	REAP_GRACE = 200, /* by then it has closed everything */
 };
 
 static uint32_t *bell; /* for the signal handler */
@@ -169,25 +170,44 @@ static uint32_t count_alive(const struct launch *l)
 	return count;
 }
 
-/* May the run be called over, as far as its first program goes? */
+/* The first program is gone, and its proxy has closed what it held. */
 static int is_settled(struct launch *l)
 {
 	struct process *first = &l->session->processes[0];
-	uint64_t since = now_ms() - l->ended_at;
-	int is_first = first->pid == (uint32_t)l->main && get_acquire(&first->state) == PROCESS_LIVE;
 
 	if (!l->main_ended)
 		return 0;
-	if (is_first && l->proxy > 0 && since < PROXY_END)
+	if (first->pid != (uint32_t)l->main || get_acquire(&first->state) != PROCESS_LIVE)
+		return 1;
+	if (l->proxy > 0 && now_ms() - l->ended_at < PROXY_END)
 		return 0;
-	if (is_first && swap_if(&first->state, PROCESS_LIVE, PROCESS_FREE))
+	if (swap_if(&first->state, PROCESS_LIVE, PROCESS_FREE)) /* it was killed and could not say so */
 		__atomic_sub_fetch(&l->session->live, 1, __ATOMIC_RELAXED);
-	/* A child that was just born has not entered itself yet; it is counted before. */
-	return !(get_acquire(&l->session->live) && !count_alive(l) && since < BIRTH_GRACE);
+	return 1;
+}
+
+static int is_last(struct launch *l)
+{
+	sigset_t child;
+	int last;
+
+	for (int i = 0; i < TRACEES; i++)
+		if (l->tracees[i].state) /* between two images it has no memory of ours */
+			return 0;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL); /* its handler rings a bell in that memory */
+	drain_pause(&l->drain);
+	last = session_is_last(l->session, l->plan->session_fd);
+	drain_resume(&l->drain);
+	sigprocmask(SIG_UNBLOCK, &child, NULL);
+	return last;
 }
 
 static void go_to_background(struct launch *l)
 {
+	sigset_t end;
+
 	tell(l, MESSAGE_ENDED, l->main_status, NULL);
 	if (l->pipe >= 0)
 		close(l->pipe);
@@ -196,6 +216,9 @@ static void go_to_background(struct launch *l)
 	l->drain.errors = -1;
 	drop_inherited(0);
 	setsid();
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &end, NULL);
 	if (chdir("/"))
 		return;
 }
@@ -263,9 +286,14 @@ static void loop(struct launch *l)
 		listen_to_all(l);
 		trace_requests(l, sweep);
 		if (is_settled(l)) {
-			if (!count_alive(l))
+			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0;
+
+			if (!others)
 				return;
-			if (!l->in_background)
+			/* Not yet on the list: just born, or a proxy that is about to end. */
+			if (others == 2 && now_ms() - l->ended_at < (l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE))
+				others = 0;
+			if (others && !l->in_background)
 				go_to_background(l);
 		}
 		futex_sleep(bell, seen, !l->main_ended ? TICK : l->in_background ? AFTERWARDS : 2);

@@ -55,9 +55,11 @@ struct starting {
 
 struct drain {
 	struct session *session;
+	const uint8_t *chunks; /* where they are was asked before any program could change it */
 	int fd, errors; /* the log file; stderr */
 	const char *path;
 	pthread_t thread;
+	pthread_mutex_t lock; /* of the session's memory */
 	int runs, broken, seekable;
 	uint32_t stop;
 	uint64_t good; /* bytes of whole blocks in the file */
@@ -71,6 +73,7 @@ struct drain {
 int session_create(int is_proxy, int has_log); /* memfd or negative errno */
 struct session *session_map(int fd, int writable);
 void session_unmap(struct session *s);
+int session_is_last(struct session *s, int fd);
 void session_tune(struct session *s); /* spare, budget: once the clock has run for a while */
 uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent);
 int process_alive(uint32_t pid); /* and not a zombie */
@@ -93,12 +96,14 @@ void drop_inherited(int keep_stderr);
 
 /* drain.c */
 int drain_start(struct drain *d, struct session *s, int fd, const char *path, int errors);
+void drain_pause(struct drain *d); /* until drain_resume it does not touch the session */
+void drain_resume(struct drain *d);
 void drain_finish(struct drain *d);
 
-/* ---- the launcher's own ------------------------------------------------------------------------------------------- */
+/* ---- the launcher's own --------------------------------------------------------------------------------------- */
 
 enum {
-	TRACEES = EXEC_REQUESTS + 1,
+	TRACEES = 256, /* a request is free again before its program is through */
 	FIRST = -1, /* instead of a request: the run's first image */
 };
 

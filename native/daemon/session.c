@@ -122,6 +122,26 @@ struct session *session_map(int fd, int writable)
 	return at;
 }
 
+/*
+ * Is anybody left who has this session's memory? The kernel knows better than any list of processes: a child that was
+ * born a moment ago maps it, too. It grants a seal against writing only to the last one. We stand aside for the
+ * question, so nobody may touch the memory meanwhile, and keep a private copy if it is over. 1: the last one, 0: there
+ * are others, -1: the kernel does not say.
+ */
+int session_is_last(struct session *s, int fd)
+{
+	const int own = PROT_READ | PROT_WRITE, fixed = MAP_FIXED | MAP_NORESERVE;
+	int last;
+
+	if (mmap(s, SESSION_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0) == MAP_FAILED)
+		return -1;
+	last = !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) ? 1 : errno == EBUSY ? 0 : -1;
+	if (last == 1 || mmap(s, SESSION_SIZE, own, MAP_SHARED | fixed, fd, 0) == MAP_FAILED)
+		if (mmap(s, SESSION_SIZE, own, MAP_PRIVATE | fixed, fd, 0) == MAP_FAILED)
+			_exit(EXIT_OWN_FAILURE);
+	return last;
+}
+
 void session_unmap(struct session *s)
 {
 	if (s)

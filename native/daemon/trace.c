@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Programs on their way through an exec. A program asks in the session's memory, is traced, calls execve, gets the agent
- * put in at the exec stop, and is let go: a tracer is there for a fraction of a millisecond. Called from the launcher's
- * loop with requests and with what waitpid says; waits for nobody, so any number of them may be under way. What a
+ * Programs on their way through an exec. A program asks in the session's memory, is traced, calls execve, gets the
+ * agent put in at the exec stop, and is let go: a tracer is there for a fraction of a millisecond. Called from the
+ * launcher's loop with requests and with what waitpid says; waits for nobody, so any number of them may be under way. What a
  * request says is the program's word: it is copied and checked, and can at worst harm the program's own exec.
  */
 #include "launch.h"
@@ -49,6 +49,14 @@ struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request)
 		}
 	}
 	return NULL;
+}
+
+static int is_full(const struct launch *l)
+{
+	for (int i = 0; i < TRACEES; i++)
+		if (!l->tracees[i].state)
+			return 0;
+	return 1;
 }
 
 static int is_busy(const struct launch *l, pid_t pid)
@@ -236,8 +244,8 @@ static void ask(struct launch *l, int index)
 	pid_t tid = (pid_t)e->tid, pid = (pid_t)e->pid;
 
 	/* Of two threads that exec at once, one ends the other. Tracing both could stop us and them for good. */
-	if (tid <= 0 || pid <= 0 || is_busy(l, pid))
-		return;
+	if (tid <= 0 || pid <= 0 || is_busy(l, pid) || is_full(l))
+		return; /* asked again at the next turn */
 	if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACEEXEC)) {
 		e->error = -errno;
 		if (is_gone(e)) {

@@ -99,13 +99,22 @@ static uint8_t *path_for(struct making *m, uint8_t *path, uint64_t len)
 	return path;
 }
 
+/* Whole, too: the first header's length is only what the program says. */
+static int is_credentials(const struct making *m, const struct cmsghdr *c)
+{
+	uint64_t at = (uint64_t)c - (uint64_t)m->msg.msg_control;
+
+	return c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS &&
+	       c->cmsg_len >= CMSG_LEN(sizeof(struct ucred)) &&
+	       at + CMSG_LEN(sizeof(struct ucred)) <= m->msg.msg_controllen;
+}
+
 static void credentials_out(struct making *m)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg); c; c = CMSG_NXTHDR(&m->msg, c)) {
 		struct ucred who;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
-		    c->cmsg_len < CMSG_LEN(sizeof who))
+		if (!is_credentials(m, c))
 			continue;
 		memcpy(&who, CMSG_DATA(c), sizeof who);
 		if (who.pid == (pid_t)channel->pid) {
@@ -120,8 +129,7 @@ static void credentials_in(struct making *m)
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg); c; c = CMSG_NXTHDR(&m->msg, c)) {
 		struct ucred who;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
-		    c->cmsg_len < CMSG_LEN(sizeof who))
+		if (!is_credentials(m, c))
 			continue;
 		memcpy(&who, CMSG_DATA(c), sizeof who);
 		who.pid = (pid_t)program_of((uint32_t)who.pid);
@@ -143,6 +151,8 @@ static int64_t message(struct making *m, int i, struct extent e, int in)
 	memset(&m->msg, 0, sizeof m->msg);
 	if (m->head.has_name) {
 		m->msg.msg_name = scratch(m, 128);
+		if (!m->msg.msg_name)
+			return -ENOBUFS;
 		m->msg.msg_namelen = m->head.name_len;
 		if (in)
 			memcpy(m->msg.msg_name, m->flat + sizeof m->head, m->head.name_len);
@@ -196,10 +206,10 @@ static int64_t place(struct making *m, int i)
 	m->args[i] = m->q->args[i];
 	if (arg->kind == ARG_FD && (int)m->args[i] == hidden)
 		return -EBADF;
-	if (arg->kind >= ARG_STRING && arg->length == LEN_DEREF && e.len != EXTENT_NULL) {
+	if (arg->kind >= ARG_STRING && arg->length == LEN_DEREF && e.len < EXTENT_BAD) {
 		struct extent l = m->q->extents[arg->len_arg];
 
-		if (l.len < 4 || l.len == EXTENT_NULL || (uint64_t)l.off + 4 > m->q->room)
+		if (l.len < 4 || l.len >= EXTENT_BAD || (uint64_t)l.off + 4 > m->q->room)
 			return -EFAULT;
 		memcpy(&deref, m->q->payload + l.off, 4);
 	}
@@ -210,6 +220,11 @@ static int64_t place(struct making *m, int i)
 		return 0;
 	if (e.len == EXTENT_NULL || p->shape.kind == ARG_SIGMASK || p->shape.kind == ARG_SIGMASK6) {
 		m->args[i] = 0;
+		p->shape.kind = ARG_NONE;
+		return 0;
+	}
+	if (e.len == EXTENT_BAD) {
+		m->args[i] = 1; /* as good as any address that leads nowhere */
 		p->shape.kind = ARG_NONE;
 		return 0;
 	}

@@ -90,6 +90,8 @@ void serve_end_others(uint32_t but)
 			put_release(&workers[i].ending, 1);
 			put_release(&slot_at(i)->cancel, 1);
 			syscall(SYS_tgkill, getpid(), workers[i].tid, SIG_CANCEL);
+			/* It may be asleep between two requests, a wait that the signal only restarts. */
+			futex(&slot_at(i)->word, FUTEX_WAKE, 1, 0);
 		}
 		if (!left)
 			return;
@@ -185,13 +187,42 @@ fail:
 	return r;
 }
 
+/* The new process's place in the session's list; the program fills in its number. PROCESSES: the list is full. */
+static int enter_process(void)
+{
+	for (uint32_t i = 0; i < PROCESSES; i++) {
+		struct process *e = &session->processes[i];
+		uint32_t state = get_acquire(&e->state);
+
+		if (state != PROCESS_FREE && state != PROCESS_GONE)
+			continue;
+		if (!swap_if(&e->state, state, PROCESS_CLAIMED))
+			continue;
+		e->pid = 0;
+		e->proxy = (uint32_t)getpid();
+		e->parent = 0;
+		memset(e->calls, 0, sizeof e->calls);
+		channel->process = i;
+		put_release(&e->state, PROCESS_LIVE);
+		return (int)i;
+	}
+	channel->process = PROCESSES;
+	return PROCESSES;
+}
+
 /* In the child of a fork: a proxy of its own, announced to the program on its parent's lifeline. Never returns. */
 static void forked(void)
 {
 	int pair[2], memfd, announced[2], parents, r;
+	struct rlimit own, room;
 
+	/* A program at its limit may still fork; what we need for a moment is not the program's. */
+	getrlimit(RLIMIT_NOFILE, &own);
+	room = own;
+	room.rlim_cur = room.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &room);
 	memfd = new_channel();
-	if (memfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
+	if (memfd < 0 || hidden < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
 		send_line(hidden, LINE_FORKED, memfd < 0 ? memfd : -errno, 0, 0);
 		_exit(1);
 	}
@@ -199,10 +230,13 @@ static void forked(void)
 	announced[0] = pair[1];
 	announced[1] = fcntl(memfd, F_DUPFD, 3);
 	r = main_adopt(pair[0], memfd);
+	if (!r)
+		r = enter_process();
 	send_line(parents, LINE_FORKED, r, announced, r < 0 ? 0 : 2);
 	close(parents);
 	close(announced[0]);
 	close(announced[1]);
+	setrlimit(RLIMIT_NOFILE, &own);
 	if (r < 0)
 		_exit(1);
 	main_listen();
@@ -368,6 +402,9 @@ static void *work(void *arg)
 		if (q.op == OP_LEAVE)
 			break;
 		s->ret = perform(i, &q);
+		/* The program's thread is gone or about to go: it must not come out of its call. */
+		if (get_acquire(&w->ending))
+			break;
 		s->signals = q.op == OP_CALL ? signals_meant(s->ret) : 0;
 		/* The answer is written before the word that announces it. */
 		put_release(&s->word, WORD_ANSWER);
@@ -378,8 +415,10 @@ static void *work(void *arg)
 		}
 	}
 	syscall(SYS_set_robust_list, 0, 0);
-	put_relaxed(&s->owner, 0);
-	put_relaxed(&s->word, WORD_IDLE);
+	if (!get_acquire(&w->ending)) {
+		put_relaxed(&s->owner, 0);
+		put_relaxed(&s->word, WORD_IDLE);
+	}
 	munmap(w->scratch, SCRATCH);
 	w->scratch = 0;
 	w->ending = 0;

@@ -237,6 +237,7 @@ struct slot {
 };
 
 #define EXTENT_NULL 0xffffffffu
+#define EXTENT_BAD 0xfffffffeu /* leads nowhere: the kernel shall say what that means for this call */
 
 struct channel {
 	uint32_t magic, version;
@@ -262,7 +263,7 @@ struct flat_msg {
 
 /* Lifeline: a SOCK_SEQPACKET socket between a program and its proxy. End of file on it: the other one is gone. */
 enum lifeline_op {
-	LINE_FORKED = 1, /* proxy -> program: descriptors {lifeline, channel} of the new process */
+	LINE_FORKED = 1, /* proxy -> program: descriptors {lifeline, channel}, value = entry in session.processes */
 	LINE_FD,         /* either way: one descriptor */
 	LINE_CANCEL,     /* program -> proxy: value = slot whose call is to be interrupted */
 };

@@ -80,8 +80,12 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 	if (here == CPU_UNKNOWN || here != there) {
 		uint64_t end;
 
-		if (!budget || (p->credit <= 0 && p->rest-- > 0))
+		if (!budget)
 			return RING_SLEEP;
+		if (p->credit <= 0 && p->rest) {
+			p->rest--;
+			return RING_SLEEP;
+		}
 		/* The peer may have been spinning for what we just posted, and takes a moment to notice. */
 		for (int tries = 0; __atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED) > at->spare; tries++) {
 			__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);

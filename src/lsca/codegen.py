@@ -13,6 +13,7 @@ from lsca.table import COMMANDS, MACHINES, REQUESTS, rows
 from lsca.table.arguments import Argument, Kind, Length, Request
 from lsca.table.syscall import RowError, Syscall
 
+VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
 HEAD = """\
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls of {machine}. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
@@ -23,7 +24,9 @@ HEAD = """\
 def call_arg(row: type[Syscall], argument: Argument, machine: str) -> str:
     """One `struct call_arg`, only the members that are not zero."""
     members = {"kind": str(argument.kind)}
-    if argument.measure is not Length.CONST:
+    if argument.kind in VECTORS:
+        members |= {"length": str(Length.ARG), "size": "1"}  # pack_shape counts their elements
+    elif argument.measure is not Length.CONST:
         members["length"] = str(argument.measure)
     if argument.length is not None:
         members["len_arg"] = str(row.order[machine].index(argument.length))

@@ -18,6 +18,16 @@ GRACE = 5.0
 MOMENTS = (0.0, 0.03, 0.1, 0.3)
 
 
+def age(pid: int) -> tuple[int, int]:
+    """Sorts processes by start and, within one tick of the clock, parents before their children."""
+    ticks, depth = 0, 0
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks, depth, pid = ticks or int(rest[19]), depth + 1, int(rest[1])
+    return ticks or 1 << 62, depth
+
+
 class Victim:
     """A run of the program that works without end."""
 
@@ -44,9 +54,9 @@ class Victim:
         deadline = time.monotonic() + GRACE
         while True:
             found = processes(self.marker, self.process.pid)
-            named = sorted(pid for pid, comm in found.items() if comm == name)
+            named = sorted((age(pid), pid) for pid, comm in found.items() if comm == name)
             if len(named) >= count:
-                return named
+                return [pid for _, pid in named]
             assert time.monotonic() < deadline, f"no {count} processes named {name}: {found}"
             time.sleep(0.01)
 

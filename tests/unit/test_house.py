@@ -157,9 +157,9 @@ def test_agent_is_freestanding() -> None:
 
 @pytest.mark.parametrize("name", ["lsca", "lsca.log", "lsca.table"])
 def test_public_names(name: str) -> None:
-    """A public module says what is public: `__all__`, sorted, and all of it there."""
+    """A public module says what is public, and all of it is there. Its order is ruff's business (RUF022)."""
     module = importlib.import_module(name)
-    assert list(module.__all__) == sorted(module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__) > 0
     assert all(hasattr(module, public) for public in module.__all__)
 
 

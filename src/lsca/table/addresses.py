@@ -23,8 +23,8 @@ NAME_SIZE: Final = 16  # IFNAMSIZ
 UNIX_PATH_AT: Final = 2
 
 
-def show_address_bytes(data: bytes, view: View) -> str:
-    """A sockaddr of whatever family."""
+def show_address_bytes(data: bytes, view: View, full: int | None = None) -> str:
+    """A sockaddr of whatever family; `full` is its length where not all of it was kept."""
     if len(data) < 2:
         return quote(data, len(data), None) if data else "{}"
     family = int.from_bytes(data[:2], "little")
@@ -34,7 +34,8 @@ def show_address_bytes(data: bytes, view: View) -> str:
         rest = show(data) if show else f"sa_data={quote(data[2:], len(data) - 2, None)}"
     except (struct.error, ValueError):  # shorter than its family's structure
         rest = f"sa_data={quote(data[2:], len(data) - 2, None)}"
-    return f"{{sa_family={name}{', ' if rest else ''}{rest}}}"
+    cut = "..." if full is not None and full > len(data) else ""
+    return f"{{sa_family={name}{', ' if rest else ''}{rest}{cut}}}"
 
 
 def _inet(data: bytes) -> str:
@@ -92,7 +93,7 @@ _FAMILIES_SHOWN: Final[dict[int, Callable[[bytes], str]]] = {
 
 
 def _show_sockaddr(piece: Piece, view: View) -> str:
-    return show_address_bytes(piece.data, view)
+    return show_address_bytes(piece.data, view, piece.full)
 
 
 def _interface(piece: Piece) -> str:

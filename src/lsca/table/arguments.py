@@ -7,9 +7,9 @@ is also the type of a live call.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final, TypeVar, cast
 
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import BYTES, Layout
@@ -74,6 +74,7 @@ class ArgFlag(StrEnum):
     ON_ERROR = "ARG_ON_ERROR"
 
 
+Seen = TypeVar("Seen")
 MEMORY: Final = (Kind.IN, Kind.OUT, Kind.INOUT)
 COUNTED: Final = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT, Kind.FCNTL, Kind.IOCTL)
 
@@ -83,11 +84,12 @@ class Argument:
     """One argument of a call. `length` names the argument that says how long, how many or what.
 
     `write(argument, view, index)` gives the text of the log; `when` says for which calls the argument counts at all.
+    `seen` is the type that a handler gets.
     """
 
     kind: Kind
-    type: str
     write: "Write"
+    seen: type[object] = int
     show: Show = show_hex
     layout: Layout | None = None
     length: str | None = None
@@ -105,7 +107,7 @@ Write = Callable[[Argument, View, int], str]
 
 def Value(show: Show = show_int, *, when: Callable[[View], bool] | None = None) -> int:
     """A number, written as `show` says."""
-    return _typed(Argument(kind=Kind.VALUE, type="int", write=_write_value, show=show, when=when))
+    return _typed(int, Argument(kind=Kind.VALUE, write=_write_value, show=show, when=when))
 
 
 def Int() -> int:
@@ -165,7 +167,7 @@ def Chosen(constants: Enum | Flags, *, when: Callable[[View], bool] | None = Non
 
 def Fd() -> int:
     """A descriptor."""
-    return _typed(Argument(kind=Kind.FD, type="int", write=_write_value, show=show_int))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_int))
 
 
 def NewFd() -> int:
@@ -175,7 +177,7 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(Argument(kind=Kind.FD, type="int", write=_write_value, show=_show_dirfd))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd))
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
@@ -183,20 +185,18 @@ def DirFd() -> int:
 
 def Path() -> str:
     """A pathname."""
-    return _typed(
-        Argument(kind=Kind.STRING, type="str", write=_write_path, flags=(ArgFlag.PATH,))
-    )
+    return _typed(str, Argument(kind=Kind.STRING, write=_write_path, flags=(ArgFlag.PATH,)))
 
 
 def String() -> str:
     """A string that is not a pathname."""
-    return _typed(Argument(kind=Kind.STRING, type="str", write=_write_string))
+    return _typed(str, Argument(kind=Kind.STRING, write=_write_string))
 
 
 def Strings(*, count_only: bool = False) -> list[str]:
     """argv, or with `count_only` envp."""
     write = _write_environment if count_only else _write_strings
-    return _typed(Argument(kind=Kind.STRINGS, type="list[str]", write=write))
+    return _typed(list[str], Argument(kind=Kind.STRINGS, write=write))
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
@@ -244,54 +244,52 @@ def InOut(
 def FdSet(layout: Layout, *, nfds: str) -> bytes:
     """A set of descriptors of select; NULL for none."""
     return _typed(
+        bytes,
         Argument(
             kind=Kind.INOUT,
-            type="bytes",
             write=_write_memory,
             layout=layout,
             length=nfds,
             measure=Length.FDSET,
             before_only=True,
-        )
+        ),
     )
 
 
 def IovIn(*, count: str) -> bytes:
     """Buffers that the call reads, one after the other."""
-    return _typed(Argument(kind=Kind.IOV_IN, type="bytes", write=_write_vector, length=count))
+    return _typed(bytes, Argument(kind=Kind.IOV_IN, write=_write_vector, length=count))
 
 
 def IovOut(*, count: str) -> bytes:
     """Buffers that the call fills, one after the other."""
-    return _typed(Argument(kind=Kind.IOV_OUT, type="bytes", write=_write_vector, length=count))
+    return _typed(bytes, Argument(kind=Kind.IOV_OUT, write=_write_vector, length=count))
 
 
 def Message(kind: Kind, write: Write) -> bytes:
     """A struct msghdr."""
-    return _typed(Argument(kind=kind, type="bytes", write=write))
+    return _typed(bytes, Argument(kind=kind, write=write))
 
 
 def Messages(kind: Kind, write: Write, *, count: str) -> bytes:
     """An array of struct mmsghdr."""
-    return _typed(Argument(kind=kind, type="bytes", write=write, length=count))
+    return _typed(bytes, Argument(kind=kind, write=write, length=count))
 
 
 def Sigmask(layout: Layout) -> bytes:
     """The signals that are blocked while the call waits."""
-    return _typed(Argument(kind=Kind.SIGMASK, type="bytes", write=_write_memory, layout=layout))
+    return _typed(bytes, Argument(kind=Kind.SIGMASK, write=_write_memory, layout=layout))
 
 
 def Sigmask6() -> int:
     """pselect6's pair of a signal set's address and its size."""
-    return _typed(Argument(kind=Kind.SIGMASK6, type="int", write=_write_value, show=show_address))
+    return _typed(int, Argument(kind=Kind.SIGMASK6, write=_write_value, show=show_address))
 
 
 def Pointer(*, when: Callable[[View], bool] | None = None) -> int:
     """An address whose memory only the program's own process can read or write, or whose meaning varies too much."""
     return _typed(
-        Argument(
-            kind=Kind.POINTER, type="int", write=_write_value, show=show_address, when=when
-        )
+        int, Argument(kind=Kind.POINTER, write=_write_value, show=show_address, when=when)
     )
 
 
@@ -308,9 +306,9 @@ def _memory(
 ) -> bytes:
     measure = Length.ARG if length else Length.DEREF if length_at else Length.CONST
     return _typed(
+        bytes,
         Argument(
             kind=kind,
-            type="bytes",
             write=write or _write_memory,
             layout=layout,
             length=length or length_at,
@@ -318,7 +316,7 @@ def _memory(
             flags=flags,
             when=when,
             before_only=before_only,
-        )
+        ),
     )
 
 
@@ -367,20 +365,20 @@ def Chosen_by(kind: Kind, by: str, requests: Mapping[int, Request]) -> int:
         if request.kind is Kind.VALUE:
             return request.show(view.args[index], view)
         return _write_memory(
-            Argument(kind=request.kind, type="bytes", write=_write_memory, layout=request.layout),
+            Argument(kind=request.kind, write=_write_memory, layout=request.layout),
             view,
             index,
         )
 
-    return _typed(Argument(kind=kind, type="int", write=write, length=by, when=when))
+    return _typed(int, Argument(kind=kind, write=write, length=by, when=when))
 
 
 # ---- how they are written -------------------------------------------------------------------------------------------
 
 
-def _typed(argument: Argument) -> Any:
-    """What the row's class collects; the caller's return type is what a handler will see in its place."""
-    return argument
+def _typed(kind: type[Seen], argument: Argument) -> Seen:
+    """The argument, which the row's class collects; `kind` is what a handler will see in its place."""
+    return cast(Seen, replace(argument, seen=kind))
 
 
 def _show_dirfd(value: int, view: View) -> str:

@@ -7,7 +7,7 @@ from lsca.table.arguments import Chooses, Chosen, Chosen_by, Fd, Kind, NewFd, Ou
 from lsca.table.constants import Enum, Flags
 from lsca.table.files import OPEN_FLAGS, SEEK
 from lsca.table.ioctls import REQUESTS, show_request
-from lsca.table.layouts import Struct, fixed, number, numbers, one
+from lsca.table.layouts import Code, Struct, fixed, number, numbers, one
 from lsca.table.signals import SIGNALS
 from lsca.table.syscall import Support, Syscall
 from lsca.table.text import Show, View, show_hex, show_int, show_long, show_size
@@ -31,18 +31,14 @@ PIPE_FLAGS: Final = Flags(
 PAIR: Final = fixed(numbers("int", "i", show_int), 2)
 HINT: Final = number("uint64_t", "Q", show_size)
 
-FLOCK_STRUCT: Final = one(
-    Struct(
-        "flock",
-        {
-            "l_type": ("h", LOCKS),
-            "l_whence": ("h", lambda value, view: SEEK(value & 0xFFFF, view)),
-            "l_start": "q",
-            "l_len": "q",
-            "l_pid": "i",
-        },
-    )
-)
+_FLOCK: Final[dict[str, Code]] = {
+    "l_type": ("h", LOCKS),
+    "l_whence": ("h", lambda value, view: SEEK(value & 0xFFFF, view)),
+    "l_start": "q",
+    "l_len": "q",
+}
+LOCK: Final = one(Struct("flock", {**_FLOCK, "_pid": "i"}))
+LOCK_FOUND: Final = one(Struct("flock", {**_FLOCK, "l_pid": "i"}))
 OWNER: Final = one(Struct("f_owner_ex", {"type": ("i", OWNERS), "pid": "i"}))
 
 
@@ -50,14 +46,14 @@ def _commands() -> dict[int, Request]:
     def value(name: str, number: int, show: Show = show_int) -> Request:
         return Request(name, number, Kind.VALUE, show=show)
 
-    lock, owner, hint = FLOCK_STRUCT, OWNER, HINT
+    lock, found, owner, hint = LOCK, LOCK_FOUND, OWNER, HINT
     all_commands = (
         value("F_DUPFD", 0),
         Request("F_GETFD", 1),
         value("F_SETFD", 2, FD_FLAGS),
         Request("F_GETFL", 3),
         value("F_SETFL", 4, OPEN_FLAGS),
-        Request("F_GETLK", 5, Kind.INOUT, lock),
+        Request("F_GETLK", 5, Kind.INOUT, found),
         Request("F_SETLK", 6, Kind.IN, lock),
         Request("F_SETLKW", 7, Kind.IN, lock),
         value("F_SETOWN", 8),
@@ -67,7 +63,7 @@ def _commands() -> dict[int, Request]:
         Request("F_SETOWN_EX", 15, Kind.IN, owner),
         Request("F_GETOWN_EX", 16, Kind.OUT, owner),
         Request("F_GETOWNER_UIDS", 17, Kind.OUT, fixed(numbers("uid_t", "I", show_size), 2)),
-        Request("F_OFD_GETLK", 36, Kind.INOUT, lock),
+        Request("F_OFD_GETLK", 36, Kind.INOUT, found),
         Request("F_OFD_SETLK", 37, Kind.IN, lock),
         Request("F_OFD_SETLKW", 38, Kind.IN, lock),
         value("F_SETLEASE", 1024, LEASES),

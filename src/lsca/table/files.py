@@ -3,8 +3,7 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, DirFd, Fd, In, Mode, Offset, Path, Size
-from lsca.table.arguments import String, Unsigned
+from lsca.table.arguments import Chosen, DirFd, Fd, In, Mode, Offset, Path, Size, String, Unsigned
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import Struct, whole
 from lsca.table.syscall import Support, Syscall
@@ -44,9 +43,7 @@ SYNC_RANGE: Final = Flags(
     "SYNC_FILE_RANGE_WAIT_BEFORE=1 SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER"
 )
 CLOSE_RANGE: Final = Flags("CLOSE_RANGE_UNSHARE=2 CLOSE_RANGE_CLOEXEC=4")
-MEMFD: Final = Flags(
-    "MFD_CLOEXEC=1 MFD_ALLOW_SEALING MFD_HUGETLB MFD_NOEXEC_SEAL=8 MFD_EXEC=0x10"
-)
+MEMFD: Final = Flags("MFD_CLOEXEC=1 MFD_ALLOW_SEALING MFD_HUGETLB MFD_NOEXEC_SEAL=8 MFD_EXEC=0x10")
 MEMFD_SECRET: Final = Flags("FD_CLOEXEC=0o2000000")
 O_TMPFILE_BIT: Final = 0o20000000
 

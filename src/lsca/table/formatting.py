@@ -19,9 +19,9 @@ def format_call(
 ) -> tuple[str, str]:
     """The arguments and the result: ('3, "abc", 3', '3').
 
-    `ret` is the kernel's result, a negative errno on failure, None if the call has not returned. `entry` and `exit` are
-    what pointer arguments pointed to before and after it, by index; of a string the bytes without NUL. At most `strings`
-    bytes of a buffer are shown.
+    `ret` is the kernel's result, a negative errno on failure, None if the call has not returned. `entry` and `exit`
+    are what pointer arguments pointed to before and after it, by index; of a string the bytes without NUL. At most
+    `strings` bytes of a buffer are shown.
     """
     order = row.order[machine]
     names = {name: index for index, name in enumerate(order)}

@@ -20,9 +20,7 @@ INPUT: Final = Flags(
 OUTPUT: Final = Flags("OPOST=1 OLCUC ONLCR OCRNL ONOCR ONLRET OFILL OFDEL")
 CONTROL: Final = Flags(
     "CSTOPB=0x40 CREAD PARENB PARODD HUPCL CLOCAL CRTSCTS=0x80000000",
-    base=Enum(
-        "B0|CS5=0 B9600|CS8=0x3d B19200|CS8 B38400|CS8 B57600|CS8=0x1031 B115200|CS8=0x1032"
-    ),
+    base=Enum("B0|CS5=0 B9600|CS8=0x3d B19200|CS8 B38400|CS8 B57600|CS8=0x1031 B115200|CS8=0x1032"),
     mask=0x103F,
 )
 LOCAL: Final = Flags(
@@ -258,8 +256,7 @@ DEVICES: Final = (
 )
 
 REQUESTS: Final = {
-    request.number: request
-    for request in (*TERMINALS, *SOCKETS, *FILES, *BLOCKS, *DEVICES)
+    request.number: request for request in (*TERMINALS, *SOCKETS, *FILES, *BLOCKS, *DEVICES)
 }
 
 

@@ -3,8 +3,22 @@
 
 from typing import Final
 
-from lsca.table.arguments import Address, Chosen, Fd, Hex, In, Int, Long, Mode, Out, Pointer, Size
-from lsca.table.arguments import String, Unsigned, Value
+from lsca.table.arguments import (
+    Address,
+    Chosen,
+    Fd,
+    Hex,
+    In,
+    Int,
+    Long,
+    Mode,
+    Out,
+    Pointer,
+    Size,
+    String,
+    Unsigned,
+    Value,
+)
 from lsca.table.clocks import SIGEVENT, TIMESPEC
 from lsca.table.constants import Enum, Flags
 from lsca.table.files import OPEN_FLAGS, creates
@@ -28,9 +42,7 @@ SEM_COMMANDS: Final = Enum(
     "IPC_RMID IPC_SET IPC_STAT IPC_INFO GETPID=11 GETVAL GETALL GETNCNT GETZCNT SETVAL SETALL "
     "SEM_STAT SEM_INFO SEM_STAT_ANY"
 )
-MSG_COMMANDS: Final = Enum(
-    "IPC_RMID IPC_SET IPC_STAT IPC_INFO MSG_STAT=11 MSG_INFO MSG_STAT_ANY"
-)
+MSG_COMMANDS: Final = Enum("IPC_RMID IPC_SET IPC_STAT IPC_INFO MSG_STAT=11 MSG_INFO MSG_STAT_ANY")
 SEM_OPERATION: Final = Flags("IPC_NOWAIT=0o4000 SEM_UNDO=0x1000")
 BUFFER_CAVEAT: Final = "the structure is logged as an address"
 

@@ -100,7 +100,7 @@ class Struct:
     def __call__(self, piece: Piece, view: View) -> str:
         """A structure as text: {tv_sec=1, tv_nsec=0}."""
         values = self.values(piece.data, view.machine)
-        parts = []
+        parts: list[str] = []
         for member in self.fields[view.machine]:
             if member.name.startswith("_") or (self.brief and member.name not in self.brief):
                 continue
@@ -190,5 +190,12 @@ def _show_bytes(piece: Piece, view: View) -> str:
     return quote(piece.data, piece.full, view.strings)
 
 
+def _show_random(piece: Piece, view: View) -> str:
+    shown = piece.data[: view.strings]
+    text = "".join(f"\\x{byte:02x}" for byte in shown)
+    return f'"{text}"' + ("..." if len(shown) < piece.full else "")
+
+
 SIZE_1: Final = dict.fromkeys(MACHINES, 1)
 BYTES: Final = Layout("bytes", SIZE_1, _show_bytes)
+RANDOM: Final = Layout("bytes", SIZE_1, _show_random)  # nothing but hex

@@ -3,8 +3,7 @@
 
 from typing import Final
 
-from lsca.table.arguments import Address, Chosen, Fd, Hex, Int, Out, Pid, Pointer, Size
-from lsca.table.arguments import Value
+from lsca.table.arguments import Address, Chosen, Fd, Hex, Int, Out, Pid, Pointer, Size, Value
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
@@ -264,9 +263,7 @@ class get_mempolicy(
     flags = Chosen(POLICY_GET)
 
 
-class set_mempolicy_home_node(
-    Syscall, x86_64=450, generic=450, since="5.17", runs=Runs.PROGRAM
-):
+class set_mempolicy_home_node(Syscall, x86_64=450, generic=450, since="5.17", runs=Runs.PROGRAM):
     """set the home node of a memory range's policy"""
 
     addr = Address()

@@ -80,7 +80,7 @@ def show_message(piece: Piece, view: View, total: int | None = None) -> str:
     flat = Flat._make(FLAT.unpack_from(piece.data))
     at = FLAT.size
     parts = []
-    if flat.has_name:
+    if flat.has_name and flat.name_len:
         name = piece.data[at : at + flat.name_len]
         at += flat.name_len
         parts.append(f"msg_name={show_address_bytes(name, view)}, msg_namelen={flat.name_len}")

@@ -3,8 +3,20 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, DirFd, Fd, Id, In, Mask, Mode, Out, Path, Size, Unsigned
-from lsca.table.arguments import Value
+from lsca.table.arguments import (
+    Chosen,
+    DirFd,
+    Fd,
+    Id,
+    In,
+    Mask,
+    Mode,
+    Out,
+    Path,
+    Size,
+    Unsigned,
+    Value,
+)
 from lsca.table.clocks import TIMESPEC, TIMESPEC_STRUCT, TIMEVAL_STRUCT
 from lsca.table.constants import Flags
 from lsca.table.layouts import Layout, Struct, array, fixed, one, opaque, whole
@@ -170,7 +182,10 @@ STATFS: Final = one(
             "f_bavail": "Q",
             "f_files": "Q",
             "f_ffree": "Q",
-            "f_fsid": ("Q", lambda value, view: f"{{val=[{value & 0xFFFFFFFF:#x}, {value >> 32:#x}]}}"),
+            "f_fsid": (
+                "Q",
+                lambda value, view: f"{{val=[{value & 0xFFFFFFFF:#x}, {value >> 32:#x}]}}",
+            ),
             "f_namelen": "q",
             "f_frsize": "q",
             "f_flags": ("q", STATFS_FLAGS),

@@ -3,13 +3,26 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, DirFd, Fd, Mode, Out, Path, Size, String
-from lsca.table.arguments import In, Int, Pointer, Unsigned, Value
+from lsca.table.arguments import (
+    Chosen,
+    DirFd,
+    Fd,
+    In,
+    Int,
+    Mode,
+    Out,
+    Path,
+    Pointer,
+    Size,
+    String,
+    Unsigned,
+    Value,
+)
 from lsca.table.constants import Enum, Flags
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import BYTES, Layout, number, opaque
 from lsca.table.syscall import Runs, Support, Syscall
-from lsca.table.text import Piece, View, quote, show_device, show_int, show_octal, show_size
+from lsca.table.text import Piece, View, quote, show_address, show_device, show_int, show_octal
 
 ACCESS: Final = Flags("R_OK=4 W_OK=2 X_OK=1", zero="F_OK")
 FILE_TYPES: Final = Enum(
@@ -38,17 +51,18 @@ def show_mode(value: int, view: View) -> str:
 
 
 def _show_entries(piece: Piece, view: View) -> str:
-    """How many entries a buffer of getdents64 holds, if all of it is there."""
+    """How many entries a buffer of getdents64 holds, or of how many bytes where not all of them were kept."""
     data, at, count = piece.data, 0, 0
+    address = show_address(view.args[1], view)
+    if len(data) < piece.full:
+        return f"{address} /* {piece.full} bytes of entries */"
     while at + 18 <= len(data):
         size = int.from_bytes(data[at + 16 : at + 18], "little")
         if not size:
             break
         at += size
         count += 1
-    if len(data) < piece.full:
-        return f"{show_size(view.args[1], view)} /* {count} or more entries */"
-    return f"{view.args[1]:#x} /* {count} entr{'y' if count == 1 else 'ies'} */"
+    return f"{address} /* {count} entr{'y' if count == 1 else 'ies'} */"
 
 
 def _show_target(piece: Piece, view: View) -> str:

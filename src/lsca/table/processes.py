@@ -3,8 +3,22 @@
 
 from typing import Final
 
-from lsca.table.arguments import Address, Chosen, DirFd, Fd, Hex, In, Int, Out, Path
-from lsca.table.arguments import Pid, Pointer, Size, Strings, Unsigned, Value
+from lsca.table.arguments import (
+    Address,
+    Chosen,
+    DirFd,
+    Fd,
+    Hex,
+    In,
+    Int,
+    Out,
+    Path,
+    Pid,
+    Pointer,
+    Size,
+    Strings,
+    Value,
+)
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import Layout, Struct, number, whole
 from lsca.table.limits import RUSAGE
@@ -16,8 +30,6 @@ from lsca.table.text import (
     View,
     show_address,
     show_hex,
-    show_int,
-    show_long,
     show_size,
 )
 
@@ -42,24 +54,6 @@ WAIT4_FLAGS: Final = Flags(
     "WNOHANG=1 WSTOPPED=2 WCONTINUED=8 __WNOTHREAD=0x20000000 __WALL=0x40000000 __WCLONE=0x80000000"
 )
 WAIT_FOR: Final = Enum("P_ALL P_PID P_PGID P_PIDFD")
-PIDFD_FLAGS: Final = Flags("PIDFD_NONBLOCK=0o4000 PIDFD_THREAD=0o200")
-PIDFD_SIGNAL: Final = Flags(
-    "PIDFD_SIGNAL_THREAD=1 PIDFD_SIGNAL_THREAD_GROUP PIDFD_SIGNAL_PROCESS_GROUP"
-)
-KCMP: Final = Enum(
-    "KCMP_FILE KCMP_VM KCMP_FILES KCMP_FS KCMP_SIGHAND KCMP_IO KCMP_SYSVSEM KCMP_EPOLL_TFD"
-)
-PTRACE: Final = Enum(
-    "PTRACE_TRACEME PTRACE_PEEKTEXT PTRACE_PEEKDATA PTRACE_PEEKUSER PTRACE_POKETEXT PTRACE_POKEDATA "
-    "PTRACE_POKEUSER PTRACE_CONT PTRACE_KILL PTRACE_SINGLESTEP PTRACE_GETREGS=12 PTRACE_SETREGS "
-    "PTRACE_GETFPREGS PTRACE_SETFPREGS PTRACE_ATTACH PTRACE_DETACH PTRACE_SYSCALL=24 "
-    "PTRACE_ARCH_PRCTL=30 PTRACE_SETOPTIONS=0x4200 PTRACE_GETEVENTMSG PTRACE_GETSIGINFO "
-    "PTRACE_SETSIGINFO PTRACE_GETREGSET PTRACE_SETREGSET PTRACE_SEIZE PTRACE_INTERRUPT "
-    "PTRACE_LISTEN PTRACE_PEEKSIGINFO PTRACE_GETSIGMASK PTRACE_SETSIGMASK "
-    "PTRACE_SECCOMP_GET_FILTER PTRACE_SECCOMP_GET_METADATA PTRACE_GET_SYSCALL_INFO "
-    "PTRACE_GET_RSEQ_CONFIGURATION PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG "
-    "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG PTRACE_SET_SYSCALL_INFO"
-)
 PRCTL: Final = Enum(
     "PR_SET_PDEATHSIG=1 PR_GET_PDEATHSIG PR_GET_DUMPABLE PR_SET_DUMPABLE PR_GET_UNALIGN "
     "PR_SET_UNALIGN PR_GET_KEEPCAPS PR_SET_KEEPCAPS PR_GET_FPEMU PR_SET_FPEMU PR_GET_FPEXC "
@@ -79,6 +73,7 @@ PRCTL: Final = Enum(
     "PR_LOCK_SHADOW_STACK_STATUS PR_TIMER_CREATE_RESTORE_IDS PR_FUTEX_HASH "
     "PR_SET_VMA=0x53564d41 PR_SET_PTRACER=0x59616d61"
 )
+
 
 def show_status(value: int, view: View) -> str:
     """A wait status taken apart: {WIFEXITED(s) && WEXITSTATUS(s) == 0}."""
@@ -110,7 +105,6 @@ ARCH_PRCTL: Final = Enum(
     "ARCH_SHSTK_DISABLE ARCH_SHSTK_LOCK ARCH_SHSTK_UNLOCK ARCH_SHSTK_STATUS"
 )
 QUERY: Final = 0xFFFFFFFF
-VECTOR_CAVEAT: Final = "the vectors are logged as addresses"
 
 
 def show_persona(value: int, view: View) -> str:
@@ -161,9 +155,7 @@ def _show_clone_args(piece: Piece, view: View) -> str:
     return "{" + ", ".join(texts) + "}"
 
 
-CLONE_ARGS: Final = Layout(
-    "struct clone_args", whole(CLONE_ARGS_STRUCT).size, _show_clone_args
-)
+CLONE_ARGS: Final = Layout("struct clone_args", whole(CLONE_ARGS_STRUCT).size, _show_clone_args)
 
 
 def _flag(name: str) -> int:
@@ -282,24 +274,6 @@ class waitid(
     rusage = Out(RUSAGE)
 
 
-class ptrace(
-    Syscall,
-    x86_64=101,
-    generic=117,
-    runs=Runs.PROGRAM,
-    blocks=True,
-    support=Support.PLAIN,
-    caveat="the last two arguments are logged as addresses; a tracee shows the agent's own calls too",
-    returns=show_long,
-):
-    """process trace"""
-
-    request = Chosen(PTRACE)
-    pid = Pid()
-    addr = Pointer()
-    data = Pointer()
-
-
 class prctl(
     Syscall,
     x86_64=157,
@@ -324,7 +298,14 @@ class arch_prctl(Syscall, x86_64=158, since="2.6", runs=Runs.PROGRAM):
     addr = Hex()
 
 
-class personality(Syscall, x86_64=135, generic=92, runs=Runs.PROGRAM, returns=show_hex):
+class personality(
+    Syscall,
+    x86_64=135,
+    generic=92,
+    runs=Runs.PROGRAM,
+    returns=show_hex,
+    note=lambda view: PERSONALITIES(view.ret or 0, view),
+):
     """set the process execution domain"""
 
     persona = Value(show_persona)
@@ -363,121 +344,3 @@ class setns(
 
     fd = Fd()
     nstype = Chosen(UNSHARE_FLAGS)
-
-
-class kcmp(
-    Syscall,
-    x86_64=312,
-    generic=272,
-    since="3.5",
-    runs=Runs.PROGRAM,
-    support=Support.PARTIAL,
-    caveat="under the route `proxy` the program's process has no descriptors to compare",
-):
-    """compare two processes to determine if they share a kernel resource"""
-
-    pid1 = Pid()
-    pid2 = Pid()
-    type = Chosen(KCMP)
-    idx1 = Hex()
-    idx2 = Hex()
-
-
-class process_vm_readv(
-    Syscall,
-    x86_64=310,
-    generic=270,
-    since="3.2",
-    runs=Runs.PROGRAM,
-    support=Support.PLAIN,
-    caveat=VECTOR_CAVEAT,
-    returns=show_long,
-):
-    """transfer data from another process's address space"""
-
-    pid = Pid()
-    local_iov = Pointer()
-    liovcnt = Size()
-    remote_iov = Pointer()
-    riovcnt = Size()
-    flags = Hex()
-
-
-class process_vm_writev(
-    Syscall,
-    x86_64=311,
-    generic=271,
-    since="3.2",
-    runs=Runs.PROGRAM,
-    support=Support.PLAIN,
-    caveat=VECTOR_CAVEAT,
-    returns=show_long,
-):
-    """transfer data to another process's address space"""
-
-    pid = Pid()
-    local_iov = Pointer()
-    liovcnt = Size()
-    remote_iov = Pointer()
-    riovcnt = Size()
-    flags = Hex()
-
-
-class pidfd_open(Syscall, x86_64=434, generic=434, since="5.3", new_fd=True):
-    """obtain a file descriptor that refers to a process"""
-
-    pid = Pid()
-    flags = Chosen(PIDFD_FLAGS)
-
-
-class pidfd_getfd(
-    Syscall,
-    x86_64=438,
-    generic=438,
-    since="5.6",
-    runs=Runs.BORROW,
-    new_fd=True,
-    support=Support.PARTIAL,
-    caveat="under the route `proxy` a captured process has no descriptors that could be taken, and "
-    "the copy stays in the program",
-):
-    """obtain a duplicate of another process's file descriptor"""
-
-    pidfd = Fd()
-    targetfd = Int()
-    flags = Unsigned()
-
-
-class pidfd_send_signal(Syscall, x86_64=424, generic=424, since="5.1", runs=Runs.BORROW):
-    """send a signal to a process specified by a file descriptor"""
-
-    pidfd = Fd()
-    sig = Chosen(SIGNALS)
-    info = In(SIGINFO)
-    flags = Chosen(PIDFD_SIGNAL)
-
-
-class process_madvise(
-    Syscall,
-    x86_64=440,
-    generic=440,
-    since="5.10",
-    runs=Runs.BORROW,
-    support=Support.PARTIAL,
-    caveat=VECTOR_CAVEAT,
-    returns=show_long,
-):
-    """give advice about use of memory to a process"""
-
-    pidfd = Fd()
-    iovec = Pointer()
-    vlen = Size()
-    advice = Int()
-    flags = Unsigned()
-
-
-class process_mrelease(Syscall, x86_64=448, generic=448, since="5.15", runs=Runs.BORROW):
-    """release the memory of a dying process"""
-
-    pidfd = Fd()
-    flags = Unsigned()

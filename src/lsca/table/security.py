@@ -3,8 +3,19 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, Fd, Hex, In, InOut, Int, Pid, Pointer, Size, String
-from lsca.table.arguments import Unsigned
+from lsca.table.arguments import (
+    Chosen,
+    Fd,
+    Hex,
+    In,
+    InOut,
+    Int,
+    Pid,
+    Pointer,
+    Size,
+    String,
+    Unsigned,
+)
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import Struct, number, opaque, whole
 from lsca.table.syscall import Runs, Support, Syscall
@@ -79,9 +90,7 @@ class seccomp(
     args = Pointer()
 
 
-class landlock_create_ruleset(
-    Syscall, x86_64=444, generic=444, since="5.13", new_fd=True
-):
+class landlock_create_ruleset(Syscall, x86_64=444, generic=444, since="5.13", new_fd=True):
     """create a new Landlock ruleset"""
 
     attr = In(RULESET, length="size")

@@ -84,15 +84,16 @@ def show_siginfo(piece: Piece, view: View) -> str:
     members = _SIGINFO.values(piece.data, view.machine)
     if len(members) < len(_SIGINFO.fields[view.machine]):
         return "{...}"
-    number, code = int(members["si_signo"]), int(members["si_code"])
+    facts = {name: int(value) for name, value in members.items()}
+    number, code = facts["si_signo"], facts["si_code"]
     codes = CHILD_CODES if number == SIGNALS["SIGCHLD"] and code > 0 else SI_CODES
     text = f"{{si_signo={SIGNALS(number, view)}, si_code={codes(code & 0xFFFFFFFF, view)}"
-    if members["si_errno"]:
-        text += f", si_errno={members['si_errno']}"
+    if facts["si_errno"]:
+        text += f", si_errno={facts['si_errno']}"
     if code <= 0 or codes is CHILD_CODES:
-        text += f", si_pid={members['si_pid']}, si_uid={members['si_uid']}"
+        text += f", si_pid={facts['si_pid']}, si_uid={facts['si_uid']}"
     if codes is CHILD_CODES:
-        status = int(members["si_status"])
+        status = facts["si_status"]
         exited = code == CHILD_CODES["CLD_EXITED"]
         text += f", si_status={status if exited else SIGNALS(status, view)}"
     return text + "}"
@@ -163,8 +164,9 @@ class rt_sigpending(Syscall, x86_64=127, generic=136, runs=Runs.PROGRAM):
     sigsetsize = Size()
 
 
-class rt_sigtimedwait(Syscall, x86_64=128, generic=137, runs=Runs.PROGRAM, blocks=True,
-                      returns=SIGNALS):
+class rt_sigtimedwait(
+    Syscall, x86_64=128, generic=137, runs=Runs.PROGRAM, blocks=True, returns=SIGNALS
+):
     """synchronously wait for queued signals"""
 
     set = In(SIGSET)

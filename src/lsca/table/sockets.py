@@ -115,10 +115,6 @@ def show_option_value(piece: Piece, view: View) -> str:
         if name == "SO_PEERCRED" and len(data) == 12:
             pid, uid, gid = (int.from_bytes(data[at : at + 4], "little") for at in (0, 4, 8))
             return f"{{pid={pid}, uid={uid}, gid={gid}}}"
-        if name == "SO_TYPE" and len(data) == INT_SIZE:
-            return f"[{TYPES(data[0], view)}]"
-        if name == "SO_DOMAIN" and len(data) == INT_SIZE:
-            return f"[{FAMILIES(data[0], view)}]"
     if len(data) == INT_SIZE == piece.full:
         return f"[{signed(int.from_bytes(data, 'little'), 32)}]"
     return quote(data, piece.full, view.strings)

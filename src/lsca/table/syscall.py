@@ -14,7 +14,7 @@ A row is checked when its class is made; what is wrong is said with the call's a
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
@@ -105,7 +105,7 @@ class Syscall:
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     """
 
-    name: ClassVar[str]
+    name: ClassVar[Any]  # str; but an argument may have this name too, before it is collected
     family: ClassVar[str]
     summary: ClassVar[str]
     numbers: ClassVar[Mapping[str, int]]

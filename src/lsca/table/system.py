@@ -5,11 +5,11 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, Fd, Hex, In, Int, Out, Path, Pointer, Size, String
 from lsca.table.constants import Enum, Flags
-from lsca.table.layouts import Struct, one
+from lsca.table.layouts import RANDOM, Struct, one
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
 
-RANDOM: Final = Flags("GRND_NONBLOCK=1 GRND_RANDOM GRND_INSECURE")
+RANDOM_FLAGS: Final = Flags("GRND_NONBLOCK=1 GRND_RANDOM GRND_INSECURE")
 SYSLOG: Final = Enum(
     "SYSLOG_ACTION_CLOSE SYSLOG_ACTION_OPEN SYSLOG_ACTION_READ SYSLOG_ACTION_READ_ALL "
     "SYSLOG_ACTION_READ_CLEAR SYSLOG_ACTION_CLEAR SYSLOG_ACTION_CONSOLE_OFF "
@@ -92,9 +92,9 @@ class getrandom(
 ):
     """obtain a series of random bytes"""
 
-    buf = Out(length="buflen", filled=True)
+    buf = Out(RANDOM, length="buflen", filled=True)
     buflen = Size()
-    flags = Chosen(RANDOM)
+    flags = Chosen(RANDOM_FLAGS)
 
 
 class sethostname(Syscall, x86_64=170, generic=161):
@@ -207,17 +207,13 @@ class kexec_file_load(Syscall, x86_64=320, generic=294, since="3.17", blocks=Tru
     flags = Hex()
 
 
-class iopl(
-    Syscall, x86_64=172, runs=Runs.PROGRAM, support=Support.PARTIAL, caveat=PORTS_CAVEAT
-):
+class iopl(Syscall, x86_64=172, runs=Runs.PROGRAM, support=Support.PARTIAL, caveat=PORTS_CAVEAT):
     """change I/O privilege level"""
 
     level = Int()
 
 
-class ioperm(
-    Syscall, x86_64=173, runs=Runs.PROGRAM, support=Support.PARTIAL, caveat=PORTS_CAVEAT
-):
+class ioperm(Syscall, x86_64=173, runs=Runs.PROGRAM, support=Support.PARTIAL, caveat=PORTS_CAVEAT):
     """set port input/output permissions"""
 
     from_port = Hex()

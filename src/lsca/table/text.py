@@ -92,12 +92,12 @@ def show_address(value: int, view: View) -> str:
 
 def show_octal(value: int, view: View) -> str:
     """A file mode without its type: 0644."""
-    return f"{value & 0xFFFF:#05o}".replace("o", "") if value & 0xFFFF else "000"
+    return f"0{value & 0xFFFF:o}".rjust(3, "0")
 
 
 def show_bit_octal(value: int, view: View) -> str:
     """What umask takes and gives: 022."""
-    return f"0{value & 0xFFFFFFFF:o}" if value else "000"
+    return f"0{value & 0xFFFFFFFF:o}".rjust(3, "0")
 
 
 def show_device(value: int, view: View) -> str:

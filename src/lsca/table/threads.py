@@ -3,8 +3,19 @@
 
 from typing import Final
 
-from lsca.table.arguments import Address, Argument, Chosen, Hex, In, Int, Out, Pid, Size
-from lsca.table.arguments import Unsigned, Value
+from lsca.table.arguments import (
+    Address,
+    Argument,
+    Chosen,
+    Hex,
+    In,
+    Int,
+    Out,
+    Pid,
+    Size,
+    Unsigned,
+    Value,
+)
 from lsca.table.clocks import CLOCKS, TIMESPEC, TIMESPEC_STRUCT
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import BYTES, Layout, Struct, array, fixed, number, one, whole
@@ -19,15 +30,14 @@ from lsca.table.text import (
     show_unsigned,
 )
 
-FUTEX_OPS: Final = Flags(
-    "FUTEX_PRIVATE_FLAG=0x80 FUTEX_CLOCK_REALTIME=0x100",
-    base=Enum(
-        "FUTEX_WAIT FUTEX_WAKE FUTEX_FD FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP "
-        "FUTEX_LOCK_PI FUTEX_UNLOCK_PI FUTEX_TRYLOCK_PI FUTEX_WAIT_BITSET FUTEX_WAKE_BITSET "
-        "FUTEX_WAIT_REQUEUE_PI FUTEX_CMP_REQUEUE_PI FUTEX_LOCK_PI2"
-    ),
-    mask=0x7F,
+FUTEX_NAMES: Final = Enum(
+    "FUTEX_WAIT FUTEX_WAKE FUTEX_FD FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP FUTEX_LOCK_PI "
+    "FUTEX_UNLOCK_PI FUTEX_TRYLOCK_PI FUTEX_WAIT_BITSET FUTEX_WAKE_BITSET FUTEX_WAIT_REQUEUE_PI "
+    "FUTEX_CMP_REQUEUE_PI FUTEX_LOCK_PI2",
+    unknown="FUTEX_???",
 )
+PRIVATE: Final = 0x80
+CLOCK_REALTIME: Final = 0x100
 WAITS: Final = (0, 6, 9, 11, 13)  # those with a timeout
 SECOND_WORD: Final = (3, 4, 5, 11, 12)  # those with uaddr2
 SECOND_VALUE: Final = (3, 4, 5, 12)  # those whose fourth argument is a number
@@ -49,14 +59,18 @@ SCHED_FLAGS: Final = Flags(
     "SCHED_FLAG_RESET_ON_FORK=1 SCHED_FLAG_RECLAIM SCHED_FLAG_DL_OVERRUN SCHED_FLAG_KEEP_POLICY "
     "SCHED_FLAG_KEEP_PARAMS SCHED_FLAG_UTIL_CLAMP_MIN SCHED_FLAG_UTIL_CLAMP_MAX"
 )
-MEMBARRIER: Final = Enum(
-    "MEMBARRIER_CMD_QUERY=0 MEMBARRIER_CMD_GLOBAL=1 MEMBARRIER_CMD_GLOBAL_EXPEDITED=2 "
+_BARRIERS: Final = (
+    "MEMBARRIER_CMD_GLOBAL=1 MEMBARRIER_CMD_GLOBAL_EXPEDITED=2 "
     "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED=4 MEMBARRIER_CMD_PRIVATE_EXPEDITED=8 "
-    "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED=0x10 MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE=0x20 "
+    "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED=0x10 "
+    "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE=0x20 "
     "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE=0x40 "
     "MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ=0x80 "
-    "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ=0x100 MEMBARRIER_CMD_GET_REGISTRATIONS=0x200"
+    "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ=0x100 "
+    "MEMBARRIER_CMD_GET_REGISTRATIONS=0x200"
 )
+MEMBARRIER: Final = Enum(f"MEMBARRIER_CMD_QUERY=0 {_BARRIERS}")
+BARRIERS: Final = Flags(_BARRIERS)
 IO_WHO: Final = Enum("IOPRIO_WHO_PROCESS=1 IOPRIO_WHO_PGRP IOPRIO_WHO_USER")
 IO_CLASSES: Final = Enum("IOPRIO_CLASS_NONE IOPRIO_CLASS_RT IOPRIO_CLASS_BE IOPRIO_CLASS_IDLE")
 CPU: Final = number("unsigned int", "I", show_unsigned)
@@ -106,6 +120,30 @@ WAITERS: Final = array(
         },
     )
 )
+
+
+def show_futex_op(value: int, view: View) -> str:
+    """An operation with its flags: FUTEX_WAIT_PRIVATE|FUTEX_CLOCK_REALTIME."""
+    text = FUTEX_NAMES(value & 0x7F, view)
+    text += "_PRIVATE" if value & PRIVATE else ""
+    return f"{text}|FUTEX_CLOCK_REALTIME" if value & CLOCK_REALTIME else text
+
+
+def note_policy(view: View) -> str:
+    return POLICIES(view.ret or 0, view)
+
+
+def note_io_priority(view: View) -> str:
+    return show_io_priority(view.ret or 0, view)
+
+
+def show_barriers(value: int, view: View) -> str:
+    """What a query of membarrier found: a set of commands."""
+    return show_hex(value, view) if view.value("cmd") == 0 else show_int(value, view)
+
+
+def note_barriers(view: View) -> str:
+    return BARRIERS(view.ret or 0, view) if view.value("cmd") == 0 and view.ret else ""
 
 
 def _operation(view: View) -> int:
@@ -163,16 +201,14 @@ class futex(Syscall, x86_64=202, generic=98, runs=Runs.PROGRAM, blocks=True):
     """fast user-space locking"""
 
     uaddr = Address()
-    futex_op = Chosen(FUTEX_OPS)
+    futex_op = Value(show_futex_op)
     val = Value(show_unsigned, when=_wakes)
     timeout = In(TIMESPEC, when=_has_fourth, write=_write_fourth)
     uaddr2 = Value(show_address, when=_has_second_word)
     val3 = Value(show_third, when=_has_third)
 
 
-class futex_waitv(
-    Syscall, x86_64=449, generic=449, since="5.16", runs=Runs.PROGRAM, blocks=True
-):
+class futex_waitv(Syscall, x86_64=449, generic=449, since="5.16", runs=Runs.PROGRAM, blocks=True):
     """wait on several futexes"""
 
     waiters = In(WAITERS, length="nr_futexes")
@@ -211,18 +247,14 @@ class futex_requeue(Syscall, x86_64=456, generic=456, since="6.7", runs=Runs.PRO
     nr_requeue = Int()
 
 
-class set_robust_list(
-    Syscall, x86_64=273, generic=99, since="2.6.17", runs=Runs.PROGRAM
-):
+class set_robust_list(Syscall, x86_64=273, generic=99, since="2.6.17", runs=Runs.PROGRAM):
     """set list of robust futexes"""
 
     head = Address()
     len = Size()
 
 
-class get_robust_list(
-    Syscall, x86_64=274, generic=100, since="2.6.17", runs=Runs.PROGRAM
-):
+class get_robust_list(Syscall, x86_64=274, generic=100, since="2.6.17", runs=Runs.PROGRAM):
     """get list of robust futexes"""
 
     pid = Pid()
@@ -239,12 +271,20 @@ class rseq(Syscall, x86_64=334, generic=293, since="4.18", runs=Runs.PROGRAM):
     sig = Hex()
 
 
-class membarrier(Syscall, x86_64=324, generic=283, since="4.3", runs=Runs.PROGRAM):
+class membarrier(
+    Syscall,
+    x86_64=324,
+    generic=283,
+    since="4.3",
+    runs=Runs.PROGRAM,
+    returns=show_barriers,
+    note=note_barriers,
+):
     """issue memory barriers on a set of threads"""
 
     cmd = Chosen(MEMBARRIER)
     flags = Hex()
-    cpu_id = Int()
+    cpu_id = Value(show_int, when=lambda view: bool(view.value("flags") & 1))
 
 
 class getcpu(Syscall, x86_64=309, generic=168, since="2.6.19", runs=Runs.PROGRAM):
@@ -281,7 +321,7 @@ class sched_setscheduler(Syscall, x86_64=144, generic=119, runs=Runs.PROGRAM):
     param = In(PARAM)
 
 
-class sched_getscheduler(Syscall, x86_64=145, generic=120, runs=Runs.PROGRAM):
+class sched_getscheduler(Syscall, x86_64=145, generic=120, runs=Runs.PROGRAM, note=note_policy):
     """get scheduling policy"""
 
     pid = Pid()
@@ -348,7 +388,13 @@ class ioprio_set(Syscall, x86_64=251, generic=30, since="2.6.13", runs=Runs.PROG
 
 
 class ioprio_get(
-    Syscall, x86_64=252, generic=31, since="2.6.13", runs=Runs.PROGRAM, returns=show_hex
+    Syscall,
+    x86_64=252,
+    generic=31,
+    since="2.6.13",
+    runs=Runs.PROGRAM,
+    returns=show_hex,
+    note=note_io_priority,
 ):
     """get I/O scheduling class and priority"""
 

@@ -3,8 +3,19 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, Fd, In, InOut, IovIn, IovOut, Offset, Out, Pointer
-from lsca.table.arguments import Size, Value
+from lsca.table.arguments import (
+    Chosen,
+    Fd,
+    In,
+    InOut,
+    IovIn,
+    IovOut,
+    Offset,
+    Out,
+    Pointer,
+    Size,
+    Value,
+)
 from lsca.table.constants import Flags
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
@@ -127,9 +138,9 @@ class splice(Syscall, x86_64=275, generic=76, since="2.6.17", blocks=True, retur
     """splice data to/from a pipe"""
 
     fd_in = Fd()
-    off_in = InOut(OFFSET)
+    off_in = InOut(OFFSET, before_only=True)
     fd_out = Fd()
-    off_out = InOut(OFFSET)
+    off_out = InOut(OFFSET, before_only=True)
     len = Size()
     flags = Chosen(SPLICE)
 
@@ -168,8 +179,8 @@ class copy_file_range(
     """copy a range of data from one file to another"""
 
     fd_in = Fd()
-    off_in = InOut(OFFSET)
+    off_in = InOut(OFFSET, before_only=True)
     fd_out = Fd()
-    off_out = InOut(OFFSET)
+    off_out = InOut(OFFSET, before_only=True)
     size = Size()
     flags = Value(show_size)

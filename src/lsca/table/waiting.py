@@ -3,15 +3,28 @@
 
 from typing import Final
 
-from lsca.table.arguments import Chosen, DirFd, Fd, FdSet, In, InOut, Int, Out, Path, Sigmask
-from lsca.table.arguments import Sigmask6, Size, Unsigned
+from lsca.table.arguments import (
+    Chosen,
+    DirFd,
+    Fd,
+    FdSet,
+    In,
+    InOut,
+    Int,
+    Out,
+    Path,
+    Sigmask,
+    Sigmask6,
+    Size,
+    Unsigned,
+)
 from lsca.table.clocks import CLOCKS, ITIMERSPEC, TIMESPEC, TIMESPEC_STRUCT, TIMEVAL, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import SIZE_1, Layout, Struct, array, one
 from lsca.table.signals import SIGSET
 from lsca.table.syscall import Runs, Support, Syscall
-from lsca.table.text import Piece, View, show_hex, signed
+from lsca.table.text import Piece, View, signed
 
 POLL: Final = Flags(
     "POLLIN=1 POLLPRI POLLOUT POLLERR POLLHUP POLLNVAL POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND "
@@ -53,11 +66,15 @@ FANOTIFY_MASK: Final = Flags(
 )
 SIGNALFD_CAVEAT: Final = "a signalfd gives the signals of its reader: it is read in the program"
 
-POLLFD_STRUCT: Final = Struct(
-    "pollfd", {"fd": "i", "events": ("H", POLL), "revents": ("H", POLL)}
-)
+
+def show_data(value: int, view: View) -> str:
+    """What epoll gives back, as the two numbers that programs put there."""
+    return f"{{u32={value & 0xFFFFFFFF}, u64={value}}}"
+
+
+POLLFD_STRUCT: Final = Struct("pollfd", {"fd": "i", "events": ("H", POLL), "revents": ("H", POLL)})
 EPOLL_EVENT: Final = Struct(
-    "epoll_event", {"events": ("I", EPOLL), "data": ("Q", show_hex)}, packed=("x86_64",)
+    "epoll_event", {"events": ("I", EPOLL), "data": ("Q", show_data)}, packed=("x86_64",)
 )
 
 
@@ -72,7 +89,8 @@ def _pollfds(data: bytes, view: View) -> list[dict[str, int]]:
 def _show_pollfds(piece: Piece, view: View) -> str:
     """What is waited for: [{fd=3, events=POLLIN}]."""
     texts = [
-        f"{{fd={item['fd']}}}" if item["fd"] < 0
+        f"{{fd={item['fd']}}}"
+        if item["fd"] < 0
         else f"{{fd={item['fd']}, events={POLL(item['events'], view)}}}"
         for item in _pollfds(piece.data, view)
     ]

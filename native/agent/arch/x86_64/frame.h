@@ -10,6 +10,7 @@
 
 enum {
 	NR_read = 0,
+	NR_write = 1,
 	NR_close = 3,
 	NR_readv = 19,
 	NR_dup = 32,
