@@ -107,7 +107,9 @@ def program(source: str, *, static: bool = False, flags: Sequence[str] = (), nam
 
 
 def lsca() -> list[str]:
-    """The command line that starts lsca, as installed beside this Python or from the sources."""
+    """The command line that starts lsca: named, as installed beside this Python, or from the sources."""
+    if named := os.environ.get("LSCA_TEST_COMMAND"):
+        return named.split()
     for candidate in (Path(sys.executable).with_name("lsca"), ROOT / ".venv" / "bin" / "lsca"):
         if candidate.exists():
             return [str(candidate)]
@@ -224,13 +226,9 @@ def execute(
             left = leftovers(marker, process.pid)
         except subprocess.TimeoutExpired:
             left = leftovers(marker, process.pid, 0)
-            try:
-                out, err = process.communicate(timeout=5)
-            except subprocess.TimeoutExpired as error:
-                out, err = error.stdout or b"", error.stderr or b""
-                for pipe in (process.stdout, process.stderr):
-                    if pipe:
-                        pipe.close()
+            out, err = process.communicate()  # ends at once: nobody is left to write
+        finally:
+            leftovers(marker, process.pid, 0)
         return Outcome(status, out, err, describe(where, ignore), left)
 
 

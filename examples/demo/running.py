@@ -78,8 +78,10 @@ class Child:
                 self.kill()
                 raise self.failure(f"ended without a line '{start.decode()}...'")
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
+    @property
+    def status(self) -> int | None:
+        """As subprocess gives it; None while it runs."""
+        return self._process.poll()
 
     def finish(self, seconds: float, deadline: Deadline | None = None) -> int:
         """Closes standard input, reads the rest, returns the status as subprocess gives it."""
@@ -169,8 +171,8 @@ def wait_for_listener(child: Child, transport: str, address: str, deadline: Dead
         inode = listener(transport, address)
         if inode:
             return inode
-        if not child.alive():
-            raise child.failure("ended before it listened")
+        if child.status is not None:
+            raise child.failure(f"ended before it listened, status {child.status}")
         time.sleep(0.01)
     raise child.failure(f"did not listen on {address}")
 

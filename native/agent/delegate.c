@@ -98,12 +98,16 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext 
 
 	if (get_acquire(&p->exiting) && s->op != OP_EXIT)
 		park(p);
-	if (p->dead || !owner)
+	if (p->dead || !owner || owner & WORD_DIED)
 		return -EIO_;
 	s->cancel = 0;
 	/* The request is written before the word that announces it. */
 	put_release(&s->word, owner);
 	store_before_load();
+	if (get_relaxed(&s->owner) != owner) { /* died before it could see the word */
+		p->dead = 1;
+		return -EIO_;
+	}
 	if (get_relaxed(&s->proxy.asleep)) {
 		s->agent.woke++;
 		GATE3(NR_futex, &s->word, 1, 1);

@@ -187,6 +187,7 @@ static void child_process(struct birth *b)
 			/* The same private numbers in every process; nothing else of the parent's survives. */
 			GATE3(NR_dup3, b->lifeline, PRIVATE_LIFELINE, 0);
 			GATE3(NR_dup3, b->channel, PRIVATE_CHANNEL, 0);
+			GATE3(NR_close_range, 0, PRIVATE_LIFELINE - 1, 0);
 			GATE3(NR_close_range, PRIVATE_SESSION + 1, ~0u, 0);
 			b->lifeline = PRIVATE_LIFELINE;
 			b->channel = PRIVATE_CHANNEL;

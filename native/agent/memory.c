@@ -7,15 +7,8 @@
 
 void *memcpy(void *to, const void *from, unsigned long n)
 {
-	void *start = to;
-
-#ifdef __x86_64__
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-#else
-	for (unsigned char *d = to, *e = d + n; d < e; d++, from = (const char *)from + 1)
-		*d = *(const unsigned char *)from;
-#endif
-	return start;
+	arch_copy(to, from, n);
+	return to;
 }
 
 void *memset(void *to, int c, unsigned long n)

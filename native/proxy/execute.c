@@ -322,7 +322,7 @@ static void hand_back(struct making *m, int64_t ret)
 	}
 }
 
-/* ---- where the proxy is not the program --------------------------------------------------------------------------- */
+/* ---- where the proxy is not the program ------------------------------------------------------------------------- */
 
 /* A background process that touches its terminal is stopped, unless it blocks or ignores the signal: so are we. */
 static void terminal_stops(struct making *m)

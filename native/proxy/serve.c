@@ -354,10 +354,15 @@ static uint32_t signals_meant(int64_t ret)
 	return sig == SIGPIPE ? 1 : 2;
 }
 
+/* The list has one offset from its nodes to their words, so the nodes lie as far apart as word and owner do. */
 struct robust {
 	struct robust_list_head head;
-	struct robust_list node;
+	struct robust_list word, gap, owner;
 };
+
+_Static_assert(offsetof(struct robust, owner) - offsetof(struct robust, word) ==
+		       offsetof(struct slot, owner) - offsetof(struct slot, word),
+	       "robust");
 
 static void *work(void *arg)
 {
@@ -372,9 +377,10 @@ static void *work(void *arg)
 	w->tid = (uint32_t)syscall(SYS_gettid);
 	owner = w->tid | WORD_WAITERS;
 	w->patience.credit = 2;
-	robust.head.list.next = &robust.node;
-	robust.node.next = &robust.head.list;
-	robust.head.futex_offset = (long)((char *)&s->word - (char *)&robust.node);
+	robust.head.list.next = &robust.owner;
+	robust.owner.next = &robust.word;
+	robust.word.next = &robust.head.list;
+	robust.head.futex_offset = (long)((char *)&s->word - (char *)&robust.word);
 	robust.head.list_op_pending = 0;
 	syscall(SYS_set_robust_list, &robust.head, sizeof robust.head);
 	sigemptyset(&cancel);

@@ -189,6 +189,7 @@ enum slot_op {
  * slot.word is the handshake. While a call is pending it holds the proxy thread's `owner` value: its tid with
  * FUTEX_WAITERS set, and the word is on that thread's robust list. So if the thread dies, the kernel itself sets
  * FUTEX_OWNER_DIED and wakes the program: nobody waits for the dead.
+ * `owner` is on the list too, before `word`: a thread that died between two calls is seen there after posting.
  *   agent: writes the request, word = owner (release), wakes the proxy if it sleeps
  *   proxy: writes the answer, word = WORD_ANSWER (release), wakes the agent if it sleeps
  *   agent: reads the answer, word = WORD_IDLE
@@ -214,10 +215,12 @@ enum { SLOT_HEAD = 320, SLOT_INLINE = SLOT_SIZE - SLOT_HEAD };
 
 struct slot {
 	uint32_t word;  /* futex, see above */
-	uint32_t owner; /* the value of `word` while a call is pending; 0: no proxy thread yet (futex) */
 	uint32_t lease; /* enum slot_lease */
 	uint32_t tid;   /* the program's thread */
-	uint64_t pad0[6];
+	uint32_t pad;
+	uint32_t owner; /* the value of `word` while a call is pending; 0: no proxy thread yet (futex) */
+	uint32_t pad_owner;
+	uint64_t pad0[5];
 	struct bell agent;
 	uint64_t pad1[3];
 	struct bell proxy;
@@ -310,6 +313,7 @@ _Static_assert(sizeof(struct piece) == 8, "piece");
 _Static_assert(sizeof(struct file_header) == 152, "file_header");
 _Static_assert(sizeof(struct file_block) == 24, "file_block");
 _Static_assert(sizeof(struct bell) == 40, "bell");
+_Static_assert(offsetof(struct slot, owner) == 16, "slot.owner");
 _Static_assert(offsetof(struct slot, agent) == 64, "slot.agent");
 _Static_assert(offsetof(struct slot, proxy) == 128, "slot.proxy");
 _Static_assert(offsetof(struct slot, nr) == 192, "slot.nr");

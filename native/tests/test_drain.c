@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The drainer and programs that write nonsense into the session: test_drain [SEED [ROUNDS]]. Whatever chunks claim about
- * their length, their records and where they are, nothing outside them is read, each full chunk is freed, and the file
- * holds blocks of whole records only.
+ * The drainer and programs that write nonsense into the session: test_drain [SEED [ROUNDS]]. Whatever chunks claim
+ * about their length, their records and where they are, nothing outside them is read, each full chunk is freed, and
+ * the file holds blocks of whole records only.
  */
 #include <stdlib.h>
 #include <sys/mman.h>

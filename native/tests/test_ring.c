@@ -101,7 +101,8 @@ static void *proxy(void *arg)
 		uint32_t word = get_acquire(&slot->word);
 
 		if (word != WORD_OWNER) {
-			if (ring_linger(&slot->word, word, &slot->proxy, &slot->agent, &patience, session, yield) == RING_READY)
+			if (ring_linger(&slot->word, word, &slot->proxy, &slot->agent, &patience, session, yield) ==
+			    RING_READY)
 				continue;
 			put_relaxed(&slot->proxy.asleep, 1);
 			store_before_load();
@@ -141,7 +142,8 @@ static void agent(void)
 			slot->agent.woke++;
 			rouse(&slot->word);
 		}
-		while (ring_linger(&slot->word, WORD_OWNER, &slot->agent, &slot->proxy, &patience, session, yield) != RING_READY) {
+		while (ring_linger(&slot->word, WORD_OWNER, &slot->agent, &slot->proxy, &patience, session,
+				   yield) != RING_READY) {
 			put_relaxed(&slot->agent.asleep, 1);
 			store_before_load();
 			if (get_acquire(&slot->word) == WORD_OWNER) {

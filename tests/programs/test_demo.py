@@ -62,7 +62,7 @@ def test_a_difference_is_told(tmp_path: Path) -> None:
     fake.write_text(
         "#!/bin/bash\n"
         'if [ "$1" = daemon ]; then\n'
-        '  case "$*" in *--status*) echo "[]"; exit;; esac\n'
+        '  case "$*" in *--status*) echo '{\"sessions\": []}'; exit;; esac\n'
         f'  exec {sys.executable} -c "import signal, socket, sys; '
         'socket.socket(socket.AF_UNIX).bind(sys.argv[1]); signal.pause()" '
         '"${@: -1}"\n'

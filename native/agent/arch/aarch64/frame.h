@@ -13,8 +13,11 @@
 
 enum {
 	NR_read = 63,
-	NR_readv = 65,
+	NR_write = 64,
 	NR_close = 57,
+	NR_readv = 65,
+	NR_dup = 23,
+	NR_epoll_wait = NR_NONE(0),
 	NR_mmap = 222,
 	NR_munmap = 215,
 	NR_mprotect = 226,
@@ -23,8 +26,7 @@ enum {
 	NR_rt_sigreturn = 139,
 	NR_ioctl = 29,
 	NR_sched_yield = 124,
-	NR_dup = 23,
-	NR_dup2 = NR_NONE(0),
+	NR_dup2 = NR_NONE(1),
 	NR_madvise = 233,
 	NR_nanosleep = 101,
 	NR_getpid = 172,
@@ -32,8 +34,8 @@ enum {
 	NR_sendmsg = 211,
 	NR_recvmsg = 212,
 	NR_clone = 220,
-	NR_fork = NR_NONE(1),
-	NR_vfork = NR_NONE(2),
+	NR_fork = NR_NONE(2),
+	NR_vfork = NR_NONE(3),
 	NR_execve = 221,
 	NR_exit = 93,
 	NR_wait4 = 260,
@@ -47,7 +49,7 @@ enum {
 	NR_pivot_root = 41,
 	NR_prlimit64 = 261,
 	NR_epoll_ctl = 21,
-	NR_poll = NR_NONE(3),
+	NR_poll = NR_NONE(4),
 	NR_rt_sigtimedwait = 137,
 	NR_rt_sigqueueinfo = 138,
 	NR_rt_sigsuspend = 133,
@@ -55,7 +57,7 @@ enum {
 	NR_geteuid = 175,
 	NR_getegid = 177,
 	NR_prctl = 167,
-	NR_arch_prctl = NR_NONE(4),
+	NR_arch_prctl = NR_NONE(5),
 	NR_gettid = 178,
 	NR_futex = 98,
 	NR_exit_group = 94,
@@ -64,9 +66,8 @@ enum {
 	NR_newfstatat = 79,
 	NR_pselect6 = 72,
 	NR_ppoll = 73,
-	NR_epoll_wait = NR_NONE(6),
 	NR_epoll_pwait = 22,
-	NR_signalfd = NR_NONE(5),
+	NR_signalfd = NR_NONE(6),
 	NR_fallocate = 47,
 	NR_signalfd4 = 74,
 	NR_dup3 = 24,
@@ -186,6 +187,23 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
 	uc->pc = (uint64_t)stub;
 	uc->regs[8] = nr;
 	return kept;
+}
+
+/* memcpy without the vector registers, which are the program's. In assembly, or gcc would make it a call to memcpy. */
+static inline void arch_copy(void *to, const void *from, unsigned long n)
+{
+	uint64_t a, b;
+
+	for (; n >= 16; n -= 16)
+		__asm__ volatile("ldp %2, %3, [%1], #16\n\tstp %2, %3, [%0], #16"
+				 : "+r"(to), "+r"(from), "=&r"(a), "=&r"(b)
+				 :
+				 : "memory");
+	for (; n; n--)
+		__asm__ volatile("ldrb %w2, [%1], #1\n\tstrb %w2, [%0], #1"
+				 : "+r"(to), "+r"(from), "=&r"(a)
+				 :
+				 : "memory");
 }
 
 #endif

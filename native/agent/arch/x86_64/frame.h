@@ -176,4 +176,10 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
 	return kept;
 }
 
+/* memcpy without the vector registers, which are the program's. */
+static inline void arch_copy(void *to, const void *from, unsigned long n)
+{
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
 #endif
