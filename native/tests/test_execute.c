@@ -4,8 +4,8 @@
  * bent; in place of the kernel stands a checker that scribbles over the shared payload (the program can do that at any
  * time) and then goes where the kernel would go: every pointer, for the length that the row and the final arguments
  * give, inside messages too. Everything it reaches must be the request's own payload, or the proxy's private copies
- * where the payload could change under the kernel's eyes. The same seed makes the same requests. Longer than
- * 500 lines because whoever makes a request and whoever checks its execution know the same rules.
+ * where the payload could change under the kernel's eyes. The same seed makes the same requests.
+ * Longer than 500 lines because whoever makes a request and whoever checks its execution know the same rules.
  */
 #include <stdarg.h>
 #include <time.h>

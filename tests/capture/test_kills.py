@@ -78,23 +78,23 @@ class Victim:
         self.process.stdout.close()
 
 
-def traces() -> set[str]:
+def traces(where: Path) -> set[str]:
     """Names in the places where shared memory and sockets would be left behind."""
-    places = [Path("/dev/shm"), Path("/tmp"), Path(f"/run/user/{os.getuid()}")]
-    found = {str(p) for place in places if place.is_dir() for p in place.iterdir()}
-    return {name for name in found if "lsca" in name and "lsca-test-" not in name}
+    places = [Path("/dev/shm"), Path(f"/run/user/{os.getuid()}")]
+    found = {str(p) for place in places if place.is_dir() for p in place.glob("*lsca*")}
+    return found | {p.name for p in where.iterdir() if not p.name.startswith("work-")}
 
 
 @contextlib.contextmanager
 def victim(route: str) -> Iterator[Victim]:
-    before = traces()
     with scratch() as where:
+        before = traces(where)
         run = Victim(route, where)
         try:
             yield run
         finally:
             run.close()
-    assert traces() - before == set()
+        assert traces(where) - before == set()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

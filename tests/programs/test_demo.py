@@ -56,22 +56,33 @@ def test_without_lsca_it_fails() -> None:
     assert done.stderr == ""
 
 
+FAKE = """#!{python}
+import json, os, signal, socket, subprocess, sys
+if sys.argv[1] == "daemon" and "--status" in sys.argv:
+    print(json.dumps({{"sessions": []}}))
+elif sys.argv[1] == "daemon":
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[-1])
+    listener.listen()
+    signal.pause()
+else:
+    program = sys.argv[sys.argv.index("--") + 1 :]
+    if "echo_client" not in program[0]:
+        os.execvp(program[0], program)
+    client = subprocess.Popen(program, stdout=subprocess.PIPE)
+    for line in client.stdout:
+        os.write(1, line.replace(b"g", b"G"))
+    sys.exit(client.wait())
+"""
+
+
 def test_a_difference_is_told(tmp_path: Path) -> None:
-    """A stand-in for lsca that runs the program but lets one byte of the client's output be another."""
+    """With a stand-in for lsca that changes what the client prints."""
     fake = tmp_path / "lsca"
-    fake.write_text(
-        "#!/bin/bash\n"
-        'if [ "$1" = daemon ]; then\n'
-        '  case "$*" in *--status*) echo '{\"sessions\": []}'; exit;; esac\n'
-        f'  exec {sys.executable} -c "import signal, socket, sys; '
-        'socket.socket(socket.AF_UNIX).bind(sys.argv[1]); signal.pause()" '
-        '"${@: -1}"\n'
-        "fi\n"
-        'while [ "$1" != -- ]; do shift; done; shift\n'
-        'case "$1" in *echo_client) "$@" | sed -u s,g,G,;; *) exec "$@";; esac\n'
-    )
+    fake.write_text(FAKE.format(python=sys.executable))
     fake.chmod(0o755)
-    done = run_demo("--lsca", os.fspath(fake), "--routes", "kernel", "--transports", "tcp")
+    options = ["--routes", "kernel", "--transports", "tcp", "--other", "python"]
+    done = run_demo("--lsca", os.fspath(fake), *options)
     assert done.returncode == 1
     assert "DIFFERS" in done.stdout
     assert "the client's output differs" in done.stdout
