@@ -154,10 +154,14 @@ def run_once(setting: Setting, pair: Pair, transport: str, clients: int, route: 
         if client_status:
             raise client.failure(f"the client ended with status {client_status}")
         people = [each for each in (known.get(server.pid), known.get(client.pid)) if each]
-        pids = [server.pid, *(pid for who in people for pid in (who.pid, who.proxy) if pid)]
-        socket_of = holder(inode, pids)
+        pids = [pid for who in people for pid in (who.pid, who.proxy) if pid]
+        socket_of = holder(inode, [*pids, server.pid])
+        if server.pid in known:
+            expected = known[server.pid].proxy if route == "proxy" else known[server.pid].pid
+            if socket_of != expected:
+                raise DemoError(f"pid {socket_of} holds the listening socket, not pid {expected}")
         server_status = server.stop(RUN_SECONDS)
-        left = still_there([pid for who in people for pid in (who.pid, who.proxy) if pid], 2.0)
+        left = still_there(pids, 2.0)
         if left:
             raise DemoError(f"these processes were left behind: {left}")
     finally:
@@ -280,7 +284,7 @@ def show_log(setting: Setting, route: str, clients: int) -> None:
                 shown.append((lines.index(first), first))
         print(f"  {side}: {len(lines)} lines, among them")
         for _, line in sorted(shown)[:4]:
-            print(f"    {line if len(line) <= 150 else line[:147] + '...'}")
+            print(f"    {line if len(line) <= 116 else line[:113] + '...'}")
 
 
 def tour(setting: Setting, options: argparse.Namespace) -> None:

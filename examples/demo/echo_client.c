@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ordinary client for an echo server: several connections in one poll loop, each with one message under way. It
- * checks every byte that comes back. Standard output is the transcript, the same in every run; times go to the file of
- * -t. With -k it stays connected until its standard input ends. It knows nothing of LSCA.
+ * An ordinary client for an echo server: several connections in one poll loop, each with one
+ * message under way. It checks every byte that comes back. Standard output is the transcript, the
+ * same in every run; times go to the file of -t. With -k it stays connected until its standard
+ * input ends. It knows nothing of LSCA.
  *
  *	echo_client [-c CONNECTIONS] [-m MESSAGES] [-s BYTES] [-t FILE] [-k] tcp|udp|unix ADDRESS
  */
@@ -101,7 +102,7 @@ static void send_next(struct connection *c, unsigned number)
 	}
 }
 
-/* Takes what has come. When a whole message is there it is checked, counted, and the next one leaves. */
+/* Takes what has come. A whole message is checked and counted, and the next one leaves. */
 static void receive_some(struct connection *c, unsigned number)
 {
 	ssize_t got = recv(c->fd, c->back + c->got, size - c->got, 0);
@@ -119,8 +120,8 @@ static void receive_some(struct connection *c, unsigned number)
 		return;
 	times[time_count++] = now_ns() - c->sent_at;
 	if (memcmp(c->sent, c->back, size)) {
-		fprintf(stderr, "echo_client: connection %u, message %u came back changed\n", number,
-			c->done);
+		fprintf(stderr, "echo_client: connection %u, message %u came back changed\n",
+			number, c->done);
 		exit(1);
 	}
 	for (unsigned i = 0; i < size; i++)
@@ -179,14 +180,15 @@ static void write_times(const char *path, uint64_t elapsed)
 		die(path);
 	qsort(times, time_count, sizeof *times, compare);
 	fprintf(file, "round_trips %zu\nmean_ns %llu\nmedian_ns %llu\n", time_count,
-		(unsigned long long)(elapsed / time_count), (unsigned long long)times[time_count / 2]);
+		(unsigned long long)(elapsed / time_count),
+		(unsigned long long)times[time_count / 2]);
 	fclose(file);
 }
 
 static void __attribute__((noreturn)) usage(void)
 {
-	fprintf(stderr, "usage: echo_client [-c CONNECTIONS] [-m MESSAGES] [-s BYTES] [-t FILE] [-k] "
-			"tcp|udp|unix ADDRESS\n");
+	fprintf(stderr, "usage: echo_client [-c CONNECTIONS] [-m MESSAGES] [-s BYTES] [-t FILE] "
+			"[-k] tcp|udp|unix ADDRESS\n");
 	exit(2);
 }
 
@@ -226,8 +228,8 @@ int main(int argc, char **argv)
 	talk(all);
 	elapsed = now_ns() - start;
 	for (unsigned i = 0; i < connections; i++)
-		printf("connection %u: %u messages of %u bytes came back unchanged, hash %016llx\n", i,
-		       all[i].done, size, (unsigned long long)all[i].hash);
+		printf("connection %u: %u messages of %u bytes came back unchanged, hash %016llx\n",
+		       i, all[i].done, size, (unsigned long long)all[i].hash);
 	if (times_path)
 		write_times(times_path, elapsed);
 	printf("done\n");

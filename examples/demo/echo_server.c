@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ordinary echo server: sends back what it receives, over TCP, UDP or a Unix stream socket. One thread per
- * connection. It prints where it listens (port 0 lets the kernel choose) and, after SIGTERM or SIGINT, what it served.
- * It knows nothing of LSCA; `make demo` runs it natively and captured.
+ * An ordinary echo server: sends back what it receives, over TCP, UDP or a Unix stream socket. One
+ * thread per connection. It prints where it listens (port 0 lets the kernel choose) and, after
+ * SIGTERM or SIGINT, what it served. It knows nothing of LSCA; `make demo` runs it natively and
+ * captured.
  *
- *	echo_server tcp 127.0.0.1:0 | udp 127.0.0.1:0 | unix PATH
+ *	echo_server tcp|udp ADDRESS:PORT | unix PATH
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -64,7 +65,8 @@ static void *serve_connection(void *arg)
 			continue;
 		if (got <= 0)
 			break;
-		served_bytes += got; /* before the answer leaves: whoever has the answer finds it counted */
+		/* Before the answer leaves: whoever has the answer finds it counted. */
+		served_bytes += got;
 		if (send_all(fd, data, got))
 			break;
 	}
@@ -163,14 +165,14 @@ int main(int argc, char **argv)
 	sigset_t stops, waiting;
 	int fd, udp, tcp;
 
-	if (argc != 3 || (strcmp(argv[1], "tcp") && strcmp(argv[1], "udp") && strcmp(argv[1], "unix"))) {
-		fprintf(stderr, "usage: echo_server tcp ADDRESS:PORT | udp ADDRESS:PORT | unix PATH\n");
+	tcp = argc == 3 && !strcmp(argv[1], "tcp");
+	udp = argc == 3 && !strcmp(argv[1], "udp");
+	if (argc != 3 || (!tcp && !udp && strcmp(argv[1], "unix"))) {
+		fprintf(stderr, "usage: echo_server tcp|udp ADDRESS:PORT | unix PATH\n");
 		return 2;
 	}
-	tcp = !strcmp(argv[1], "tcp");
-	udp = !strcmp(argv[1], "udp");
 
-	/* Blocked everywhere but inside ppoll, so that a stop cannot slip in between the look and the wait. */
+	/* Blocked but for ppoll, so that a stop cannot slip in between the look and the wait. */
 	sigemptyset(&stops);
 	sigaddset(&stops, SIGTERM);
 	sigaddset(&stops, SIGINT);
@@ -180,7 +182,10 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 
-	fd = tcp || udp ? listen_inet(argv[2], tcp ? SOCK_STREAM : SOCK_DGRAM) : listen_unix(argv[2]);
+	if (tcp || udp)
+		fd = listen_inet(argv[2], tcp ? SOCK_STREAM : SOCK_DGRAM);
+	else
+		fd = listen_unix(argv[2]);
 	fflush(stdout);
 
 	while (!stopping) {

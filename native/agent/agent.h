@@ -37,6 +37,8 @@ struct siginfo {
 	uint64_t rest[12];
 };
 
+_Static_assert(sizeof(struct siginfo) == 128, "siginfo");
+
 struct sigaction {
 	uint64_t handler, flags, restorer, mask;
 };
@@ -156,6 +158,8 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *args);
 uint64_t signal_arrived(int sig, struct siginfo *info, struct ucontext *uc);
 int64_t signal_action(struct call *c);
 int64_t signal_mask(struct call *c);
+int64_t signal_pending(struct call *c);
+int64_t signal_await(struct call *c);
 int64_t signal_stack(struct call *c);
 void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is the program's business */
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */

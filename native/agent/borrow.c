@@ -243,6 +243,8 @@ static int64_t both(struct call *c)
 	case NR_pivot_root: /* moves every process of the namespace */
 		return delegate_anywhere(c);
 	case NR_fchdir:
+	case NR_setns:
+	case NR_landlock_restrict_self:
 		r = delegate_anywhere(c);
 		return r < 0 ? r : borrow_call(c);
 	case NR_prlimit64:

@@ -82,6 +82,10 @@ static int64_t perform(struct call *c)
 		return signal_action(c);
 	case NR_rt_sigprocmask:
 		return signal_mask(c);
+	case NR_rt_sigpending:
+		return signal_pending(c);
+	case NR_rt_sigtimedwait:
+		return signal_await(c);
 	case NR_sigaltstack:
 		return signal_stack(c);
 	case NR_wait4:

@@ -291,6 +291,13 @@ int64_t packer_out(struct call *c, struct packer *p, int i, int64_t ret)
 	case ARG_OUT:
 	case ARG_INOUT:
 		n = pack_filled(arg, plan->len, ret);
+		if (arg->length == LEN_DEREF && p->plan[arg->len_arg].len == 4) {
+			uint32_t now;
+
+			/* How much of it the kernel has written stands in the length it returns. */
+			memcpy(&now, p->base + p->plan[arg->len_arg].at, 4);
+			n = now < n ? now : n;
+		}
 		got = memory_write(c->args[i], p->base + plan->at, n);
 		if (got == n)
 			return ret;

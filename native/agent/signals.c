@@ -9,6 +9,8 @@
 
 static struct sigaction handlers[SIG_COUNT]; /* what the program asked for; valid where the kernel has signal_entry */
 static uint64_t ignored;                     /* dispositions SIG_IGN */
+static struct siginfo sys_waiting;           /* a SIGSYS for the program, which blocks it */
+static uint32_t sys_is_waiting;
 static uint32_t restoring;                   /* threads with a restore_mask */
 
 #define UNBLOCKABLE (SIG_BIT(SIGSYS_) | SIG_BIT(SIGKILL_) | SIG_BIT(19))
@@ -157,11 +159,38 @@ int64_t signal_mask(struct call *c)
 			return -EINVAL_;
 		}
 		*hidden = !!(now & SIG_BIT(SIGSYS_));
+		/* Blocked in truth as long as we are here: delivered when this frame is left. */
+		if (!*hidden && __atomic_exchange_n(&sys_is_waiting, 0, __ATOMIC_ACQ_REL))
+			GATE4(NR_rt_tgsigqueueinfo, c->thread->process->pid, c->thread->tid, SIGSYS_, &sys_waiting);
 		c->uc->sigmask = now & ~UNBLOCKABLE;
 	}
 	if (c->args[2] && memory_write(c->args[2], &old, 8) < 8)
 		return -EFAULT_;
 	return 0;
+}
+
+int64_t signal_pending(struct call *c)
+{
+	uint64_t set;
+	int64_t r = dispatch_kernel(c);
+
+	if (r || !get_acquire(&sys_is_waiting) || memory_read(&set, c->args[0], 8) < 8)
+		return r;
+	set |= SIG_BIT(SIGSYS_);
+	return memory_write(c->args[0], &set, 8) < 8 ? -EFAULT_ : 0;
+}
+
+int64_t signal_await(struct call *c)
+{
+	uint64_t set;
+
+	if (get_acquire(&sys_is_waiting) && memory_read(&set, c->args[0], 8) == 8 && set & SIG_BIT(SIGSYS_) &&
+	    __atomic_exchange_n(&sys_is_waiting, 0, __ATOMIC_ACQ_REL)) {
+		if (c->args[1] && memory_write(c->args[1], &sys_waiting, 128) < 128)
+			return -EFAULT_;
+		return SIGSYS_;
+	}
+	return dispatch_kernel(c);
 }
 
 /* Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. */
@@ -203,9 +232,15 @@ int64_t signal_stack(struct call *c)
 void signal_own(struct siginfo *info, struct ucontext *uc)
 {
 	struct sigaction *h = &handlers[SIGSYS_];
+	struct thread *t = thread_self();
 
 	if (h->handler == 1)
 		return;
+	if (t && t->sys_blocked) {
+		sys_waiting = *info;
+		__atomic_store_n(&sys_is_waiting, 1, __ATOMIC_RELEASE);
+		return;
+	}
 	if (h->handler == 0) {
 		struct sigaction none = {0, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
 

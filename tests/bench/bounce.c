@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How far apart two CPUs are, for the head of bench.py's table: two threads, one on each, hand a word to and fro in
- * shared memory. Printed is the time of one round trip in nanoseconds as `bounce VALUE`. Run natively only.
+ * How far apart two CPUs are, for the head of bench.py's table: two threads, one on each, hand a
+ * word to and fro in shared memory. Printed is the time of one round trip in nanoseconds as
+ * `bounce VALUE`. Run natively only.
  *
  *	bounce CPU CPU
  */
@@ -54,7 +55,7 @@ int main(int argc, char **argv)
 
 	if (argc != 3 || pin(atoi(argv[1])) || pthread_create(&thread, NULL, answer, argv[2]))
 		return 2;
-	/* The best batch: distance is a property of the machine, everything above it is somebody else's load. */
+	/* The best batch: distance belongs to the machine, all above it is somebody's load. */
 	for (unsigned batch = 0, i = 0; batch < BATCHES; batch++) {
 		uint64_t start = now_ns(), took;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time per system call, for bench.py. Each call runs in batches of about a millisecond; printed is the median of the
- * batches' means in nanoseconds, one `name value` a line.
+ * Time per system call, for bench.py. Each call runs in batches of about a millisecond; printed is
+ * the median of the batches' means in nanoseconds, one `name value` a line.
  *
  *	calls SECONDS-PER-CALL FILE-TO-OPEN
  */
@@ -85,7 +85,7 @@ static double measure(void (*call)(void), double seconds)
 	uint64_t count = 1, took, end;
 	int done = 0;
 
-	/* Doubling until a batch is long enough also warms up: the first calls of a kind may cost much more. */
+	/* Doubling until a batch is long enough also warms up: first calls may cost more. */
 	while ((took = batch_ns(call, count)) < BATCH_NS / 2)
 		count *= 2;
 	end = now_ns() + (uint64_t)(seconds * 1e9);
@@ -100,7 +100,12 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*call)(void);
-	} rows[] = {{"getppid", do_getppid}, {"write", do_write}, {"read", do_read}, {"open", do_open}};
+	} rows[] = {
+		{"getppid", do_getppid},
+		{"write", do_write},
+		{"read", do_read},
+		{"open", do_open},
+	};
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: calls SECONDS-PER-CALL FILE-TO-OPEN\n");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Round trip of 64 bytes over TCP between two processes, for bench.py: the child sends back what it receives. Printed
- * is the median of the round trips in nanoseconds as `echo VALUE`.
+ * Round trip of 64 bytes over TCP between two processes, for bench.py: the child sends back what
+ * it receives. Printed is the median of the round trips in nanoseconds as `echo VALUE`.
  *
  *	echo SECONDS
  */
@@ -58,7 +58,10 @@ static void serve(int listener)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
 	static uint64_t times[MOST];
 	socklen_t length = sizeof address;
 	int listener, fd, on = 1, count = 0, status;
@@ -88,7 +91,7 @@ int main(int argc, char **argv)
 		uint64_t start = now_ns();
 
 		memset(sent, 'a' + i % 26, sizeof sent);
-		if (send(fd, sent, sizeof sent, 0) != SIZE || recv(fd, back, SIZE, MSG_WAITALL) != SIZE)
+		if (send(fd, sent, SIZE, 0) != SIZE || recv(fd, back, SIZE, MSG_WAITALL) != SIZE)
 			die("round trip");
 		if (memcmp(sent, back, SIZE)) {
 			fprintf(stderr, "echo: message %d came back changed\n", i);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time to start a program and wait for its end, for bench.py. Printed is the median in nanoseconds as `spawn VALUE`.
+ * Time to start a program and wait for its end, for bench.py. Printed is the median in nanoseconds
+ * as `spawn VALUE`.
  *
  *	spawn COUNT PROGRAM ARGUMENTS...
  */

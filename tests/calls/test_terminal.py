@@ -4,6 +4,7 @@
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from differential import Session, program
 
 PROMPT = b"ready> "
+SETTLED = 0.3  # a signal must not come between "ready" and the read that it is to interrupt
 
 
 def typed_to(path: str, route: str, tmp_path: Path) -> tuple[int, bytes]:
@@ -22,8 +24,10 @@ def typed_to(path: str, route: str, tmp_path: Path) -> tuple[int, bytes]:
         session.expect(b"ready for a key\r\n")
         session.send(b"\x03")
         session.expect(b"ready for Ctrl-C\r\n")
+        time.sleep(SETTLED)
         session.send(b"\x03")
         session.expect(b"ready for another size\r\n")
+        time.sleep(SETTLED)
         session.resize(50, 132)
         session.expect(b"ready for Ctrl-D\r\n")
         session.send(b"\x04")
