@@ -153,7 +153,7 @@ $(foreach m,$(MACHINES),$(eval $(call agent_rules,$(m))))
 $(AGENT): $(agent_$(MACHINE))
 	@mkdir -p $(@D)
 	@echo "  link  $@"
-	$(Q)$(cc_$(MACHINE)) $(FREE_LINK) -o $@ $^
+	$(Q)$(cc_$(MACHINE)) $(FREE_LINK) -o $@.new $^ && mv $@.new $@
 
 cross: .venv/bin/lsca ## build the agent for aarch64 and check that it is freestanding there
 	@command -v $(CROSS_CC) >/dev/null || \
@@ -164,7 +164,7 @@ cross: .venv/bin/lsca ## build the agent for aarch64 and check that it is freest
 $(CROSS_AGENT): $(agent_aarch64)
 	@mkdir -p $(@D)
 	@echo "  link  $@"
-	$(Q)$(cc_aarch64) $(FREE_LINK) -o $@ $^
+	$(Q)$(cc_aarch64) $(FREE_LINK) -o $@.new $^ && mv $@.new $@
 
 # ---- the proxy ----------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ build/proxy/$(MACHINE)/%.o: native/proxy/%.c Makefile
 $(PROXY): $(proxy_objects)
 	@mkdir -p $(@D)
 	@echo "  link  $@"
-	$(Q)$(CC) -pthread -pie -Wl,-z,now,-z,noexecstack -o $@ $^
+	$(Q)$(CC) -pthread -pie -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
 
 # ---- the extension module -----------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ build/daemon/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
 
 $(EXTENSION): $(extension_objects)
 	@echo "  link  $@"
-	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@ $^
+	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
 
 # ---- sanitizers ---------------------------------------------------------------------------------
 # native/tests/test_*.c: a program each, no arguments. fuzz_*.c: takes the seconds it may run.

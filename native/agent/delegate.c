@@ -165,16 +165,23 @@ static void line_unlock(struct process_self *p)
 static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, uint32_t want)
 {
 	struct lifeline_message m;
-	uint64_t control[6], iov[2] = {(uint64_t)&m, sizeof m};
+	uint64_t control[6], iov[2] = {(uint64_t)&m, sizeof m}, patience[2] = {10, 0};
+	struct {
+		int32_t fd;
+		int16_t events, came;
+	} wait = {p->lifeline, 1, 0};
 	struct msghdr h = {.iov = (uint64_t)iov, .iov_len = 1, .control = (uint64_t)control,
 			   .control_len = sizeof control};
 	int64_t r;
 
-	do
-		r = GATE3(NR_recvmsg, p->lifeline, &h, 0);
-	while (r == -EINTR_);
-	if (r < (int64_t)sizeof m || m.op != op)
+	/* The message is there or comes at once, unless whoever was to send it has been killed. */
+	r = gate(NR_ppoll, (uint64_t)&wait, 1, (uint64_t)patience, 0, 8, 0);
+	if (r > 0)
+		r = GATE3(NR_recvmsg, p->lifeline, &h, 0x40); /* MSG_DONTWAIT */
+	if (r < (int64_t)sizeof m || m.op != op) {
+		p->dead = 1;
 		return -EIO_;
+	}
 	if (m.value < 0)
 		return m.value;
 	if (h.control_len < 16 + 4ull * want || control[0] < 16 + 4ull * want)

@@ -246,7 +246,7 @@ static void keep(struct call *c, struct record *r, int i, int out, int64_t ret)
 			len = pack_filled(arg, len, ret);
 		if (len || out == 0)
 			keep_bytes(r, i, out ? PIECE_OUT : 0, at, len,
-				   arg->size == 1 && arg->length != LEN_CONST ? KEEP_BYTES : KEEP_STRUCT);
+				   arg->flags & ARG_WHOLE || arg->length == LEN_CONST ? KEEP_STRUCT : KEEP_BYTES);
 		return;
 	case ARG_IOV_IN:
 		if (!out)

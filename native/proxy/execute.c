@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -407,10 +408,26 @@ static int64_t close_range_around(uint64_t first, uint64_t last, uint64_t flags)
 	return r < 0 ? -errno : 0;
 }
 
+/*
+ * The program's own process has the limit as it was set. Here only the soft one counts: a proxy that forks needs a file
+ * and some descriptors for itself, and must be able to raise the limit for that moment.
+ */
+static void keep_hard_limit(struct making *m)
+{
+	int i = m->q->nr == SYS_setrlimit ? 1 : 2;
+	struct rlimit now, *wanted = (struct rlimit *)m->places[i].copy;
+
+	if (!wanted || getrlimit((int)m->q->args[i - 1], &now))
+		return;
+	if (wanted->rlim_max < now.rlim_max)
+		wanted->rlim_max = now.rlim_max;
+}
+
 int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel)
 {
 	struct making m = {.q = q, .worker = w};
 	int64_t r;
+	int limit = 0;
 
 	if (q->nr >= CALL_LIMIT || !(call_rows[q->nr].flags & CALL_KNOWN))
 		return -ENOSYS;
@@ -428,6 +445,10 @@ int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel
 		break;
 	case SYS_close_range:
 		return close_range_around(q->args[0], q->args[1], q->args[2]);
+	case SYS_setrlimit:
+	case SYS_prlimit64:
+		limit = 1;
+		break;
 	case SYS_unshare:
 		q->args[0] &= ~0x400ull; /* CLONE_FILES: see close_range */
 		m.args[0] = q->args[0];
@@ -436,6 +457,8 @@ int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel
 	r = place_all(&m);
 	if (r < 0)
 		return r;
+	if (limit)
+		keep_hard_limit(&m);
 	if (m.row->flags & CALL_TERMINAL)
 		terminal_stops(&m);
 	do

@@ -226,9 +226,13 @@ static void forked(void)
 		send_line(hidden, LINE_FORKED, memfd < 0 ? memfd : -errno, 0, 0);
 		_exit(1);
 	}
-	parents = fcntl(hidden, F_DUPFD, 200);
+	parents = dup(hidden);
 	announced[0] = pair[1];
-	announced[1] = fcntl(memfd, F_DUPFD, 3);
+	announced[1] = dup(memfd);
+	if (parents < 0 || announced[1] < 0) {
+		send_line(hidden, LINE_FORKED, -errno, 0, 0);
+		_exit(1);
+	}
 	r = main_adopt(pair[0], memfd);
 	if (!r)
 		r = enter_process();
@@ -338,7 +342,10 @@ static void copy_request(const struct slot *s, uint32_t i, struct request *q)
 	}
 }
 
-/* A broken pipe or a file too large raises a signal in whoever made the call: that was us, it is meant for the program. */
+/*
+ * A broken pipe or a file too large raises a signal in whoever made the call:
+ * that was us, it is meant for the program.
+ */
 static uint32_t signals_meant(int64_t ret)
 {
 	struct timespec none = {0, 0};
@@ -393,7 +400,8 @@ static void *work(void *arg)
 		uint32_t word = get_acquire(&s->word);
 
 		if (word != owner) {
-			if (ring_linger(&s->word, word, &s->proxy, &s->agent, &w->patience, session, yield) == RING_READY)
+			if (ring_linger(&s->word, word, &s->proxy, &s->agent, &w->patience, session,
+					yield) == RING_READY)
 				continue;
 			put_relaxed(&s->proxy.asleep, 1);
 			store_before_load();

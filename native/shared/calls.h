@@ -56,6 +56,7 @@ enum arg_flags {
 	ARG_FILLED = 1,   /* on return only `return value * size` bytes are valid */
 	ARG_PATH = 2,     /* a path: /proc/self means the program */
 	ARG_ON_ERROR = 4, /* valid on failure too (a remaining time) */
+	ARG_WHOLE = 8,    /* has a structure: the log keeps all of it, not just a beginning */
 };
 
 struct call_arg {

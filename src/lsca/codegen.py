@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lsca.table import COMMANDS, MACHINES, REQUESTS, rows
-from lsca.table.arguments import Argument, Kind, Length, Request
+from lsca.table.arguments import MEMORY, ArgFlag, Argument, Kind, Length, Request
 from lsca.table.syscall import RowError, Syscall
 
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
@@ -30,8 +30,11 @@ def call_arg(row: type[Syscall], argument: Argument, machine: str) -> str:
         members["length"] = str(argument.measure)
     if argument.length is not None:
         members["len_arg"] = str(row.order[machine].index(argument.length))
-    if argument.flags:
-        members["flags"] = " | ".join(argument.flags)
+    flags = [str(flag) for flag in argument.flags]
+    if argument.kind in MEMORY and argument.layout is not None and argument.layout.name != "bytes":
+        flags.append(str(ArgFlag.WHOLE))
+    if flags:
+        members["flags"] = " | ".join(flags)
     if argument.layout is not None:
         members["size"] = str(argument.layout.size[machine])
     return "{" + ", ".join(f".{name} = {value}" for name, value in members.items()) + "}"

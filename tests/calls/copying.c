@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies made by the kernel: sendfile, splice, tee, vmsplice, copy_file_range; offsets moved, offsets given, refusals. */
+/*
+ * Copies made by the kernel: sendfile, splice, tee, vmsplice, copy_file_range;
+ * offsets moved, offsets given, refusals.
+ */
 #include "check.h"
 
 #include <sys/sendfile.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State that belongs to the process: ids, umask, limits of descriptors and file size, directory; inherited, not shared. */
+/*
+ * State that belongs to the process: ids, umask, limits of descriptors and
+ * file size, directory; inherited, not shared.
+ */
 #include "check.h"
 
 #include <grp.h>

@@ -16,7 +16,8 @@ static void show_holder(const char *name, int fd, int command)
 	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (!attempt(name, fcntl(fd, command, &range)))
-		printf("%s: type %d start %ld length %ld\n", name, range.l_type, (long)range.l_start, (long)range.l_len);
+		printf("%s: type %d start %ld length %ld\n", name, range.l_type, (long)range.l_start,
+				(long)range.l_len);
 }
 
 static void of_processes(void)

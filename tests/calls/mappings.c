@@ -82,7 +82,8 @@ int main(void)
 	report("word", *word);
 
 	fd = MUST(open("file", O_RDONLY));
-	check("shared writable of a read-only file", map(PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EACCES);
+	check("shared writable of a read-only file", map(PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED &&
+			errno == EACCES);
 	check("private writable of it", map(PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) != MAP_FAILED);
 	check("odd offset", map(PROT_READ, MAP_PRIVATE, fd, 100) == MAP_FAILED && errno == EINVAL);
 	close(fd);
@@ -110,7 +111,8 @@ int main(void)
 	report("seals", fcntl(sealed, F_GET_SEALS));
 	report("shrink", ftruncate(sealed, 0));
 	report("write", write(sealed, "x", 1));
-	check("anonymous shared", (word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
+	check("anonymous shared", (word = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
 					  MAP_FAILED);
 	child = fork();
 	if (!child) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sendmsg and recvmsg: gathering and scattering, names, truncation, passed descriptors and credentials, many at once. */
+/*
+ * sendmsg and recvmsg: gathering and scattering, names, truncation, passed descriptors
+ * and credentials, many at once.
+ */
 #include "check.h"
 
 #include <limits.h>
@@ -45,7 +48,8 @@ static int receive_fds(int socket, int *fds, int room, int flags)
 static void gathering(void)
 {
 	char one[3], two[4], rest[16];
-	struct iovec out[3] = {{"abc", 3}, {NULL, 0}, {tail_copy("defgh", 5), 5}}, in[3] = {{one, 3}, {two, 4}, {rest, 16}};
+	struct iovec out[3] = {{"abc", 3}, {NULL, 0}, {tail_copy("defgh", 5), 5}}, in[3] = {{one, 3},
+			{two, 4}, {rest, 16}};
 	struct msghdr message = {.msg_iov = tail_copy(out, sizeof out), .msg_iovlen = 3};
 	int p[2];
 

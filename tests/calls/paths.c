@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arguments that are addresses: NULL, unmapped, strings that run into an unmapped page, names that are too long, buffers
+ * Arguments that are addresses: NULL, unmapped, strings that run into an unmapped page, names
+ * that are too long, buffers
  * that end where the page ends, buffers that are only partly there. And the working directory.
  */
 #include "check.h"

@@ -112,7 +112,8 @@ static void statuses(void)
 	if (!child)
 		__builtin_trap();
 	reap("trap", child);
-	report("wait status unmapped", (child = fork()) ? syscall(SYS_wait4, child, nowhere(), 0, NULL) : (_exit(0), 0));
+	report("wait status unmapped", (child = fork()) ? syscall(SYS_wait4, child, nowhere(), 0, NULL) :
+			(_exit(0), 0));
 	report("kill 0", kill(getpid(), 0));
 	report("kill bad signal", kill(getpid(), 99));
 }
@@ -197,7 +198,8 @@ static void clones(void)
 static void spawns(void)
 {
 	posix_spawn_file_actions_t actions;
-	char *argv[] = {"sh", "-c", "echo spawned $NAME; exit 11", NULL}, *env[] = {"NAME=with-its-own-environment", NULL};
+	char *argv[] = {"sh", "-c", "echo spawned $NAME; exit 11", NULL},
+			*env[] = {"NAME=with-its-own-environment", NULL};
 	char buffer[64];
 	pid_t child;
 	int p[2];

@@ -189,7 +189,8 @@ static void udp(void)
 
 	MUST(bind(a, (struct sockaddr *)&address, sizeof address));
 	MUST(getsockname(a, (struct sockaddr *)&address, &length));
-	report("sendto", sendto(b, tail_copy("datagram", 8), 8, 0, tail_copy(&address, sizeof address), sizeof address));
+	report("sendto", sendto(b, tail_copy("datagram", 8), 8, 0, tail_copy(&address, sizeof address),
+			sizeof address));
 	report("empty datagram", sendto(b, NULL, 0, 0, (struct sockaddr *)&address, sizeof address));
 	report("too long", sendto(b, tail_alloc(70000), 70000, 0, (struct sockaddr *)&address, sizeof address));
 	length = sizeof from;

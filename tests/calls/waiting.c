@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waiting for many: poll, ppoll, select, pselect6, epoll in its modes, eventfd, timerfd, inotify; timeouts and masks. */
+/*
+ * Waiting for many: poll, ppoll, select, pselect6, epoll in its modes,
+ * eventfd, timerfd, inotify; timeouts and masks.
+ */
 #include "check.h"
 
 #include <poll.h>
@@ -128,7 +131,8 @@ static void selecting(void)
 
 static void events(void)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x123456789abcdefull}, *got = tail_alloc(2 * sizeof *got);
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x123456789abcdefull},
+			*got = tail_alloc(2 * sizeof *got);
 	int queue = report("epoll_create1", epoll_create1(EPOLL_CLOEXEC)), p[2], file;
 	pid_t child;
 	char byte;

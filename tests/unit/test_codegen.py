@@ -57,9 +57,9 @@ const struct call_row call_rows[CALL_LIMIT] = {
 		.args = {
 			{.kind = ARG_FD},
 			{.kind = ARG_STRING, .flags = ARG_PATH},
-			{.kind = ARG_OUT, .length = LEN_ARG, .len_arg = 3, .flags = ARG_FILLED, .size = 12},
+			{.kind = ARG_OUT, .length = LEN_ARG, .len_arg = 3, .flags = ARG_FILLED | ARG_WHOLE, .size = 12},
 			{.kind = ARG_VALUE},
-			{.kind = ARG_INOUT, .flags = ARG_ON_ERROR, .size = 16},
+			{.kind = ARG_INOUT, .flags = ARG_ON_ERROR | ARG_WHOLE, .size = 16},
 		},
 	},
 	[8] = { /* bare */

@@ -72,6 +72,7 @@ class ArgFlag(StrEnum):
     FILLED = "ARG_FILLED"
     PATH = "ARG_PATH"
     ON_ERROR = "ARG_ON_ERROR"
+    WHOLE = "ARG_WHOLE"
 
 
 Seen = TypeVar("Seen")
