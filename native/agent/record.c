@@ -229,8 +229,8 @@ static void keep(struct call *c, struct record *r, int i, int out, int64_t ret)
 				piece_close(r, p, i, 0, (uint64_t)n, (uint64_t)n);
 		}
 		return;
-	case ARG_STRINGS:
-		if (!out)
+	case ARG_STRINGS: /* the second one is the environment, which is nobody's business */
+		if (!out && (!i || c->row->args[i - 1].kind != ARG_STRINGS))
 			keep_strings(r, i, at);
 		return;
 	case ARG_SIGMASK:

@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_pipeline(name: str, route: str, tree: Path) -> None:
-    compare(["bash", "-c", PIPELINES[name]], routes=(route,), files=tree, timeout=40)
+    compare(["bash", "-c", PIPELINES[name]], routes=(route,), files=tree, timeout=20)
 
 
 @pytest.mark.parametrize("name", ["perl", "sqlite3", "awk", "make", "node"])
