@@ -122,17 +122,18 @@ class Daemon:
         self._stopping = False
         self._identity = (0, 0)
         self._selector = selectors.DefaultSelector()
+        # Whoever sees the socket, or the line that says so, may end us at once, and the socket is to go then too.
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         self._listener = self._listen()
 
     def serve(self) -> None:
         """Answers until told to stop, then removes its socket."""
-        wake, woken = socket.socketpair()
-        wake.setblocking(False)
-        woken.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         try:
             while not self._stopping:
@@ -141,8 +142,8 @@ class Daemon:
         finally:
             signal.set_wakeup_fd(-1)
             self._remove()
-            wake.close()
-            woken.close()
+            self._wake.close()
+            self._woken.close()
 
     def status(self) -> Json:
         """All runs, with what their memory says at this moment."""
