@@ -161,11 +161,11 @@ static void line_unlock(struct process_self *p)
 	put_release(&p->lock, 0);
 }
 
-/* Receive one message and up to `want` descriptors. */
-static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, uint32_t want)
+/* Receive one message and `want` descriptors. `sender`: a process that is to send it and may be killed before; or 0. */
+static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, uint32_t want, int64_t sender)
 {
 	struct lifeline_message m;
-	uint64_t control[6], iov[2] = {(uint64_t)&m, sizeof m}, patience[2] = {10, 0};
+	uint64_t control[6], iov[2] = {(uint64_t)&m, sizeof m}, patience[2];
 	struct {
 		int32_t fd;
 		int16_t events, came;
@@ -175,7 +175,16 @@ static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, u
 	int64_t r;
 
 	/* The message is there or comes at once, unless whoever was to send it has been killed. */
-	r = gate(NR_ppoll, (uint64_t)&wait, 1, (uint64_t)patience, 0, 8, 0);
+	for (int tries = 0; tries < 200; tries++) {
+		patience[0] = 0; /* ppoll leaves the rest of it here */
+		patience[1] = 50000000;
+		r = gate(NR_ppoll, (uint64_t)&wait, 1, (uint64_t)patience, 0, 8, 0);
+		if (r)
+			break;
+		if (sender && GATE2(NR_kill, sender, 0) == -ESRCH_ &&
+		    !gate(NR_ppoll, (uint64_t)&wait, 1, (uint64_t)patience, 0, 8, 0))
+			return -EIO_;
+	}
 	if (r > 0)
 		r = GATE3(NR_recvmsg, p->lifeline, &h, 0x40); /* MSG_DONTWAIT */
 	if (r < (int64_t)sizeof m || m.op != op) {
@@ -185,7 +194,7 @@ static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, u
 	if (m.value < 0)
 		return m.value;
 	if (h.control_len < 16 + 4ull * want || control[0] < 16 + 4ull * want)
-		return -EIO_;
+		return -EMFILE_; /* the program's own limit leaves no room for them */
 	memcpy(fds, &control[2], 4ull * want);
 	return m.value;
 }
@@ -199,7 +208,7 @@ int64_t delegate_borrow(struct thread *t, uint64_t fd)
 	line_lock(p);
 	r = delegate_op(t, OP_LENT, fd, 0);
 	if (r >= 0)
-		r = receive_line(p, LINE_FD, &got, 1);
+		r = receive_line(p, LINE_FD, &got, 1, 0);
 	line_unlock(p);
 	return r < 0 ? r : got;
 }
@@ -234,7 +243,7 @@ int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel, uin
 	line_lock(p);
 	r = delegate_op(t, OP_FORK, 0, 0);
 	if (r >= 0)
-		r = receive_line(p, LINE_FORKED, fds, 2);
+		r = receive_line(p, LINE_FORKED, fds, 2, r);
 	line_unlock(p);
 	if (r < 0)
 		return r;

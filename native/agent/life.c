@@ -70,6 +70,14 @@ static struct process *entry_of(uint32_t pid)
 
 /* ---- clone, clone3, fork, vfork --------------------------------------------------------------------------------- */
 
+/* The child's private descriptors need numbers that the program's own limit allows. */
+static int has_private_room(void)
+{
+	uint64_t limit[2];
+
+	return GATE4(NR_prlimit64, 0, 7, 0, limit) || limit[0] > PRIVATE_SESSION + 4;
+}
+
 int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 {
 	struct process_self *p = c->thread->process;
@@ -114,6 +122,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (p->channel) {
 		if (b->is_thread)
 			r = delegate_thread(c->thread, &b->slot);
+		else if (!has_private_room())
+			r = -EMFILE_;
 		else
 			r = delegate_fork(c->thread, &b->lifeline, &b->channel, &b->entry);
 		if (r < 0) {
