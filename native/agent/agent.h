@@ -11,7 +11,8 @@
 #include "ring.h"
 
 enum {
-	EINTR_ = 4, EIO_ = 5, EBADF_ = 9, EAGAIN_ = 11, ENOMEM_ = 12, EMFILE_ = 24, EFAULT_ = 14, EINVAL_ = 22, ENOTTY_ = 25,
+	EINTR_ = 4, EIO_ = 5, EBADF_ = 9, EAGAIN_ = 11, ENOMEM_ = 12, EMFILE_ = 24, EFAULT_ = 14,
+			EINVAL_ = 22, ENOTTY_ = 25,
 	EPERM_ = 1, ESRCH_ = 3, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105, ETIMEDOUT_ = 110,
 	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22, SIGXFSZ_ = 25, SIG_COUNT = 65,
