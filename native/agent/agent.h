@@ -143,7 +143,7 @@ struct thread *thread_self(void);
 struct thread *thread_add(struct process_self *process);
 void thread_remove(struct thread *t);
 void thread_forget(uint32_t tid); /* a vfork child that is gone, with its process */
-void thread_only(struct process_self *process); /* after fork: all others are gone */
+void thread_only(void); /* after fork: all others are gone */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
 extern struct process_self process_main;

@@ -182,7 +182,7 @@ static void child_process(struct birth *b)
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
 	} else {
-		thread_only(p);
+		thread_only();
 		memset(p, 0, sizeof *p);
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */

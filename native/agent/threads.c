@@ -122,7 +122,7 @@ void thread_forget(uint32_t tid)
 }
 
 /* In the child of a fork: the others' entries are copies of what no longer runs, and the lock may be one of theirs. */
-void thread_only(struct process_self *process)
+void thread_only(void)
 {
 	free_threads = 0;
 	free_processes = 0;
@@ -130,7 +130,6 @@ void thread_only(struct process_self *process)
 	list_lock = 0;
 	for (int i = 0; i < BUCKETS; i++)
 		buckets[i] = 0;
-	(void)process;
 }
 
 struct process_self *process_new(void)
