@@ -11,9 +11,8 @@
 #include "ring.h"
 
 enum {
-	EINTR_ = 4, EIO_ = 5, EBADF_ = 9, EAGAIN_ = 11, ENOMEM_ = 12, EMFILE_ = 24, EFAULT_ = 14,
-			EINVAL_ = 22, ENOTTY_ = 25,
-	EPERM_ = 1, ESRCH_ = 3, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105, ETIMEDOUT_ = 110,
+	EPERM_ = 1, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22,
+	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22, SIGXFSZ_ = 25, SIG_COUNT = 65,
 };
@@ -126,9 +125,8 @@ void launcher_stop(uint64_t why);
 
 /* start.c */
 extern struct session *session;
-void start_capture(void);
+int64_t start_capture(void); /* catch this thread's calls from here on */
 void start_sigsys(void); /* SIGSYS is ours */
-void start_leave(void); /* give up capturing this thread */
 
 /* memory.c: the program's memory, which may not be there. All return bytes moved; fewer than n: a fault. */
 uint64_t memory_read(void *to, uint64_t from, uint64_t n);

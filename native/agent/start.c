@@ -26,9 +26,9 @@ void start_sigsys(void)
 }
 
 /* No selector: calls are always caught, except from the range. One byte more: see entry.S. */
-void start_capture(void)
+int64_t start_capture(void)
 {
-	gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
+	return gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
 }
 
 static int64_t map_session(int32_t fd)
@@ -160,7 +160,7 @@ HIDDEN void start_injected(void)
 			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
-	r = gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
+	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);
 	for (;;)

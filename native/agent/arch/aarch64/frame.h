@@ -20,11 +20,9 @@ enum {
 	NR_epoll_wait = NR_NONE(0),
 	NR_mmap = 222,
 	NR_munmap = 215,
-	NR_mprotect = 226,
 	NR_rt_sigaction = 134,
 	NR_rt_sigprocmask = 135,
 	NR_rt_sigreturn = 139,
-	NR_ioctl = 29,
 	NR_sched_yield = 124,
 	NR_dup2 = NR_NONE(1),
 	NR_madvise = 233,
@@ -43,7 +41,6 @@ enum {
 	NR_fcntl = 25,
 	NR_fchdir = 50,
 	NR_setrlimit = 164,
-	NR_getrlimit = 163,
 	NR_setpgid = 154,
 	NR_setsid = 157,
 	NR_pivot_root = 41,
@@ -54,20 +51,17 @@ enum {
 	NR_setns = 268,
 	NR_landlock_restrict_self = 446,
 	NR_rt_sigtimedwait = 137,
-	NR_rt_sigqueueinfo = 138,
 	NR_rt_sigsuspend = 133,
 	NR_sigaltstack = 132,
 	NR_geteuid = 175,
 	NR_getegid = 177,
 	NR_prctl = 167,
-	NR_arch_prctl = NR_NONE(5),
 	NR_gettid = 178,
 	NR_futex = 98,
 	NR_exit_group = 94,
 	NR_waitid = 95,
 	NR_openat = 56,
 	NR_newfstatat = 79,
-	NR_pselect6 = 72,
 	NR_ppoll = 73,
 	NR_epoll_pwait = 22,
 	NR_signalfd = NR_NONE(6),
@@ -80,14 +74,11 @@ enum {
 	NR_sendmmsg = 269,
 	NR_process_vm_readv = 270,
 	NR_process_vm_writev = 271,
-	NR_seccomp = 277,
 	NR_execveat = 281,
-	NR_io_pgetevents = 292,
 	NR_tgkill = 131,
 	NR_clone3 = 435,
 	NR_close_range = 436,
 	NR_epoll_pwait2 = 441,
-	NR_lgetxattr = 9,
 };
 
 struct sigframe_stack {
@@ -112,11 +103,6 @@ enum { FRAME_SIGINFO = 128, FRAME_BIRTH = 5, FRAME_WAIT = 19 };
 _Static_assert(__builtin_offsetof(struct ucontext, sigmask) == 40, "uc_sigmask");
 _Static_assert(__builtin_offsetof(struct ucontext, fault_address) == 176, "uc_mcontext");
 _Static_assert(__builtin_offsetof(struct ucontext, pc) == 440, "uc_mcontext.pc");
-
-static inline uint64_t frame_nr(const struct ucontext *uc)
-{
-	return uc->regs[8];
-}
 
 static inline void frame_args(const struct ucontext *uc, uint64_t *a)
 {

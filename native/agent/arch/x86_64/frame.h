@@ -17,11 +17,9 @@ enum {
 	NR_epoll_wait = 232,
 	NR_mmap = 9,
 	NR_munmap = 11,
-	NR_mprotect = 10,
 	NR_rt_sigaction = 13,
 	NR_rt_sigprocmask = 14,
 	NR_rt_sigreturn = 15,
-	NR_ioctl = 16,
 	NR_sched_yield = 24,
 	NR_dup2 = 33,
 	NR_madvise = 28,
@@ -40,7 +38,6 @@ enum {
 	NR_fcntl = 72,
 	NR_fchdir = 81,
 	NR_setrlimit = 160,
-	NR_getrlimit = 97,
 	NR_setpgid = 109,
 	NR_setsid = 112,
 	NR_pivot_root = 155,
@@ -51,20 +48,17 @@ enum {
 	NR_rt_sigtimedwait = 128,
 	NR_setns = 308,
 	NR_landlock_restrict_self = 446,
-	NR_rt_sigqueueinfo = 129,
 	NR_rt_sigsuspend = 130,
 	NR_sigaltstack = 131,
 	NR_geteuid = 107,
 	NR_getegid = 108,
 	NR_prctl = 157,
-	NR_arch_prctl = 158,
 	NR_gettid = 186,
 	NR_futex = 202,
 	NR_exit_group = 231,
 	NR_waitid = 247,
 	NR_openat = 257,
 	NR_newfstatat = 262,
-	NR_pselect6 = 270,
 	NR_ppoll = 271,
 	NR_epoll_pwait = 281,
 	NR_signalfd = 282,
@@ -77,14 +71,11 @@ enum {
 	NR_sendmmsg = 307,
 	NR_process_vm_readv = 310,
 	NR_process_vm_writev = 311,
-	NR_seccomp = 317,
 	NR_execveat = 322,
-	NR_io_pgetevents = 333,
 	NR_tgkill = 234,
 	NR_clone3 = 435,
 	NR_close_range = 436,
 	NR_epoll_pwait2 = 441,
-	NR_lgetxattr = 192,
 };
 
 struct sigframe_stack {
@@ -104,11 +95,6 @@ struct ucontext {
 };
 
 _Static_assert(__builtin_offsetof(struct ucontext, sigmask) == 0x128, "uc_sigmask");
-
-static inline uint64_t frame_nr(const struct ucontext *uc)
-{
-	return uc->rax;
-}
 
 static inline void frame_args(const struct ucontext *uc, uint64_t *a)
 {
