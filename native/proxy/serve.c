@@ -210,6 +210,17 @@ static int enter_process(void)
 	return PROCESSES;
 }
 
+/* To a number that the program's next descriptor will not want. */
+static int above_hidden(int fd)
+{
+	int to = fcntl(fd, F_DUPFD, hidden + 1);
+
+	if (fd < 0 || to < 0)
+		return fd;
+	close(fd);
+	return to;
+}
+
 /* In the child of a fork: a proxy of its own, announced to the program on its parent's lifeline. Never returns. */
 static void forked(void)
 {
@@ -226,9 +237,9 @@ static void forked(void)
 		send_line(hidden, LINE_FORKED, memfd < 0 ? memfd : -errno, 0, 0);
 		_exit(1);
 	}
-	parents = dup(hidden);
-	announced[0] = pair[1];
-	announced[1] = dup(memfd);
+	parents = above_hidden(dup(hidden));
+	announced[0] = above_hidden(pair[1]);
+	announced[1] = above_hidden(dup(memfd));
 	if (parents < 0 || announced[1] < 0) {
 		send_line(hidden, LINE_FORKED, -errno, 0, 0);
 		_exit(1);
@@ -236,11 +247,11 @@ static void forked(void)
 	r = main_adopt(pair[0], memfd);
 	if (!r)
 		r = enter_process();
+	setrlimit(RLIMIT_NOFILE, &own); /* once announced, calls are made under the program's limit */
 	send_line(parents, LINE_FORKED, r, announced, r < 0 ? 0 : 2);
 	close(parents);
 	close(announced[0]);
 	close(announced[1]);
-	setrlimit(RLIMIT_NOFILE, &own);
 	if (r < 0)
 		_exit(1);
 	main_listen();
