@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the agent. It has no libc, no thread-local storage and no vector registers, and it is never re-entered: it
- * runs with the program's signals blocked, and lets them in only inside gate_wait(), where signal_arrived() puts them
- * off until the call has returned to the program.
+ * Inside the agent. It has no libc, no thread-local storage and no vector registers. A call comes in by one of two
+ * ways:
+ *
+ *   trap()       a SIGSYS: on the program's stack (or its alternate one), all signals blocked but inside gate_wait()
+ *   fast_call()  a patched site: on a stack of the agent's, signals as the program has them
+ *
+ * Either way the agent is never re-entered: a signal that arrives meanwhile is put off by signal_arrived() until the
+ * call has returned to the program.
  */
 #ifndef LSCA_AGENT_H
 #define LSCA_AGENT_H
@@ -14,13 +19,16 @@ enum {
 	EPERM_ = 1, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
-	SIGSYS_ = 31, SIGKILL_ = 9, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22, SIGXFSZ_ = 25, SIG_COUNT = 65,
+	SIGSYS_ = 31, SIGKILL_ = 9, SIGBUS_ = 7, SIGSEGV_ = 11, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22,
+	SIGXFSZ_ = 25, SIG_COUNT = 65,
 };
 
 #define SIG_BIT(s) (1ull << ((s)-1))
-#define MASK_FULL (~0ull)
+#define SIG_FAULTS (SIG_BIT(SIGSEGV_) | SIG_BIT(SIGBUS_)) /* ours as well: see memory.c */
+#define MASK_FULL (~SIG_FAULTS)
 #define ON_SIGNAL_NODEFER 0x40000000ull
 #define ON_SIGNAL_RESETHAND 0x80000000ull
+#define ON_SIGNAL_RESTART 0x10000000ull
 #define ON_SIGNAL_SIGINFO 4ull
 #define ON_SIGNAL_ONSTACK 0x08000000ull
 #define ON_SIGNAL_RESTORER 0x04000000ull
@@ -59,10 +67,38 @@ struct process_self {
 	uint32_t dead;     /* the proxy is gone: every delegated call ends with EIO */
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
 	uint32_t lock;     /* of the lifeline */
+	uint32_t threaded; /* there are, or were, other threads */
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
+/* How a call from a patched site is completed in the route `kernel`; entry.S knows. */
+enum way {
+	WAY_PLAIN,   /* it is just made */
+	WAY_SPECIAL, /* by dispatch_perform() */
+	WAY_SLOW,    /* it needs a signal frame: by trap() */
+	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
+};
+
+#define NO_ANSWER 0xffffffffu
+
 struct thread {
+	/* entry.S knows these offsets */
+	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
+	uint64_t stack;     /* top of the agent's own stack for it; 0: none yet */
+	uint64_t sp;        /* the program's stack pointer meanwhile */
+	uint32_t put_off;   /* a signal came meanwhile and waits to be delivered */
+	uint32_t restarts;  /* its handler wants the call made again */
+	uint64_t resume;    /* where the program goes on after it */
+	int32_t quick;      /* calls that entry.S may just make before it asks again */
+	int32_t known;      /* calls that it may answer from `answers` */
+	uint32_t answers[KNOWN_END]; /* NO_ANSWER: the kernel is to be asked */
+
+	int32_t made_quick, made_known; /* what `quick` and `known` were when they were last looked at */
+	uint64_t key;       /* what the hardware keeps for the thread (fs base); 0: not known, or not its alone */
+	uint64_t mask;      /* the program's signal mask */
+	uint32_t twins;     /* threads that began with our key */
+	uint32_t twin_of;   /* tid of the one whose key we began with */
+	uint32_t no_fault;  /* SIGSEGV or SIGBUS was put off, and is blocked: the kernel copies */
 	struct thread *next;
 	struct process_self *process;
 	uint32_t tid;
@@ -83,10 +119,26 @@ struct call {
 	uint64_t args[CALL_ARGS];
 	const struct call_row *row;
 	struct thread *thread;
-	struct ucontext *uc;
+	struct ucontext *uc; /* NULL: the call came by a patched site */
 	uint8_t route;
 	uint8_t foreign;
 };
+
+/* What fast_entry lays down at the top of the agent's stack; it goes back by it. */
+struct fast {
+	struct thread *thread;
+	uint64_t args[CALL_ARGS];
+	uint64_t nr; /* then the result */
+	uint64_t flags, sp;
+	uint64_t site;   /* its number */
+	uint64_t resume; /* where to go on */
+};
+
+_Static_assert(sizeof(struct fast) == 96 && CALL_LIMIT == 512, "entry.S");
+_Static_assert(__builtin_offsetof(struct thread, put_off) == 24, "entry.S");
+_Static_assert(__builtin_offsetof(struct thread, resume) == 32, "entry.S");
+_Static_assert(__builtin_offsetof(struct thread, quick) == 40, "entry.S");
+_Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 3, "entry.S");
 
 /* A clone, fork or vfork under way: shared by parent and child where they share memory. */
 struct birth {
@@ -102,18 +154,25 @@ struct birth {
 	uint64_t flags;
 	uint32_t entry; /* the new process's, PROCESSES: none */
 	uint32_t sys_blocked;
+	uint32_t twin_of; /* as in struct thread */
 };
+
+enum { KEY_SLOTS = 65536, STACK_SIZE = 32768 };
 
 #define HIDDEN __attribute__((visibility("hidden")))
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
 extern char range_begin[], range_end[], trap_restorer[], signal_entry[], birth_stub[];
+extern char __ehdr_start[], _end[]; /* the linker's: where we lie */
 extern char gate_wait_armed[], gate_wait_insn[], gate_wait_done[], gate_wait_end[];
 int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t gate_wait(struct gate_wait *w);
 int64_t gate_foreign(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
+uint64_t copy_try(void *to, const void *from, uint64_t n);
+int64_t string_try(char *to, const char *from, uint64_t room);
 void launcher_stop(uint64_t why);
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
@@ -147,9 +206,33 @@ void process_drop(struct process_self *p);
 extern struct process_self process_main;
 struct birth *birth_new(void);
 void birth_drop(struct birth *b);
+extern struct thread *thread_keys[KEY_SLOTS];
+void thread_admit(struct thread *t); /* to the patched sites, if its key is its alone and it has a stack */
+void thread_bar(struct thread *t);   /* for now */
+void thread_doubt(uint32_t tid); /* another thread begins with its key */
+void thread_alone(uint32_t tid); /* or no longer has it */
+void thread_rekey(struct thread *t); /* it has a new one */
+
+#define KEY_SLOT(key) ((key) >> 12 & (KEY_SLOTS - 1))
+
+static inline struct thread *thread_here(void)
+{
+	uint64_t key = arch_key();
+	struct thread *t = key ? thread_keys[KEY_SLOT(key)] : 0;
+
+	return t && t->key == key ? t : 0;
+}
 
 /* dispatch.c */
 void trap(int sig, struct siginfo *info, struct ucontext *uc);
+void dispatch_setup(void);
+int64_t dispatch_perform(struct call *c);
+extern uint8_t dispatch_way[CALL_LIMIT];
+
+static inline uint8_t dispatch_route(const struct process_self *p, uint64_t nr)
+{
+	return p->channel && nr < CALL_LIMIT ? session->routes[nr] : (uint8_t)ROUTE_KERNEL;
+}
 int64_t dispatch_kernel(struct call *c);
 int64_t dispatch_kernel_args(struct call *c, const uint64_t *args);
 
@@ -160,12 +243,28 @@ int64_t signal_mask(struct call *c);
 int64_t signal_pending(struct call *c);
 int64_t signal_await(struct call *c);
 int64_t signal_stack(struct call *c);
+int signal_on_stack(const struct sigframe_stack *s, uint64_t sp);
 void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is the program's business */
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
 uint32_t signal_ttystop(const struct call *c);
+void signal_release(struct thread *t);
 void signal_inherit(void);
 void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
+
+/* arch/sites.c: call sites that are patched once they have run a few times */
+void sites_hit(struct call *c);
+void sites_setup(const struct agent_config *cfg);
+void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
+void sites_lock(int makes_thread);          /* around a birth */
+void sites_unlock(void);
+uint64_t sites_slow(uint32_t index);        /* where its call is made by way of the signal */
+int sites_finish(struct thread *t, struct ucontext *uc); /* this SIGSYS only ends a call during which a signal came */
+uint64_t sites_number(uint64_t pc, uint64_t nr); /* of a call whose number makes no sense */
+void sites_origin(struct ucontext *uc);     /* from a site's stub to the site: after the call */
+void sites_rewind(struct ucontext *uc);     /* the same, before the call */
+void sites_cut(struct thread *t, struct ucontext *uc); /* a signal has come in the middle of fast_call */
+int sites_fault(struct ucontext *uc);       /* of copy_try and string_try */
 
 /* life.c */
 int64_t life_birth(struct call *c, uint64_t start, int *resumes);
@@ -186,6 +285,14 @@ int64_t delegate_borrow(struct thread *t, uint64_t fd);
 int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec);
 int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeline, int32_t channel, uint32_t slot);
 
+/* local.c: answers from what the agent knows for certain */
+void local_forget(struct thread *t); /* something may have changed */
+int64_t local_answer(struct call *c);
+void local_off(void);
+
+/* fast.c */
+void fast_call(struct thread *t, struct fast *f);
+
 /* borrow.c: calls that the program's own process must make although the proxy has the descriptors */
 int64_t borrow_route(struct call *c); /* where every call of the route `proxy` begins */
 int64_t borrow_call(struct call *c);
@@ -193,6 +300,13 @@ int64_t borrow_handover(struct call *c);
 int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
 
 /* record.c */
+static inline int record_is_on(void)
+{
+	return session && session->flags & SESSION_LOG;
+}
+
+void record_count(struct thread *t, uint8_t route); /* one call more */
+void record_counts(struct thread *t);              /* and those that entry.S has made */
 void record_begin(struct call *c, uint64_t *start);
 void record_end(struct call *c, uint64_t start, int64_t ret);
 void record_event(struct thread *t, uint8_t kind, uint64_t a, uint64_t b);

@@ -53,14 +53,29 @@ static void send_line(struct process_self *p, uint32_t op, int32_t value)
 	GATE3(NR_sendmsg, p->lifeline, &h, 0x4000); /* MSG_NOSIGNAL */
 }
 
+/* Sleep until the word changes, with the program's signals let in. */
+static int64_t sleep(const struct call *c, uint64_t mask, struct slot *s, uint32_t owner, uint64_t *put_off)
+{
+	struct gate_wait w = {.mask = mask, .full = MASK_FULL, .nr = NR_futex, .args = {(uint64_t)&s->word, 0, owner}};
+	int64_t cut;
+
+	if (!c->uc) {
+		cut = gate_fast(NR_futex, w.args, &c->thread->put_off);
+		*put_off = c->thread->put_off;
+		return *put_off ? (c->thread->restarts ? -ERESTART_ : -EINTR_) : cut;
+	}
+	cut = gate_wait(&w);
+	*put_off = w.put_off;
+	return cut;
+}
+
 /*
- * Post what is in the slot and wait for the answer. With `uc`, the program's signals are let in while we sleep, under
+ * Post what is in the slot and wait for the answer. With `c`, the program's signals are let in while we sleep, under
  * `mask`. Returns the call's result, or -ERESTART_ where a signal came before it was made.
  */
-static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext *uc, uint64_t mask, uint64_t *put_off)
+static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, uint64_t mask, uint64_t *put_off)
 {
 	struct process_self *p = t->process;
-	struct gate_wait w = {.mask = mask, .full = MASK_FULL};
 	uint32_t owner = get_acquire(&s->owner), word;
 	int64_t ret, cut = 0;
 	int interrupted = 0;
@@ -88,21 +103,14 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct ucontext 
 		store_before_load();
 		if (get_acquire(&s->word) == owner) {
 			s->agent.slept++;
-			if (uc && !interrupted) {
-				w.nr = NR_futex;
-				w.args[0] = (uint64_t)&s->word;
-				w.args[1] = 0;
-				w.args[2] = owner;
-				w.args[3] = 0;
-				cut = gate_wait(&w);
-			} else {
+			if (c && !interrupted)
+				cut = sleep(c, mask, s, owner, put_off);
+			else
 				GATE4(NR_futex, &s->word, 0, owner, 0);
-			}
 		}
 		put_relaxed(&s->agent.asleep, 0);
-		if (w.put_off && !interrupted) {
+		if (*put_off && !interrupted) {
 			interrupted = 1;
-			*put_off = 1;
 			if (get_acquire(&s->word) == owner) {
 				put_relaxed(&s->cancel, 1);
 				send_line(p, LINE_CANCEL, (int32_t)t->slot);
@@ -284,7 +292,7 @@ static int64_t wait_mask(struct call *c, uint64_t *mask, int *masked)
 {
 	uint64_t six[2];
 
-	*mask = c->uc->sigmask;
+	*mask = c->thread->mask;
 	*masked = 0;
 	for (int i = 0; i < c->row->nargs; i++) {
 		uint8_t kind = c->row->args[i].kind;
@@ -346,7 +354,7 @@ int64_t delegate_anywhere(struct call *c)
 	s->op = OP_CALL;
 	s->arena = p.base == s->payload ? 0 : (uint32_t)t->arena_size;
 	s->ttystop = c->row->flags & CALL_TERMINAL ? signal_ttystop(c) : 0;
-	ret = exchange(t, s, c->uc, mask, &put_off);
+	ret = exchange(t, s, c, mask, &put_off);
 	if (masked && put_off) {
 		if (ret == -ERESTART_)
 			ret = -EINTR_;

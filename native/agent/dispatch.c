@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where every captured call arrives, from the SIGSYS that Syscall User Dispatch raises: find out who calls what, look
- * up its route, have it completed there, leave the result in the frame. Calls that concern the frame itself, or the
- * life of threads and processes, go to signals.c and life.c.
+ * Where a call arrives that the SIGSYS of Syscall User Dispatch has caught: find out who calls what, look up its route,
+ * have it completed there, leave the result in the frame. Calls that concern the frame itself, or the life of threads
+ * and processes, go to signals.c and life.c. Calls from patched sites arrive in fast.c and join at dispatch_perform().
  */
 #include "agent.h"
 
@@ -33,9 +33,12 @@ static int foreign_harmless(uint64_t nr)
 
 int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 {
-	struct gate_wait w = {.mask = c->uc->sigmask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
+	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
 	uint64_t mask = 0, six[2] = {0, 0};
 	int masked = 0;
+
+	if (!c->uc)
+		return gate_fast(c->nr, given, &c->thread->put_off);
 
 	for (int i = 0; i < CALL_ARGS; i++) {
 		uint8_t kind = c->row->args[i].kind;
@@ -75,8 +78,22 @@ int64_t dispatch_kernel(struct call *c)
 	return dispatch_kernel_args(c, c->args);
 }
 
-static int64_t perform(struct call *c)
+static int64_t by_route(struct call *c)
 {
+	return c->route == ROUTE_PROXY ? borrow_route(c) : dispatch_kernel(c);
+}
+
+int64_t dispatch_perform(struct call *c)
+{
+	int64_t ret;
+
+	if (c->row->known)
+		return local_answer(c);
+	if (c->row->flags & CALL_IDENTITY) {
+		ret = by_route(c);
+		local_forget(c->thread);
+		return ret;
+	}
 	switch (c->nr) {
 	case NR_rt_sigaction:
 		return signal_action(c);
@@ -94,11 +111,19 @@ static int64_t perform(struct call *c)
 	case NR_prctl:
 		if (c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
 			return -EINVAL_;
+		if (c->args[0] == 22) /* PR_SET_SECCOMP */
+			sites_quiet();
 		break;
+	case NR_seccomp:
+		sites_quiet();
+		break;
+	case NR_arch_prctl:
+		ret = dispatch_kernel(c);
+		if (arch_key() != c->thread->key)
+			thread_rekey(c->thread);
+		return ret;
 	}
-	if (c->route == ROUTE_PROXY)
-		return borrow_route(c);
-	return dispatch_kernel(c);
+	return by_route(c);
 }
 
 static void foreign(struct call *c)
@@ -114,37 +139,75 @@ static void foreign(struct call *c)
 		ret = gate_foreign(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4], c->args[5]);
 		ret = (int32_t)ret;
 	}
+	local_forget(c->thread);
 	frame_return(c->uc, ret);
 	record_end(c, start, ret);
 }
 
-void trap(int sig, struct siginfo *info, struct ucontext *uc)
+/* Has the row an argument that is a signal mask to wait under? Then the frame's mask may have to change. */
+static int is_masked(const struct call_row *row)
 {
-	struct call c = {.uc = uc};
+	for (int i = 0; i < row->nargs; i++)
+		if (row->args[i].kind == ARG_SIGMASK || row->args[i].kind == ARG_SIGMASK6)
+			return 1;
+	return 0;
+}
+
+static uint8_t way_of(const struct call_row *row)
+{
+	if (!(row->flags & CALL_KNOWN) || is_masked(row))
+		return WAY_SLOW;
+	if (row->known)
+		return (uint8_t)(WAY_KNOWN + row->known);
+	return row->flags & CALL_IDENTITY ? WAY_SPECIAL : WAY_PLAIN;
+}
+
+uint8_t dispatch_way[CALL_LIMIT];
+
+void dispatch_setup(void)
+{
+	static const uint64_t special[] = {NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid};
+	static const uint64_t framed[] = {
+		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,
+		NR_clone,	 NR_clone3,	   NR_fork,	       NR_vfork,       NR_execve, NR_execveat,
+		NR_arch_prctl,	 NR_prctl,	   NR_seccomp,
+	};
+
+	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
+		dispatch_way[nr] = way_of(&call_rows[nr]);
+	for (uint32_t i = 0; i < sizeof framed / sizeof *framed; i++)
+		if (framed[i] < CALL_LIMIT)
+			dispatch_way[framed[i]] = WAY_SLOW;
+	for (uint32_t i = 0; i < sizeof special / sizeof *special; i++)
+		dispatch_way[special[i]] = WAY_SPECIAL;
+}
+
+static void end(struct thread *t, const struct ucontext *uc)
+{
+	t->mask = uc->sigmask;
+	t->no_fault = 0;
+	if (!signal_on_stack(&uc->stack, frame_sp(uc)))
+		thread_admit(t);
+}
+
+static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
+{
+	struct call c = {.uc = uc, .thread = t};
 	uint64_t start;
 	int64_t ret;
 	int resumes = 0;
 
-	(void)sig;
-	if (info->code != 2) { /* SYS_USER_DISPATCH */
-		signal_own(info, uc);
-		return;
-	}
 	c.nr = (uint32_t)info->nr;
-	if (c.nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
-		frame_returning(uc)->sigmask &= ~SIG_BIT(SIGSYS_);
-		leave_frame(frame_sp(uc));
-	}
-	c.thread = thread_self();
-	if (!c.thread)
-		c.thread = thread_add(&process_main);
+	if (c.nr >= CALL_LIMIT && info->arch == ARCH_AUDIT)
+		c.nr = sites_number(frame_pc(uc), c.nr);
 	c.row = c.nr < CALL_LIMIT && call_rows[c.nr].flags & CALL_KNOWN ? &call_rows[c.nr] : &row_unknown;
 	if (info->arch != ARCH_AUDIT) {
 		foreign(&c);
 		return;
 	}
+	sites_hit(&c);
 	frame_args(uc, c.args);
-	c.route = c.thread->process->channel && c.nr < CALL_LIMIT ? session->routes[c.nr] : (uint8_t)ROUTE_KERNEL;
+	c.route = dispatch_route(t->process, c.nr);
 	record_begin(&c, &start);
 	switch (c.nr) {
 	case NR_exit:
@@ -170,11 +233,43 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 		record_after(&c, start, ret);
 		return;
 	default:
-		ret = perform(&c);
+		ret = dispatch_perform(&c);
 	}
 	if (ret == -ERESTART_)
 		frame_restart(uc, c.nr);
 	else
 		frame_return(uc, ret);
 	record_end(&c, start, ret);
+}
+
+void trap(int sig, struct siginfo *info, struct ucontext *uc)
+{
+	struct thread *t;
+
+	(void)sig;
+	if (info->code != 2) { /* SYS_USER_DISPATCH */
+		signal_own(info, uc);
+		return;
+	}
+	t = thread_self();
+	if (!t)
+		t = thread_add(&process_main);
+	if (sites_finish(t, uc)) {
+		signal_release(t);
+		return;
+	}
+	sites_origin(uc);
+	if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
+		struct ucontext *back = frame_returning(uc);
+
+		back->sigmask &= ~SIG_BIT(SIGSYS_);
+		end(t, back);
+		leave_frame(frame_sp(uc));
+	}
+	t->mask = uc->sigmask;
+	t->no_fault = 0;
+	if (!signal_on_stack(&uc->stack, frame_sp(uc)))
+		thread_admit(t);
+	caught(t, info, uc);
+	end(t, uc);
 }

@@ -13,6 +13,7 @@ enum {
 	FLAG_PIDFD = 0x1000,
 	FLAG_VFORK = 0x4000,
 	FLAG_THREAD = 0x10000,
+	FLAG_SETTLS = 0x80000,
 	FUTEX_WAIT_ = 0,
 	FUTEX_WAKE_ = 1,
 };
@@ -81,7 +82,7 @@ static int has_private_room(void)
 int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 {
 	struct process_self *p = c->thread->process;
-	uint64_t flags, pidfd = 0, head[2];
+	uint64_t flags, pidfd = 0, tls = 0, head[8];
 	struct birth *b;
 	int64_t r = 0;
 
@@ -89,12 +90,14 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	case NR_clone:
 		flags = c->args[0];
 		pidfd = c->args[2];
+		tls = c->args[CLONE_TLS_ARG];
 		break;
 	case NR_clone3:
-		if (c->args[1] < 64 || memory_read(head, c->args[0], 16) < 16)
+		if (c->args[1] < 64 || memory_read(head, c->args[0], sizeof head) < sizeof head)
 			return dispatch_kernel(c); /* which fails */
 		flags = head[0];
 		pidfd = head[1];
+		tls = head[7];
 		break;
 	case NR_vfork:
 		flags = FLAG_VM | FLAG_VFORK;
@@ -132,6 +135,15 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 			return r;
 		}
 	}
+	if (b->shares_memory && (!(flags & FLAG_SETTLS) || tls == arch_key())) {
+		b->twin_of = c->thread->twin_of ? c->thread->twin_of : c->thread->tid;
+		thread_doubt(b->twin_of);
+	}
+	if (b->shares_memory && b->is_thread)
+		p->threaded = 1;
+	sites_lock(b->is_thread);
+	if (b->shares_memory)
+		sites_unlock();
 	b->kept = frame_birth(c->uc, birth_stub, c->nr, b);
 	c->uc->sigmask = MASK_FULL;
 	*resumes = 1;
@@ -142,7 +154,12 @@ static void parent_done(int64_t ret, struct birth *b)
 {
 	struct process_self *p = b->parent;
 
+	if (!b->shares_memory)
+		sites_unlock();
 	b->call.thread = thread_self();
+	b->call.thread->mask = b->mask;
+	if (b->twin_of && ret < 0)
+		thread_alone(b->twin_of);
 	if (b->lifeline >= 0) {
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
@@ -182,6 +199,7 @@ static void child_process(struct birth *b)
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
 	} else {
+		sites_unlock();
 		thread_only();
 		memset(p, 0, sizeof *p);
 	}
@@ -190,6 +208,7 @@ static void child_process(struct birth *b)
 	p->lifeline = -1;
 	t = thread_add(p);
 	t->sys_blocked = b->sys_blocked;
+	t->twin_of = b->twin_of;
 	if (session)
 		add_one(&session->live);
 	if (b->lifeline >= 0) {
@@ -234,6 +253,7 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 
 		t->slot = b->slot;
 		t->sys_blocked = b->sys_blocked;
+		t->twin_of = b->twin_of;
 		if (t->slot < SLOT_COUNT) {
 			struct slot *s =
 				(struct slot *)((char *)b->parent->channel + (uint64_t)SLOT_SIZE * (1 + t->slot));
@@ -338,7 +358,7 @@ static void exec_failed(struct exec_request *e)
 /* The mask is inherited by the new image, so the call is made with the program's own. */
 static int64_t exec_now(struct call *c, const uint64_t *args)
 {
-	struct gate_wait w = {.mask = c->uc->sigmask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
+	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
 
 	for (int i = 0; i < CALL_ARGS; i++)
 		w.args[i] = args[i];

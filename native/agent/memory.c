@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The agent's own memory functions, and access to the program's memory, whose addresses come from the program and may
- * lead nowhere: the kernel copies (process_vm_readv on ourselves), so a bad address is a short count and not a fault.
+ * lead nowhere. Usually we just copy: SIGSEGV and SIGBUS are ours (signals.c), and a fault in copy_try() ends the copy.
+ * Where the program blocks those signals a fault would be deadly, so the kernel copies (process_vm_readv on ourselves).
  */
 #include "agent.h"
 
@@ -61,23 +62,34 @@ static uint64_t move(uint64_t nr, uint64_t ours, uint64_t theirs, uint64_t n)
 	return done;
 }
 
+static int may_fault(void)
+{
+	const struct thread *t = thread_here();
+
+	return t && !t->no_fault && !(t->mask & SIG_FAULTS);
+}
+
 uint64_t memory_read(void *to, uint64_t from, uint64_t n)
 {
+	if (may_fault())
+		return n - copy_try(to, (const void *)from, n);
 	return move(NR_process_vm_readv, (uint64_t)to, from, n);
 }
 
 uint64_t memory_write(uint64_t to, const void *from, uint64_t n)
 {
+	if (may_fault())
+		return n - copy_try((void *)to, from, n);
 	return move(NR_process_vm_writev, (uint64_t)from, to, n);
 }
 
-static uint64_t move_vector(uint64_t nr, uint64_t ours, const uint64_t (*iov)[2], uint32_t count, uint64_t n)
+uint64_t memory_gather(void *to, const uint64_t (*iov)[2], uint32_t count, uint64_t n)
 {
 	uint64_t done = 0;
 
 	for (uint32_t i = 0; i < count && done < n; i++) {
 		uint64_t part = iov[i][1] < n - done ? iov[i][1] : n - done;
-		uint64_t r = move(nr, ours + done, iov[i][0], part);
+		uint64_t r = memory_read((char *)to + done, iov[i][0], part);
 
 		done += r;
 		if (r < part)
@@ -86,20 +98,27 @@ static uint64_t move_vector(uint64_t nr, uint64_t ours, const uint64_t (*iov)[2]
 	return done;
 }
 
-uint64_t memory_gather(void *to, const uint64_t (*iov)[2], uint32_t count, uint64_t n)
-{
-	return move_vector(NR_process_vm_readv, (uint64_t)to, iov, count, n);
-}
-
 uint64_t memory_scatter(const uint64_t (*iov)[2], uint32_t count, const void *from, uint64_t n)
 {
-	return move_vector(NR_process_vm_writev, (uint64_t)from, iov, count, n);
+	uint64_t done = 0;
+
+	for (uint32_t i = 0; i < count && done < n; i++) {
+		uint64_t part = iov[i][1] < n - done ? iov[i][1] : n - done;
+		uint64_t r = memory_write(iov[i][0], (const char *)from + done, part);
+
+		done += r;
+		if (r < part)
+			break;
+	}
+	return done;
 }
 
 int64_t memory_string(char *to, uint64_t from, uint64_t room)
 {
 	uint64_t done = 0;
 
+	if (may_fault())
+		return string_try(to, (const char *)from, room);
 	while (done < room) {
 		uint64_t part = 256 - ((from + done) & 255), got;
 
@@ -116,9 +135,12 @@ int64_t memory_string(char *to, uint64_t from, uint64_t room)
 	return -ENAMETOOLONG_;
 }
 
+/* Near the agent, if that is free: not where the program's own next mapping would be. */
 void *memory_pages(uint64_t size)
 {
-	int64_t r = GATE6(NR_mmap, 0, size, 3, 0x22, -1, 0);
+	static uint64_t next;
+	uint64_t near = (uint64_t)__ehdr_start - (1ull << 30) + __atomic_fetch_add(&next, size, __ATOMIC_RELAXED);
+	int64_t r = GATE6(NR_mmap, near & ~4095ull, size, 3, 0x22, -1, 0);
 
 	return r < 0 && r > -4096 ? 0 : (void *)r;
 }

@@ -276,7 +276,7 @@ static void fill(struct call *c, struct record *r)
 	r->route = c->route;
 	r->pid = c->thread->process->pid;
 	r->tid = c->thread->tid;
-	r->flags = c->foreign ? RECORD_FOREIGN : 0;
+	r->flags = (c->foreign ? RECORD_FOREIGN : 0) | (c->uc ? RECORD_TRAPPED : 0);
 	memcpy(r->args, c->args, sizeof r->args);
 	r->start = arch_ticks();
 	if (!c->foreign)
@@ -285,9 +285,34 @@ static void fill(struct call *c, struct record *r)
 				keep(c, r, i, 0, 0);
 }
 
-static int is_on(void)
+enum { QUICK = 256 };
+
+static void add(const struct thread *t, uint8_t route, int32_t *left, int32_t *before)
 {
-	return session && session->flags & SESSION_LOG;
+	int32_t made = *before - (*left > 0 ? *left : 0);
+
+	*before = *left;
+	if (made > 0 && t->process->entry < PROCESSES && session)
+		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], (uint64_t)made,
+				   __ATOMIC_RELAXED);
+}
+
+void record_counts(struct thread *t)
+{
+	add(t, ROUTE_KERNEL, &t->quick, &t->made_quick);
+	add(t, ROUTE_LOCAL, &t->known, &t->made_known);
+}
+
+/* Between two looks entry.S may complete calls by itself, where each would only be made, or is answered already. */
+void record_count(struct thread *t, uint8_t route)
+{
+	int32_t more = record_is_on() ? 0 : QUICK;
+
+	record_counts(t);
+	t->quick = t->made_quick = t->process->channel ? 0 : more;
+	t->known = t->made_known = more;
+	if (t->process->entry < PROCESSES && session)
+		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], 1, __ATOMIC_RELAXED);
 }
 
 /* The record is begun in place; nobody sees it before it is published. The agent is not re-entered in between. */
@@ -296,10 +321,8 @@ void record_begin(struct call *c, uint64_t *start)
 	struct record *r;
 
 	*start = 0;
-	if (c->thread->process->entry < PROCESSES && session)
-		__atomic_add_fetch(&session->processes[c->thread->process->entry].calls[c->route], 1,
-				   __ATOMIC_RELAXED);
-	if (!is_on())
+	record_count(c->thread, c->route);
+	if (!record_is_on())
 		return;
 	r = room(c->thread, bound(c->row));
 	if (!r)
@@ -331,7 +354,7 @@ void record_last(struct call *c)
 {
 	struct record *r;
 
-	if (!is_on() || c->thread->chunk >= CHUNK_COUNT)
+	if (!record_is_on() || c->thread->chunk >= CHUNK_COUNT)
 		return;
 	r = (struct record *)(chunk_bytes(c->thread->chunk) + session->chunks[c->thread->chunk].used);
 	r->flags |= RECORD_NO_RETURN;
@@ -355,7 +378,7 @@ void record_event(struct thread *t, uint8_t kind, uint64_t a, uint64_t b)
 {
 	struct record *r;
 
-	if (!is_on() || !(r = room(t, sizeof *r)))
+	if (!record_is_on() || !(r = room(t, sizeof *r)))
 		return;
 	memset(r, 0, sizeof *r);
 	r->size = sizeof *r;

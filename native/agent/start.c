@@ -44,7 +44,8 @@ static int64_t map_session(int32_t fd)
 	GATE2(NR_munmap, s, sizeof *s);
 	if (size < sizeof *s)
 		return -EINVAL_;
-	return GATE6(NR_mmap, 0, size, 3, 1, fd, 0);
+	/* Below us and not just where the program's next library would be. */
+	return GATE6(NR_mmap, ((uint64_t)__ehdr_start - size) & ~4095ull, size, 3, 1, fd, 0);
 }
 
 static char *decimal(char *to, uint32_t n)
@@ -136,6 +137,8 @@ HIDDEN void start_injected(void)
 	session = (struct session *)r;
 	if (cfg->lifeline < 0)
 		GATE1(NR_close, fd);
+	dispatch_setup();
+	sites_setup(cfg);
 	signal_inherit();
 	start_sigsys();
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
@@ -196,6 +199,7 @@ __attribute__((constructor)) static void start_preloaded(int argc, char **argv, 
 			session = (struct session *)r;
 		GATE1(NR_close, fd);
 	}
+	dispatch_setup();
 	process_main.pid = (uint32_t)GATE1(NR_getpid, 0);
 	process_main.entry = PROCESSES;
 	process_main.lifeline = -1;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is calling: a small hash from thread id to what the agent keeps for the thread. There is no thread-local storage
- * to use (the program may not have set its own up yet), so the kernel is asked for the id. Entries come from pages that
- * are kept; a lock guards the lists, with signals blocked by every caller.
+ * to use (the program may not have set its own up yet), so the kernel is asked for the id, unless the thread has shown
+ * up before with a key (x86-64: the fs base) that no other has. Entries come from pages that are kept; a lock guards
+ * the lists, with signals blocked or put off for every caller.
+ *
+ * A thread's key is its own as long as it began with one of its own. One that was made without (a vfork child, the
+ * threads of Go) has its parent's until it sets one: meanwhile neither of the two is known by it.
  */
 #include "agent.h"
 
 enum { BUCKETS = 256 };
 
+struct thread *thread_keys[KEY_SLOTS];
 static struct thread *buckets[BUCKETS];
 static struct thread *free_threads;
 static struct process_self *free_processes;
@@ -29,7 +34,7 @@ static void unlock(void)
 	put_release(&list_lock, 0);
 }
 
-/* Take one from a list of free ones, each of which begins with the pointer to the next. */
+/* Take one from a list of free ones, each of which begins with the pointer to the next. Its contents are anything. */
 static void *take(void **list, uint32_t size)
 {
 	void *one = *list;
@@ -46,7 +51,6 @@ static void *take(void **list, uint32_t size)
 		one = *list;
 	}
 	*list = *(void **)one;
-	memset(one, 0, size);
 	return one;
 }
 
@@ -56,14 +60,25 @@ static void give(void **list, void *one)
 	*list = one;
 }
 
+static struct thread *by_tid(uint32_t tid)
+{
+	struct thread *t = buckets[tid % BUCKETS];
+
+	while (t && t->tid != tid)
+		t = t->next;
+	return t;
+}
+
 struct thread *thread_self(void)
 {
-	uint32_t tid = (uint32_t)GATE1(NR_gettid, 0);
-	struct thread *t;
+	struct thread *t = thread_here();
+	uint32_t tid;
 
+	if (t)
+		return t;
+	tid = (uint32_t)GATE1(NR_gettid, 0);
 	lock();
-	for (t = buckets[tid % BUCKETS]; t && t->tid != tid; t = t->next)
-		;
+	t = by_tid(tid);
 	unlock();
 	return t;
 }
@@ -76,6 +91,12 @@ struct thread *thread_add(struct process_self *process)
 	lock();
 	t = take((void **)&free_threads, sizeof *t);
 	if (t) {
+		uint64_t stack = t->stack; /* what one has left is the next one's */
+
+		memset(t, 0, sizeof *t);
+		t->stack = stack;
+		t->minus_key = 1;
+		local_forget(t);
 		t->tid = tid;
 		t->process = process;
 		t->slot = SLOT_COUNT;
@@ -88,9 +109,94 @@ struct thread *thread_add(struct process_self *process)
 	return t;
 }
 
+/* With the lock. */
+static void forget_key(struct thread *t)
+{
+	t->minus_key = 1;
+	if (t->key && thread_keys[KEY_SLOT(t->key)] == t)
+		thread_keys[KEY_SLOT(t->key)] = 0;
+	t->key = 0;
+}
+
+static void part_from_twin(struct thread *t)
+{
+	struct thread *other = t->twin_of ? by_tid(t->twin_of) : 0;
+
+	if (other && other->twins)
+		other->twins--;
+	t->twin_of = 0;
+}
+
+void thread_alone(uint32_t tid)
+{
+	struct thread *t;
+
+	lock();
+	t = by_tid(tid);
+	if (t && t->twins)
+		t->twins--;
+	unlock();
+}
+
+void thread_bar(struct thread *t)
+{
+	t->minus_key = 1;
+}
+
+void thread_doubt(uint32_t tid)
+{
+	struct thread *t;
+
+	lock();
+	t = by_tid(tid);
+	if (t) {
+		forget_key(t);
+		t->twins++;
+	}
+	unlock();
+}
+
+void thread_rekey(struct thread *t)
+{
+	lock();
+	forget_key(t);
+	part_from_twin(t);
+	unlock();
+}
+
+void thread_admit(struct thread *t)
+{
+	uint64_t key = arch_key();
+	struct thread **slot = &thread_keys[KEY_SLOT(key)];
+
+	if (!key || t->twins || t->twin_of || t->process != &process_main)
+		return;
+	if (t->key != key) {
+		lock();
+		forget_key(t);
+		if (!*slot) {
+			t->key = key;
+			*slot = t;
+		}
+		unlock();
+		if (!t->key)
+			return;
+	}
+	if (!t->stack) {
+		char *stack = memory_pages(STACK_SIZE);
+
+		if (!stack)
+			return;
+		t->stack = (uint64_t)stack + STACK_SIZE - 8; /* entry.S: so that a call finds it aligned */
+	}
+	t->minus_key = 0 - key;
+}
+
 void thread_remove(struct thread *t)
 {
 	lock();
+	forget_key(t);
+	part_from_twin(t);
 	for (struct thread **p = &buckets[t->tid % BUCKETS]; *p; p = &(*p)->next) {
 		if (*p == t) {
 			*p = t->next;
@@ -106,8 +212,7 @@ void thread_forget(uint32_t tid)
 	struct thread *t;
 
 	lock();
-	for (t = buckets[tid % BUCKETS]; t && t->tid != tid; t = t->next)
-		;
+	t = by_tid(tid);
 	unlock();
 	if (!t)
 		return;
@@ -128,8 +233,11 @@ void thread_only(void)
 	free_processes = 0;
 	free_births = 0;
 	list_lock = 0;
-	for (int i = 0; i < BUCKETS; i++)
+	for (int i = 0; i < BUCKETS; i++) {
+		for (struct thread *t = buckets[i]; t; t = t->next)
+			forget_key(t);
 		buckets[i] = 0;
+	}
 }
 
 struct process_self *process_new(void)
@@ -139,6 +247,8 @@ struct process_self *process_new(void)
 	lock();
 	p = take((void **)&free_processes, sizeof *p);
 	unlock();
+	if (p)
+		memset(p, 0, sizeof *p);
 	return p;
 }
 
@@ -156,6 +266,8 @@ struct birth *birth_new(void)
 	lock();
 	b = take((void **)&free_births, sizeof *b);
 	unlock();
+	if (b)
+		memset(b, 0, sizeof *b);
 	return b;
 }
 

@@ -24,6 +24,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define DISTANCE (2ull << 30)
+
 static int fail(struct injection *i, const char *why, int error)
 {
 	i->why = why;
@@ -102,6 +104,15 @@ static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_
 	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
 }
 
+/*
+ * A wish, no more, for where the agent is to be: not next to the dynamic linker, where the libraries will be, so that
+ * their addresses are as without us, and the sites in them have room above (arch/sites.c of the agent).
+ */
+static uint64_t out_of_the_way(uint64_t entry)
+{
+	return entry >> 44 ? (entry - DISTANCE) & ~4095ull : 0;
+}
+
 int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
 		 const struct agent_config *config, int hide_vdso)
 {
@@ -136,7 +147,7 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 	if (hide_vdso)
 		hide_vdso_entry(i);
 	i->phase = INJECT_MAP;
-	return call(i, 1, machine_mmap, 0, image->span, PROT_READ | PROT_EXEC);
+	return call(i, 1, machine_mmap, out_of_the_way(machine_pc(&i->saved)), image->span, PROT_READ | PROT_EXEC);
 }
 
 /* Contents into pages that are not writable for the program itself. */

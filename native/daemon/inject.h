@@ -83,5 +83,6 @@ uint64_t machine_stop(const struct user_regs_struct *regs); /* enum agent_stop *
 void machine_resume(struct user_regs_struct *regs);	     /* go on after the trap */
 void machine_enter(struct user_regs_struct *regs, uint64_t entry);
 void machine_fresh(struct user_regs_struct *regs); /* as execve leaves them */
+int machine_has_keys(void); /* AGENT_KEYS */
 
 #endif

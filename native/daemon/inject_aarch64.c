@@ -85,3 +85,8 @@ void machine_fresh(struct user_regs_struct *regs)
 {
 	regs->regs[0] = 0;
 }
+
+int machine_has_keys(void)
+{
+	return 0;
+}

@@ -3,12 +3,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
 #include "inject.h"
 
-enum { AFTER_MOV = 5, USER64_CS = 0x33 };
+enum { AFTER_MOV = 5, USER64_CS = 0x33, FSGSBASE = 2 };
 
 const uint32_t machine_elf = EM_X86_64, machine_relative = R_X86_64_RELATIVE;
 const uint64_t machine_mmap = 9, machine_mprotect = 10;
@@ -93,4 +94,10 @@ void machine_enter(struct user_regs_struct *regs, uint64_t entry)
 void machine_fresh(struct user_regs_struct *regs)
 {
 	regs->rax = 0;
+}
+
+/* The kernel says whether programs may read the fs base; rorx is BMI2's. */
+int machine_has_keys(void)
+{
+	return getauxval(AT_HWCAP2) & FSGSBASE && __builtin_cpu_supports("bmi2");
 }

@@ -166,6 +166,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.lifeline = -1,
 		.channel = -1,
 		.by_exec = t->request != FIRST,
+		.flags = machine_has_keys() ? AGENT_KEYS : 0,
 		.parent = t->request == FIRST ? (uint32_t)getpid() : parent_of(l, t->pid),
 	};
 

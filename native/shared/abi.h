@@ -118,6 +118,7 @@ enum record_flags {
 	RECORD_NO_RETURN = 1, /* written before the call: exit, exit_group, execve that succeeds */
 	RECORD_REPLACES = 2,  /* the thread's last NO_RETURN record did return after all; this is what it returned */
 	RECORD_FOREIGN = 4,   /* entered by another machine's convention (int 0x80): nr is i386's */
+	RECORD_TRAPPED = 16,  /* caught by a signal, not by a patched site */
 	RECORD_RESTARTS = 8,  /* a signal came first: the call is made again after the handler; ret means nothing */
 };
 
@@ -303,6 +304,12 @@ struct agent_config {
 	int32_t socket;              /* agent -> launcher, with STOP_SOCKET */
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
+	uint32_t flags;              /* enum agent_flags */
+};
+
+enum agent_flags {
+	AGENT_KEYS = 1,  /* the instructions are there by which patched sites tell threads apart */
+	AGENT_QUIET = 2, /* no calls of the agent's own beyond what must be: no site is patched */
 };
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");

@@ -69,11 +69,15 @@ enum call_flags {
 	CALL_BLOCKS = 2,   /* may wait: signals are let in while it runs */
 	CALL_NEW_FD = 4,   /* a non-negative result is a new descriptor */
 	CALL_TERMINAL = 8, /* job control of the terminal may stop its caller */
+	CALL_IDENTITY = 16, /* may change what is known of its caller */
 };
+
+/* What the agent may know of a thread, and answer without the kernel. */
+enum call_known { KNOWN_NOTHING, KNOWN_PID, KNOWN_TID, KNOWN_UID, KNOWN_EUID, KNOWN_GID, KNOWN_EGID, KNOWN_END };
 
 struct call_row {
 	uint8_t nargs, runs;
-	uint16_t flags;
+	uint8_t flags, known;
 	struct call_arg args[CALL_ARGS];
 };
 

@@ -46,11 +46,14 @@ def call_row(row: type[Syscall], machine: str) -> str:
     flags += ["CALL_BLOCKS"] * row.blocks
     flags += ["CALL_NEW_FD"] * row.new_fd
     flags += ["CALL_TERMINAL"] * row.terminal
+    flags += ["CALL_IDENTITY"] * row.identity
     args = [call_arg(row, row.arguments[name], machine) for name in row.order[machine]]
     text = (
         f"\t[{row.numbers[machine]}] = {{ /* {row.name} */\n"
         f"\t\t.nargs = {len(args)}, .runs = {row.runs}, .flags = {' | '.join(flags)},\n"
     )
+    if row.known:
+        text += f"\t\t.known = {row.known},\n"
     if args:
         text += "\t\t.args = {\n" + "".join(f"\t\t\t{arg},\n" for arg in args) + "\t\t},\n"
     return text + "\t},\n"

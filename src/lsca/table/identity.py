@@ -6,7 +6,7 @@ from typing import Final
 from lsca.table.arguments import Id, In, InOut, Int, Out, Pid
 from lsca.table.constants import Enum
 from lsca.table.layouts import Struct, array, fixed, number, numbers, one
-from lsca.table.syscall import Runs, Support, Syscall
+from lsca.table.syscall import Known, Runs, Support, Syscall
 from lsca.table.text import show_hex, show_id, show_unsigned
 
 ID: Final = number("uid_t", "I", show_unsigned)
@@ -33,7 +33,7 @@ CAPABILITY_SETS: Final = fixed(
 )
 
 
-class getpid(Syscall, x86_64=39, generic=172, runs=Runs.PROGRAM):
+class getpid(Syscall, x86_64=39, generic=172, runs=Runs.PROGRAM, known=Known.PID):
     """get process identification"""
 
 
@@ -41,23 +41,23 @@ class getppid(Syscall, x86_64=110, generic=173, runs=Runs.PROGRAM):
     """get process identification of the parent"""
 
 
-class gettid(Syscall, x86_64=186, generic=178, runs=Runs.PROGRAM):
+class gettid(Syscall, x86_64=186, generic=178, runs=Runs.PROGRAM, known=Known.TID):
     """get thread identification"""
 
 
-class getuid(Syscall, x86_64=102, generic=174, runs=Runs.PROGRAM):
+class getuid(Syscall, x86_64=102, generic=174, runs=Runs.PROGRAM, known=Known.UID):
     """get user identity"""
 
 
-class geteuid(Syscall, x86_64=107, generic=175, runs=Runs.PROGRAM):
+class geteuid(Syscall, x86_64=107, generic=175, runs=Runs.PROGRAM, known=Known.EUID):
     """get effective user identity"""
 
 
-class getgid(Syscall, x86_64=104, generic=176, runs=Runs.PROGRAM):
+class getgid(Syscall, x86_64=104, generic=176, runs=Runs.PROGRAM, known=Known.GID):
     """get group identity"""
 
 
-class getegid(Syscall, x86_64=108, generic=177, runs=Runs.PROGRAM):
+class getegid(Syscall, x86_64=108, generic=177, runs=Runs.PROGRAM, known=Known.EGID):
     """get effective group identity"""
 
 
@@ -84,33 +84,33 @@ class getgroups(Syscall, x86_64=115, generic=158, runs=Runs.PROGRAM):
     list = Out(GROUPS, length="size", filled=True)
 
 
-class setuid(Syscall, x86_64=105, generic=146, runs=Runs.BOTH):
+class setuid(Syscall, x86_64=105, generic=146, runs=Runs.BOTH, identity=True):
     """set user identity"""
 
     uid = Id()
 
 
-class setgid(Syscall, x86_64=106, generic=144, runs=Runs.BOTH):
+class setgid(Syscall, x86_64=106, generic=144, runs=Runs.BOTH, identity=True):
     """set group identity"""
 
     gid = Id()
 
 
-class setreuid(Syscall, x86_64=113, generic=145, runs=Runs.BOTH):
+class setreuid(Syscall, x86_64=113, generic=145, runs=Runs.BOTH, identity=True):
     """set real and/or effective user ID"""
 
     ruid = Id()
     euid = Id()
 
 
-class setregid(Syscall, x86_64=114, generic=143, runs=Runs.BOTH):
+class setregid(Syscall, x86_64=114, generic=143, runs=Runs.BOTH, identity=True):
     """set real and/or effective group ID"""
 
     rgid = Id()
     egid = Id()
 
 
-class setresuid(Syscall, x86_64=117, generic=147, runs=Runs.BOTH):
+class setresuid(Syscall, x86_64=117, generic=147, runs=Runs.BOTH, identity=True):
     """set real, effective, and saved user ID"""
 
     ruid = Id()
@@ -118,7 +118,7 @@ class setresuid(Syscall, x86_64=117, generic=147, runs=Runs.BOTH):
     suid = Id()
 
 
-class setresgid(Syscall, x86_64=119, generic=149, runs=Runs.BOTH):
+class setresgid(Syscall, x86_64=119, generic=149, runs=Runs.BOTH, identity=True):
     """set real, effective, and saved group ID"""
 
     rgid = Id()

@@ -325,6 +325,7 @@ class unshare(
     runs=Runs.BOTH,
     support=Support.PARTIAL,
     caveat="each side gets namespaces of its own: what one does in them, the other does not see",
+    identity=True,
 ):
     """disassociate parts of the process execution context"""
 
@@ -339,6 +340,7 @@ class setns(
     runs=Runs.BOTH,
     support=Support.PARTIAL,
     caveat="a user namespace cannot be entered by a program or proxy with several threads",
+    identity=True,
 ):
     """reassociate thread with a namespace"""
 

@@ -55,6 +55,17 @@ RUNS_TEXT: Final = {
 }
 
 
+class Known(StrEnum):
+    """What a thread may know without asking: `enum call_known` of native/shared/calls.h."""
+
+    PID = "KNOWN_PID"
+    TID = "KNOWN_TID"
+    UID = "KNOWN_UID"
+    EUID = "KNOWN_EUID"
+    GID = "KNOWN_GID"
+    EGID = "KNOWN_EGID"
+
+
 class RowError(TypeError):
     """A row that contradicts itself, the limits of a call, or another row."""
 
@@ -101,6 +112,8 @@ class Syscall:
     blocks            it may wait for an unbounded time
     new_fd            a non-negative result is a new descriptor
     terminal          job control of the terminal may stop its caller
+    known             its answer stays the same until its caller changes it: the agent may keep it
+    identity          it may change what is known of its caller
     returns, note     how the log writes the result, and what it adds to it in parentheses
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     """
@@ -118,6 +131,8 @@ class Syscall:
     blocks: ClassVar[bool]
     new_fd: ClassVar[bool]
     terminal: ClassVar[bool]
+    known: ClassVar[Known | None]
+    identity: ClassVar[bool]
     returns: ClassVar[Show]
     note: ClassVar[Callable[[View], str] | None]
 
@@ -133,6 +148,8 @@ class Syscall:
         blocks: bool = False,
         new_fd: bool = False,
         terminal: bool = False,
+        known: Known | None = None,
+        identity: bool = False,
         returns: Show = show_int,
         note: Callable[[View], str] | None = None,
         generic_order: tuple[str, ...] | None = None,
@@ -153,6 +170,7 @@ class Syscall:
         cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
+        cls.known, cls.identity = known, identity
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)
@@ -175,6 +193,8 @@ def _check(row: type[Syscall]) -> None:
         raise wrong(f"{len(row.arguments)} arguments; a system call has at most {ARGS_MAX}")
     if (row.support is Support.FULL) != (not row.caveat):
         raise wrong("a caveat belongs to every support level but FULL, and only there")
+    if row.known and (row.arguments or row.runs is not Runs.PROGRAM):
+        raise wrong("what is known has no arguments, and is the program's")
     if set(row.order[AARCH64]) != set(row.arguments):
         raise wrong("generic_order does not name the arguments")
     for name, argument in row.arguments.items():

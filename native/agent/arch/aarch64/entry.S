@@ -154,9 +154,57 @@ birth_stub:
 	ldp	x29, x30, [sp], #176
 	ret	x17
 
+/* int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off): no site is patched here. */
+	.globl gate_fast
+	.hidden gate_fast
+	.type gate_fast, @function
+gate_fast:
+	mov	x8, x0
+	mov	x9, x1
+	ldp	x0, x1, [x9]
+	ldp	x2, x3, [x9, #16]
+	ldp	x4, x5, [x9, #32]
+	svc	#0
+	ret
+
 	.globl range_end
 range_end:
 	nop
+
+/* uint64_t copy_try(void *to, const void *from, uint64_t n): bytes that were not copied; a fault ends it. */
+	.globl copy_try, copy_try_insn, copy_try_out
+	.hidden copy_try, copy_try_insn, copy_try_out
+	.type copy_try, @function
+copy_try:
+	cbz	x2, copy_try_out
+copy_try_insn:
+	ldrb	w3, [x1], #1
+	strb	w3, [x0], #1
+	subs	x2, x2, #1
+	b.ne	copy_try_insn
+copy_try_out:
+	mov	x0, x2
+	ret
+
+/* int64_t string_try(char *to, const char *from, uint64_t room): length, or -EFAULT, or -ENAMETOOLONG. */
+	.globl string_try, string_try_fault
+	.hidden string_try, string_try_fault
+	.type string_try, @function
+string_try:
+	mov	x4, #0
+1:	cmp	x4, x2
+	b.hs	2f
+	ldrb	w3, [x1, x4]
+	strb	w3, [x0, x4]
+	cbz	w3, 3f
+	add	x4, x4, #1
+	b	1b
+2:	mov	x4, #-36
+3:	mov	x0, x4
+	ret
+string_try_fault:
+	mov	x0, #-14
+	ret
 
 /* Where the launcher starts an agent that it has put in. Never returns: stops with a trap when it is done. */
 	.globl agent_entry

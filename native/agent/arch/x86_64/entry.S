@@ -4,6 +4,9 @@
  * between range_begin and range_end, the range from which calls are let through. Reaching past the last instruction by
  * one byte matters: the kernel compares the address after the instruction.
  */
+	.set	CALL_LIMIT, 512
+	.set	WAY_KNOWN, 3
+
 	.text
 	.balign 64
 	.globl range_begin, range_end
@@ -163,9 +166,228 @@ birth_stub:
 	lea	128(%rsp), %rsp
 	jmp	*%rcx
 
+/*
+ * int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off): a call from the agent's own stack,
+ * where the program's signals are let in all the time. Not made (-ERESTART_) once one has come: up to and including
+ * `gate_fast_insn`, signal_arrived() sends whoever it interrupts to `gate_fast_bail`.
+ */
+	.globl gate_fast, gate_fast_armed, gate_fast_insn, gate_fast_bail
+	.hidden gate_fast, gate_fast_armed, gate_fast_insn, gate_fast_bail
+	.type gate_fast, @function
+gate_fast:
+	mov	%rdi, %rax
+	mov	%rsi, %rcx
+	mov	%rdx, %r11
+	mov	(%rcx), %rdi
+	mov	8(%rcx), %rsi
+	mov	16(%rcx), %rdx
+	mov	24(%rcx), %r10
+	mov	32(%rcx), %r8
+	mov	40(%rcx), %r9
+gate_fast_armed:
+	cmpl	$0, (%r11)
+	jne	gate_fast_bail
+gate_fast_insn:
+	syscall
+	ret
+gate_fast_bail:
+	mov	$-512, %rax
+	ret
+
+/*
+ * Where the stubs of patched sites go: on the agent's stack, rcx = struct thread. Lays down a struct fast at the top.
+ * A call that only has to be made is made here, with the registers that are there already; all others by fast_call().
+ * A signal that comes before `fast_quick_insn` sends us to fast_quick_bail: not made. Between fast_quick_leave and
+ * fast_gone it sends us back to fast_leave, which finds all it needs in the frame.
+ */
+	.globl fast_entry, fast_quick_armed, fast_quick_insn, fast_quick_bail, fast_quick_leave, fast_leave, fast_gone
+	.hidden fast_entry, fast_quick_armed, fast_quick_insn, fast_quick_bail, fast_quick_leave, fast_leave, fast_gone
+	.globl fast_quick_gone
+	.hidden fast_quick_gone
+	.balign 64
+fast_entry:
+	pushq	16(%rcx)
+	pushfq
+	push	%rax
+	push	%r9
+	push	%r8
+	push	%r10
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%rcx
+	cmp	$CALL_LIMIT, %rax
+	jae	fast_by_call
+	lea	dispatch_way(%rip), %r11
+	movzbl	(%r11, %rax), %r11d
+	test	%r11d, %r11d
+	jnz	fast_local
+	decl	40(%rcx)		/* how many calls may be made this way before somebody looks */
+	js	fast_by_call
+fast_quick_armed:
+	cmpl	$0, 24(%rcx)
+	jne	fast_quick_bail
+fast_quick_insn:
+	syscall
+	mov	%rax, 56(%rsp)
+fast_quick_leave:
+	mov	(%rsp), %rcx
+	cmpl	$0, 24(%rcx)
+	jne	fast_finish
+	mov	64(%rsp), %r11
+	test	$0x44500, %r11d		/* AC, NT, DF, TF: for popf, which is slow */
+	jnz	fast_restore
+	mov	%r11d, %eax		/* OF by an addition, the others by sahf */
+	shr	$11, %eax
+	and	$1, %eax
+	add	$0x7f, %al
+	mov	%r11d, %eax
+	mov	%al, %ah
+	sahf
+	mov	56(%rsp), %rax
+	mov	88(%rsp), %rcx
+	mov	72(%rsp), %rsp
+fast_quick_gone:
+	jmp	*%rcx
+
+/* An answer that the agent knows, or 0xffffffff: not now. */
+fast_local:
+	sub	$WAY_KNOWN, %r11d
+	jbe	fast_by_call
+	mov	48(%rcx, %r11, 4), %r11d
+	cmp	$-1, %r11d
+	je	fast_by_call
+	decl	44(%rcx)		/* as above */
+	js	fast_by_call
+	mov	%r11, 56(%rsp)
+	jmp	fast_quick_leave
+
+fast_by_call:
+	cld
+	mov	%rcx, %rdi
+	mov	%rsp, %rsi
+	call	fast_call
+fast_leave:
+	mov	(%rsp), %rcx
+	cmpl	$0, 24(%rcx)
+	jne	fast_finish
+fast_restore:
+	mov	64(%rsp), %r11
+	pushq	%r11
+	popfq
+	mov	8(%rsp), %rdi
+	mov	16(%rsp), %rsi
+	mov	24(%rsp), %rdx
+	mov	32(%rsp), %r10
+	mov	40(%rsp), %r8
+	mov	48(%rsp), %r9
+	mov	56(%rsp), %rax
+	mov	88(%rsp), %rcx
+	mov	72(%rsp), %rsp
+fast_gone:
+	jmp	*%rcx
+
+fast_quick_bail:
+	subq	$2, 88(%rsp)		/* the `syscall` instruction, and its number is there already */
+	jmp	fast_leave
+
+/* A signal waits: everything as after the call, then a SIGSYS, whose frame lets go of signals and stack at once. */
+fast_finish:
+	lea	fast_finish_insn(%rip), %rax
+	cmp	%rax, 88(%rsp)
+	je	fast_restore
+	mov	88(%rsp), %rdx
+	mov	%rdx, 32(%rcx)
+	mov	%rax, 88(%rsp)
+	jmp	fast_restore
+
 	.globl range_end
 range_end:
 	nop
+
+/*
+ * What a patched site jumps to is a copy of this (sites.c), one for each site. It finds the caller's struct thread by
+ * the fs base and moves to the agent's own stack, with rcx and r11 only, which the call may clobber, and without
+ * touching flags, or the program's stack, of which there may be nothing left. No such thread, or not now: the call is
+ * made by the instruction in the middle, and caught by the signal.
+ */
+	.globl site_stub, site_stub_any, site_stub_keys, site_stub_slow, site_stub_keys2, site_stub_resume
+	.hidden site_stub, site_stub_any, site_stub_keys, site_stub_slow, site_stub_keys2, site_stub_resume
+	.globl site_stub_index, site_stub_end
+	.hidden site_stub_index, site_stub_end
+site_stub:
+	.byte	0xb8			/* mov $nr, %eax: what the jump has replaced */
+	.long	0
+site_stub_any:
+	rdfsbase %r11
+	rorx	$12, %r11, %rcx
+	movzwl	%cx, %ecx
+	lea	thread_keys(%rip), %r11
+site_stub_keys:				/* the four bytes before are relative */
+	mov	(%r11, %rcx, 8), %rcx
+	jrcxz	site_stub_slow
+	mov	(%rcx), %rcx		/* minus the key */
+	rdfsbase %r11
+	lea	(%rcx, %r11), %rcx
+	jrcxz	1f
+site_stub_slow:
+	syscall
+1:	rorx	$12, %r11, %rcx
+	movzwl	%cx, %ecx
+	lea	thread_keys(%rip), %r11
+site_stub_keys2:
+	mov	(%r11, %rcx, 8), %rcx
+	mov	%rsp, 16(%rcx)
+	mov	8(%rcx), %rsp
+	movabs	$0, %r11		/* where to go on */
+site_stub_resume:
+	push	%r11
+	.byte	0x68			/* push: the site's number */
+	.long	0
+site_stub_index:
+	.byte	0xe9			/* jmp fast_entry */
+	.long	fast_entry - site_stub_end
+site_stub_end:
+
+/* The end of a call during which a signal came: see fast_finish. Outside of the range, so that it is caught. */
+	.globl fast_finished
+	.hidden fast_finished
+fast_finish_insn:
+	syscall
+fast_finished:
+	hlt
+
+/* uint64_t copy_try(void *to, const void *from, uint64_t n): bytes that were not copied; a fault ends it. */
+	.globl copy_try, copy_try_insn, copy_try_out
+	.hidden copy_try, copy_try_insn, copy_try_out
+	.type copy_try, @function
+copy_try:
+	mov	%rdx, %rcx
+copy_try_insn:
+	rep movsb
+copy_try_out:
+	mov	%rcx, %rax
+	ret
+
+/* int64_t string_try(char *to, const char *from, uint64_t room): length, or -EFAULT, or -ENAMETOOLONG. */
+	.globl string_try, string_try_fault
+	.hidden string_try, string_try_fault
+	.type string_try, @function
+string_try:
+	xor	%eax, %eax
+1:	cmp	%rdx, %rax
+	jae	2f
+	movzbl	(%rsi, %rax), %ecx
+	mov	%cl, (%rdi, %rax)
+	test	%ecx, %ecx
+	jz	3f
+	inc	%rax
+	jmp	1b
+2:	mov	$-36, %rax
+3:	ret
+string_try_fault:
+	mov	$-14, %rax
+	ret
 
 /* Where the launcher starts an agent that it has put in. Never returns: stops with a trap when it is done. */
 	.globl agent_entry

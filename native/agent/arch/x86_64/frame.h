@@ -6,11 +6,18 @@
 #include <stdint.h>
 
 #define ARCH_AUDIT 0xc000003eu /* AUDIT_ARCH_X86_64 */
+#define CLONE_TLS_ARG 4        /* of clone */
 #define ARCH_SYSCALL_BYTES 2   /* of the instruction, to make a call again */
 
 enum {
 	NR_read = 0,
 	NR_write = 1,
+	NR_brk = 12,
+	NR_pwrite64 = 18,
+	NR_arch_prctl = 158,
+	NR_seccomp = 317,
+	NR_membarrier = 324,
+	NR_pselect6 = 270,
 	NR_close = 3,
 	NR_readv = 19,
 	NR_dup = 32,
@@ -163,6 +170,21 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
 	uc->rip = (uint64_t)stub;
 	uc->rax = nr;
 	return kept;
+}
+
+/*
+ * What tells threads apart: the fs base, which every libc makes a thread's own. 0: not to be had.
+ * arch_has_key is set once the machine is known to allow the instruction.
+ */
+extern uint8_t arch_has_key __attribute__((visibility("hidden")));
+
+static inline uint64_t arch_key(void)
+{
+	uint64_t key = 0;
+
+	if (arch_has_key)
+		__asm__ volatile("rdfsbase %0" : "=r"(key));
+	return key;
 }
 
 /* memcpy without the vector registers, which are the program's. */

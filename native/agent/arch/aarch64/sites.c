@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * aarch64: no call site is patched yet, so no call comes by any other way than the signal. What is here lets the
+ * machine-independent files be the same: a fault while the agent copies is mended, and all else has nothing to do.
+ */
+#include "agent.h"
+
+extern char copy_try_insn[] HIDDEN, copy_try_out[] HIDDEN, string_try_fault[] HIDDEN;
+
+void sites_hit(struct call *c)
+{
+	(void)c;
+}
+
+void sites_setup(const struct agent_config *cfg)
+{
+	(void)cfg;
+}
+
+void sites_quiet(void)
+{
+}
+
+void sites_lock(int makes_thread)
+{
+	(void)makes_thread;
+}
+
+void sites_unlock(void)
+{
+}
+
+uint64_t sites_slow(uint32_t index)
+{
+	return index;
+}
+
+int sites_finish(struct thread *t, struct ucontext *uc)
+{
+	(void)t;
+	(void)uc;
+	return 0;
+}
+
+uint64_t sites_number(uint64_t pc, uint64_t nr)
+{
+	(void)pc;
+	return nr;
+}
+
+void sites_origin(struct ucontext *uc)
+{
+	(void)uc;
+}
+
+void sites_rewind(struct ucontext *uc)
+{
+	(void)uc;
+}
+
+void sites_cut(struct thread *t, struct ucontext *uc)
+{
+	(void)t;
+	(void)uc;
+}
+
+int sites_fault(struct ucontext *uc)
+{
+	uint64_t pc = frame_pc(uc);
+
+	if (pc >= (uint64_t)copy_try_insn && pc < (uint64_t)copy_try_out)
+		uc->pc = (uint64_t)copy_try_out;
+	else if (pc >= (uint64_t)string_try && pc < (uint64_t)string_try_fault)
+		uc->pc = (uint64_t)string_try_fault;
+	else
+		return 0;
+	return 1;
+}

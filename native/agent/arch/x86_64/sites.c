@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Call sites of the program that have run a few times become jumps, so that their calls need no signal. Called by
+ * trap() for a site that has just run; nothing is ever patched that has not. Two shapes, both of which leave the bytes
+ * of the `syscall` instruction as they are, or all but the first of them:
+ *
+ *   table  mov $nr,%eax; syscall   b8 nr nr nr nr 0f 05   becomes   ff 24 25 lo lo 0f 05, jmp *0x050flolo: the end of
+ *          the jump's address is the old instruction. Who jumps to it, or stood before it, still makes the call.
+ *   pun    syscall; anything       0f 05 xx yy zz         becomes   e9 05 xx yy zz, a jump to wherever the bytes
+ *          behind happen to say, if nothing is there: one byte is changed. The same with xor %eax,%eax before it.
+ *
+ * So no instruction is moved, a thread may stand anywhere while it happens, and the program sees its own addresses.
+ * Code is written through /proc/self/mem: no page is ever writable and executable, none is missing for a moment, and
+ * what the program shares with others cannot be written. Whatever does not fit stays with the signal.
+ */
+#include "sites.h"
+
+enum {
+	TABLE_AT = 0x050f0000,
+	PUN_PAGES = 256,
+	HITS = 1024,
+	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
+	HEAP_ROOM = 32 << 20, /* what we leave a heap that grows towards us */
+	REGISTER_SYNC_CORE = 64, SYNC_CORE = 32,
+};
+
+uint8_t arch_has_key;
+static uint32_t lock, off;
+static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
+static uint64_t pun_pages[PUN_PAGES];
+static uint32_t pun_page_count, is_registered;
+static uint64_t heap_start;
+static struct {
+	uint64_t at;
+	uint32_t count;
+} hits[HITS];
+
+static int failed(int64_t r)
+{
+	return r < 0 && r > -4096;
+}
+
+/* ---- writing code ------------------------------------------------------------------------------------------------ */
+
+/* What other CPUs may have fetched of code is fetched again. */
+static int everybody_sees(void)
+{
+	return !GATE3(NR_membarrier, SYNC_CORE, 0, 0);
+}
+
+/* The five bytes that a site has once it is patched. */
+static void jump_of(const struct site *s, uint32_t index, uint8_t *jump)
+{
+	static const uint8_t indirect[3] = {0xff, 0x24, 0x25};
+	uint16_t slot = (uint16_t)(index * 8);
+
+	memcpy(jump, s->old, 5);
+	if (s->shape != SHAPE_TABLE) {
+		jump[0] = 0xe9;
+		return;
+	}
+	memcpy(jump, indirect, 3);
+	memcpy(jump + 3, &slot, 2);
+}
+
+static int make_jump(int64_t fd, const struct site *s, uint32_t index)
+{
+	uint64_t from = s->at - sites_lead[s->shape];
+	uint8_t jump[5];
+
+	jump_of(s, index, jump);
+	if (s->shape != SHAPE_TABLE)
+		return stubs_put(fd, from, jump, 1);
+	if (!process_main.threaded)
+		return stubs_put(fd, from, jump, 5);
+	/*
+	 * Half of it is `mov` of a number that no call has, whichever bytes of it another thread sees: sites_number()
+	 * knows what was meant. The last byte makes a jump of it when nobody can see the others as they were.
+	 */
+	return stubs_put(fd, from + 2, jump + 2, 3) && everybody_sees() && stubs_put(fd, from + 1, jump + 1, 1) &&
+	       everybody_sees() && stubs_put(fd, from, jump, 1);
+}
+
+/* ---- room -------------------------------------------------------------------------------------------------------- */
+
+/* Not where a heap that is in use would soon want to grow. */
+static int is_in_the_way(uint64_t at)
+{
+	uint64_t heap = (uint64_t)GATE1(NR_brk, 0);
+
+	return heap != heap_start && at >= heap_start && at < heap + HEAP_ROOM;
+}
+
+static int64_t map_at(uint64_t at, uint64_t size, int prot)
+{
+	int64_t r = GATE6(NR_mmap, at, size, prot, 0x100022, -1, 0); /* MAP_FIXED_NOREPLACE */
+
+	if (!failed(r) && (uint64_t)r != at)
+		GATE2(NR_munmap, r, size);
+	return (uint64_t)r == at;
+}
+
+static int make_table(void)
+{
+	if (!table)
+		table = !is_in_the_way(TABLE_AT) && map_at(TABLE_AT, SITES * 8, 3) ? TABLE_AT : 1;
+	return table == TABLE_AT;
+}
+
+static int has_pun_page(uint64_t page)
+{
+	for (uint32_t i = 0; i < pun_page_count; i++)
+		if (pun_pages[i] == page)
+			return 1;
+	if (pun_page_count == PUN_PAGES || is_in_the_way(page) || !map_at(page, 4096, 5))
+		return 0;
+	pun_pages[pun_page_count++] = page;
+	return 1;
+}
+
+static int make_pun_room(uint64_t at)
+{
+	if (at < 65536 || at >= 0x7fffffff0000ull)
+		return 0;
+	for (uint32_t i = 0; i < site_count; i++)
+		if (sites[i].pun && at + PUN_SIZE > sites[i].pun && at < sites[i].pun + PUN_SIZE)
+			return 0;
+	if (!has_pun_page(at & ~4095ull) || !has_pun_page((at + PUN_SIZE - 1) & ~4095ull))
+		return 0;
+	return 1;
+}
+
+/* ---- choosing ---------------------------------------------------------------------------------------------------- */
+
+/* The bytes around a site; what cannot be read is 0. */
+struct around {
+	uint8_t before[8], at[8];
+};
+
+/*
+ * Is `mov $nr,%eax` what stands before it? The five bytes may be the end of a longer instruction: one with a REX
+ * prefix, or one that ends with 32 bits of its own behind a displacement of 0xb8.
+ */
+static int is_mov(const struct around *a, uint32_t nr)
+{
+	const uint8_t *b = a->before + 3; /* the mov */
+	uint32_t number;
+
+	memcpy(&number, b + 1, 4);
+	if (b[0] != 0xb8 || number != nr || (b[-1] & 0xf0) == 0x40)
+		return 0;
+	for (int i = 2; i <= 3; i++)
+		if (b[-i] == 0x81 || b[-i] == 0xc7 || b[-i] == 0x69 || b[-i] == 0xf7)
+			return 0;
+	return 1;
+}
+
+static int is_xor(const struct around *a, uint64_t rax)
+{
+	const uint8_t *b = a->before + 6;
+
+	return b[0] == 0x31 && b[1] == 0xc0 && !rax && (b[-1] & 0xf0) != 0x40 && b[-1] != 0x66 && b[-1] != 0x0f;
+}
+
+static uint64_t target_of(uint64_t from, const uint8_t *rel)
+{
+	int32_t distance;
+
+	memcpy(&distance, rel, 4);
+	return from + 5 + (uint64_t)(int64_t)distance;
+}
+
+static int try_table(struct site *s, const struct around *a)
+{
+	if (!is_mov(a, s->nr) || !make_table() || (process_main.threaded && !is_registered))
+		return 0;
+	s->shape = SHAPE_TABLE;
+	s->pun = 0;
+	memcpy(s->old, a->before + 3, 5);
+	return 1;
+}
+
+static int try_pun(struct site *s, const struct around *a)
+{
+	uint8_t window[16];
+
+	memcpy(window, a->before, 8);
+	memcpy(window + 8, a->at, 8);
+	s->pun = target_of(s->at, a->at + 1);
+	s->shape = SHAPE_PUN;
+	memcpy(s->old, a->at, 5);
+	if (make_pun_room(s->pun))
+		return 1;
+	if (!is_xor(a, s->nr))
+		return 0;
+	s->pun = target_of(s->at - 2, window + 7);
+	s->shape = SHAPE_PUN_XOR;
+	memcpy(s->old, window + 6, 5);
+	return make_pun_room(s->pun);
+}
+
+/* With other threads about, one byte is better than five. */
+static int choose(struct site *s, const struct around *a)
+{
+	if (process_main.threaded)
+		return try_pun(s, a) || try_table(s, a);
+	return try_table(s, a) || try_pun(s, a);
+}
+
+/* Writable code is somebody's who may rewrite it at any time, or shared with others: a write without effect tells. */
+static int is_writable(uint64_t at, uint8_t byte)
+{
+	uint64_t local[2] = {(uint64_t)&byte, 1}, remote[2] = {at, 1};
+
+	return GATE6(NR_process_vm_writev, GATE1(NR_gettid, 0), local, 1, remote, 1, 0) != -EFAULT_;
+}
+
+static uint32_t site_at(uint64_t at)
+{
+	for (uint32_t i = 0; i < site_count; i++)
+		if (sites[i].at == at && !sites[i].dead)
+			return i;
+	return SITES;
+}
+
+enum found { FOUND_PATCHED, FOUND_OLD, FOUND_OTHER };
+
+/* What stands at a site that was patched: code may have been written anew over it. */
+static enum found look_at(uint32_t index, const struct around *a)
+{
+	const struct site *s = &sites[index];
+	uint8_t window[16], jump[5];
+	const uint8_t *now = window + 8 - sites_lead[s->shape];
+
+	memcpy(window, a->before, 8);
+	memcpy(window + 8, a->at, 8);
+	jump_of(s, index, jump);
+	return !memcmp(now, jump, 5) ? FOUND_PATCHED : !memcmp(now, s->old, 5) ? FOUND_OLD : FOUND_OTHER;
+}
+
+static int patch(uint64_t at, uint32_t nr)
+{
+	struct around a = {{0}, {0}};
+	struct site s = {.at = at, .nr = nr};
+	uint32_t index = site_at(at);
+	int64_t fd;
+	int done = 0;
+
+	if (memory_read(a.at, at, 5) < 5)
+		return 0;
+	memory_read(a.before, at - 8, 8);
+	if (index < SITES) {
+		enum found found = look_at(index, &a);
+
+		if (found == FOUND_PATCHED)
+			return 1;
+		s = sites[index];
+		if (found == FOUND_OTHER) {
+			sites[index].dead = 1; /* its stub stays: somebody may stand in it */
+			s = (struct site){.at = at, .nr = nr};
+			index = SITES;
+		}
+	}
+	if (a.at[0] != 0x0f || a.at[1] != 0x05 || is_writable(at, 0x0f))
+		return 0;
+	if (index == SITES) {
+		index = site_count;
+		if (index == SITES || !stubs_room())
+			return 0;
+		if (!choose(&s, &a))
+			return 0;
+	}
+	fd = GATE4(NR_openat, -100, "/proc/self/mem", 02000002, 0);
+	if (failed(fd))
+		return 0;
+	if (index == site_count) {
+		sites[index] = s;
+		if (s.shape == SHAPE_TABLE)
+			((uint64_t *)TABLE_AT)[index] = stubs_at(index);
+		done = stubs_make(fd, index);
+		if (done)
+			put_release(&site_count, index + 1);
+	} else {
+		done = 1;
+	}
+	done = done && make_jump(fd, &s, index);
+	GATE1(NR_close, fd);
+	return done;
+}
+
+/* A call has come by the signal from `c`'s site. */
+void sites_hit(struct call *c)
+{
+	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
+	uint32_t n = (uint32_t)(at * 0x9e3779b1u >> 20) % HITS;
+
+	if (off || c->nr >= CALL_LIMIT || dispatch_way[c->nr] == WAY_SLOW || !c->thread->key)
+		return;
+	if (hits[n].at != at) {
+		hits[n].at = at;
+		hits[n].count = 0;
+	}
+	/* Once more each time the number of hits has doubled: something may have changed. */
+	if (++hits[n].count < PATCH_AFTER ||
+	    (hits[n].count > PATCH_AFTER && hits[n].count & (hits[n].count - 1)))
+		return;
+	if (!swap_if(&lock, 0, 1))
+		return;
+	patch(at, (uint32_t)c->nr);
+	put_release(&lock, 0);
+}
+
+/* A child must not be born with our descriptor open, or with half a site. */
+void sites_lock(int makes_thread)
+{
+	while (!swap_if(&lock, 0, 1))
+		GATE1(NR_sched_yield, 0);
+	/* While there is one thread this is quick; later it takes milliseconds. */
+	if (makes_thread && !off && !is_registered)
+		is_registered = !GATE3(NR_membarrier, REGISTER_SYNC_CORE, 0, 0);
+}
+
+void sites_unlock(void)
+{
+	put_release(&lock, 0);
+}
+
+void sites_quiet(void)
+{
+	put_release(&off, 1);
+	local_off();
+}
+
+void sites_setup(const struct agent_config *cfg)
+{
+	arch_has_key = !!(cfg->flags & AGENT_KEYS);
+	off = !arch_has_key;
+	if (cfg->flags & AGENT_QUIET)
+		sites_quiet();
+	if (!off)
+		heap_start = (uint64_t)GATE1(NR_brk, 0);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What sites.c (which sites, and how) and stubs.c (what they jump to, and who comes from there) share. */
+#ifndef LSCA_SITES_H
+#define LSCA_SITES_H
+
+#include "agent.h"
+
+enum { SITES = 1024, STUB_SIZE = 112, PUN_SIZE = 14 };
+
+enum shape { SHAPE_TABLE, SHAPE_PUN, SHAPE_PUN_XOR };
+
+struct site {
+	uint64_t at;  /* the `syscall` instruction */
+	uint64_t pun; /* where the jump leads, unless through the table */
+	uint32_t nr;
+	uint8_t shape, dead; /* dead: other code stands there now */
+	uint8_t old[5];      /* what stood where the jump is */
+};
+
+extern struct site sites[SITES] HIDDEN;
+extern uint32_t site_count HIDDEN;
+extern const uint8_t sites_lead[3] HIDDEN; /* by shape: bytes before the `syscall` that the jump takes */
+
+/* Both write through `fd`, /proc/self/mem; 0: it failed. */
+HIDDEN int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n);
+HIDDEN int stubs_make(int64_t fd, uint32_t index);
+HIDDEN int stubs_room(void); /* is there, or can there be, a pool of stubs? */
+HIDDEN uint64_t stubs_at(uint32_t index);
+
+#endif

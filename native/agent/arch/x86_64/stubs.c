@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What patched sites jump to: one stub each, a copy of the template in entry.S, in a pool near the agent. And who comes
+ * from there: signals.c and dispatch.c ask when they find a program counter, because the program must never see one of
+ * ours. Knows nothing of how a site is found or patched (sites.c).
+ */
+#include "sites.h"
+
+extern char site_stub[] HIDDEN, site_stub_any[] HIDDEN, site_stub_keys[] HIDDEN, site_stub_keys2[] HIDDEN;
+extern char site_stub_slow[] HIDDEN, site_stub_resume[] HIDDEN, site_stub_index[] HIDDEN, site_stub_end[] HIDDEN;
+extern char fast_quick_armed[] HIDDEN, fast_quick_insn[] HIDDEN, fast_quick_bail[] HIDDEN;
+extern char fast_quick_leave[] HIDDEN, fast_leave[] HIDDEN, fast_gone[] HIDDEN, fast_quick_gone[] HIDDEN;
+extern char fast_finished[] HIDDEN;
+extern char gate_fast_armed[] HIDDEN, gate_fast_insn[] HIDDEN, gate_fast_bail[] HIDDEN;
+extern char copy_try_insn[] HIDDEN, copy_try_out[] HIDDEN, string_try_fault[] HIDDEN;
+
+struct site sites[SITES];
+uint32_t site_count;
+const uint8_t sites_lead[] = {5, 0, 2};
+static uint8_t *pool;
+static uint64_t pun_low = ~0ull, pun_high;
+
+uint64_t stubs_at(uint32_t index)
+{
+	return (uint64_t)pool + (uint64_t)index * STUB_SIZE;
+}
+
+int stubs_room(void)
+{
+	int64_t r, away;
+
+	if (pool)
+		return 1;
+	r = GATE6(NR_mmap, ((uint64_t)_end + 8191) & ~4095ull, SITES * STUB_SIZE, 5, 0x22, -1, 0);
+	if (r < 0 && r > -4096)
+		return 0;
+	away = r - (int64_t)site_stub;
+	if (away > 0x7ff00000ll || away < -0x7ff00000ll) {
+		GATE2(NR_munmap, r, SITES * STUB_SIZE);
+		return 0;
+	}
+	pool = (uint8_t *)r;
+	return 1;
+}
+
+int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n)
+{
+	return GATE4(NR_pwrite64, fd, from, n, at) == (int64_t)n;
+}
+
+static int make_pun(int64_t fd, uint32_t index)
+{
+	/* jmp *0(%rip), and the address behind it */
+	uint8_t code[PUN_SIZE] = {0xff, 0x25, 0, 0, 0, 0};
+	uint64_t to = stubs_at(index) + (sites[index].shape == SHAPE_PUN ? (uint64_t)(site_stub_any - site_stub) : 0);
+
+	memcpy(code + 6, &to, 8);
+	pun_low = sites[index].pun < pun_low ? sites[index].pun : pun_low;
+	pun_high = sites[index].pun > pun_high ? sites[index].pun : pun_high;
+	return stubs_put(fd, sites[index].pun, code, sizeof code);
+}
+
+int stubs_make(int64_t fd, uint32_t index)
+{
+	static const uint8_t xor_eax[5] = {0x31, 0xc0, 0x0f, 0x1f, 0x00};
+	const struct site *s = &sites[index];
+	uint8_t code[STUB_SIZE];
+	uint64_t resume = s->at + ARCH_SYSCALL_BYTES, length = (uint64_t)(site_stub_end - site_stub);
+	int32_t moved = (int32_t)((uint64_t)site_stub - stubs_at(index)), rel;
+	const char *const relative[] = {site_stub_keys, site_stub_keys2, site_stub_end};
+
+	memcpy(code, site_stub, length);
+	for (int i = 0; i < 3; i++) {
+		uint8_t *field = code + (relative[i] - site_stub) - 4;
+
+		memcpy(&rel, field, 4);
+		rel += moved;
+		memcpy(field, &rel, 4);
+	}
+	if (s->shape == SHAPE_TABLE)
+		memcpy(code + 1, &s->nr, 4);
+	else if (s->shape == SHAPE_PUN_XOR)
+		memcpy(code, xor_eax, 5);
+	memcpy(code + (site_stub_resume - site_stub) - 8, &resume, 8);
+	memcpy(code + (site_stub_index - site_stub) - 4, &index, 4);
+	return stubs_put(fd, stubs_at(index), code, length) && (!s->pun || make_pun(fd, index));
+}
+
+/* ---- who comes from where ---------------------------------------------------------------------------------------- */
+
+uint64_t sites_slow(uint32_t index)
+{
+	return stubs_at(index) + (uint64_t)(site_stub_slow - site_stub);
+}
+
+/* The site whose stub, or whose way to it, `pc` is in; SITES: none. */
+static uint32_t site_of(uint64_t pc)
+{
+	uint32_t count = get_acquire(&site_count);
+
+	if (pool && pc - (uint64_t)pool < (uint64_t)SITES * STUB_SIZE)
+		return (uint32_t)((pc - (uint64_t)pool) / STUB_SIZE);
+	if (pc < pun_low || pc > pun_high)
+		return SITES;
+	for (uint32_t i = 0; i < count; i++)
+		if (sites[i].pun == pc)
+			return i;
+	return SITES;
+}
+
+void sites_origin(struct ucontext *uc)
+{
+	uint32_t i = site_of(uc->rip);
+
+	if (i < SITES)
+		uc->rip = sites[i].at + ARCH_SYSCALL_BYTES;
+}
+
+void sites_rewind(struct ucontext *uc)
+{
+	uint32_t i;
+
+	/* All but the last jump is done. */
+	if (uc->rip == (uint64_t)fast_gone || uc->rip == (uint64_t)fast_quick_gone) {
+		uc->rip = uc->rcx;
+		return;
+	}
+	i = site_of(uc->rip);
+	if (i < SITES)
+		uc->rip = sites[i].at - sites_lead[sites[i].shape];
+}
+
+void sites_cut(struct thread *t, struct ucontext *uc)
+{
+	if (uc->rip >= (uint64_t)gate_fast_armed && uc->rip <= (uint64_t)gate_fast_insn) {
+		uc->rip = (uint64_t)gate_fast_bail;
+	} else if (uc->rip >= (uint64_t)fast_quick_armed && uc->rip <= (uint64_t)fast_quick_insn) {
+		uc->rip = (uint64_t)fast_quick_bail;
+	} else if (uc->rip >= (uint64_t)fast_quick_leave && uc->rip < (uint64_t)fast_gone) {
+		uc->rip = (uint64_t)fast_leave;
+		uc->rsp = t->stack - sizeof(struct fast);
+	}
+}
+
+int sites_finish(struct thread *t, struct ucontext *uc)
+{
+	if (uc->rip != (uint64_t)fast_finished)
+		return 0;
+	uc->rip = uc->rcx = t->resume;
+	sites_rewind(uc); /* not made, and to be made by the signal: from its beginning */
+	uc->sigmask = t->mask;
+	t->put_off = 0;
+	return 1;
+}
+
+int sites_fault(struct ucontext *uc)
+{
+	if (uc->rip == (uint64_t)copy_try_insn)
+		uc->rip = (uint64_t)copy_try_out;
+	else if (uc->rip >= (uint64_t)string_try && uc->rip < (uint64_t)string_try_fault)
+		uc->rip = (uint64_t)string_try_fault;
+	else
+		return 0;
+	return 1;
+}
+
+/* A number that is half a jump: the one that stood there. */
+uint64_t sites_number(uint64_t pc, uint64_t nr)
+{
+	uint32_t count = get_acquire(&site_count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t target = 0x2524 | i * 8 << 16;
+		int fits = 1;
+
+		if (sites[i].at != pc - ARCH_SYSCALL_BYTES || sites[i].shape != SHAPE_TABLE)
+			continue;
+		for (int byte = 0; byte < 32; byte += 8) {
+			uint8_t now = (uint8_t)(nr >> byte);
+
+			fits &= now == (uint8_t)(sites[i].nr >> byte) || now == (uint8_t)(target >> byte);
+		}
+		if (fits)
+			return sites[i].nr;
+	}
+	return nr;
+}
