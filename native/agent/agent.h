@@ -112,6 +112,7 @@ extern char range_begin[], range_end[], trap_restorer[], signal_entry[], birth_s
 extern char gate_wait_armed[], gate_wait_insn[], gate_wait_done[], gate_wait_end[];
 int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t gate_wait(struct gate_wait *w);
+int64_t gate_stack(uint64_t sp, const void *stack);
 int64_t gate_foreign(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
 void launcher_stop(uint64_t why);

@@ -59,8 +59,9 @@ uint64_t signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
 		}
 	}
 	if (h->flags & ON_SIGNAL_RESETHAND) {
-		struct sigaction none = {0, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
+		struct sigaction none = *h; /* flags and mask stay, as the kernel leaves them */
 
+		none.handler = 0;
 		GATE4(NR_rt_sigaction, sig, &none, 0, 8);
 	}
 	return h->handler;
@@ -193,12 +194,16 @@ int64_t signal_await(struct call *c)
 	return dispatch_kernel(c);
 }
 
-/* Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. */
+/*
+ * Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. Nor is changing uc_stack
+ * enough: where the frame itself lies on an alternate stack, the kernel keeps that one.
+ */
 int64_t signal_stack(struct call *c)
 {
 	struct sigframe_stack *kept = &c->uc->stack, now, old;
 	uint64_t sp = frame_sp(c->uc);
 	int on = kept->size && !(kept->flags & 0x80000000u) && sp > kept->sp && sp - kept->sp <= kept->size;
+	int64_t r;
 
 	if (c->args[0] && memory_read(&now, c->args[0], sizeof now) < sizeof now)
 		return -EFAULT_;
@@ -207,17 +212,12 @@ int64_t signal_stack(struct call *c)
 	old.flags = !kept->size ? 2 : (kept->flags & 0x80000000u) | (on ? 1 : 0);
 	old.pad = 0;
 	if (c->args[0]) {
-		uint32_t mode = now.flags & 0x7fffffffu;
-
-		if (on)
-			return -EPERM_;
-		if (mode > 2)
-			return -EINVAL_;
-		if (mode == 2) {
+		r = on ? -EPERM_ : gate_stack(sp, &now);
+		if (r)
+			return r;
+		if ((now.flags & 0x7fffffffu) == 2) {
 			now.sp = 0;
 			now.size = 0;
-		} else if (now.size < 2048) {
-			return -ENOMEM_;
 		}
 		kept->sp = now.sp;
 		kept->size = now.size;
