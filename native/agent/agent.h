@@ -165,6 +165,7 @@ void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is 
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
 uint32_t signal_ttystop(const struct call *c);
 void signal_inherit(void);
+void signal_cleared(const struct process_self *p); /* a child whose handlers the kernel has reset, ours too */
 void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 

@@ -6,6 +6,8 @@
  */
 #include "agent.h"
 
+#define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
+
 enum {
 	FLAG_VM = 0x100,
 	FLAG_FILES = 0x400,
@@ -214,6 +216,8 @@ static void child_process(struct birth *b)
 	} else {
 		life_enter(p, parent);
 	}
+	if (b->flags & FLAG_CLEAR_SIGHAND)
+		signal_cleared(p);
 	start_capture();
 	record_event(t, RECORD_START, parent, 0);
 }

@@ -278,6 +278,13 @@ void signal_leave(int over)
 		start_sigsys();
 }
 
+void signal_cleared(const struct process_self *p)
+{
+	if (!p->raw && handlers[SIGSYS_].handler != 1)
+		handlers[SIGSYS_].handler = 0;
+	start_sigsys();
+}
+
 /* SIG_IGN survives an exec. */
 void signal_inherit(void)
 {
