@@ -10,6 +10,7 @@
 
 enum {
 	FLAG_VM = 0x100,
+	FLAG_FS = 0x200,
 	FLAG_FILES = 0x400,
 	FLAG_SIGHAND = 0x800,
 	FLAG_PIDFD = 0x1000,
@@ -104,6 +105,9 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	default:
 		flags = 0;
 	}
+	/* Two processes have two proxies, which share neither descriptors nor directory. */
+	if (p->channel && flags & (FLAG_FS | FLAG_FILES) && !(flags & (FLAG_THREAD | FLAG_VFORK)))
+		return -EINVAL_;
 	b = birth_new();
 	if (!b)
 		return -ENOMEM_;
