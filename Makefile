@@ -28,9 +28,9 @@ PROXY := src/lsca/lib/lsca-proxy
 EXTENSION := src/lsca/_native.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
-.PHONY: help setup native demo test check san cross bench clean
+.PHONY: help setup native demo test check san cross bench capture-table clean
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: native .venv/.dev ## create .venv with all that is needed; afterwards .venv/bin/lsca works
 
@@ -50,6 +50,9 @@ check: setup ## format, lint, types and the rules of the house
 
 bench: native .venv/bin/lsca ## measure against the kernel and strace; writes bench.json
 	@.venv/bin/python tests/bench/bench.py
+
+capture-table: native .venv/bin/lsca ## run the probes of capturing; writes the tables of docs/capture.md
+	@.venv/bin/python tests/capture/table.py
 
 clean: ## remove everything that was built, .venv included
 	rm -rf build .venv dist src/lsca/lib $(EXTENSION) bench.json

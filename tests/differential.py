@@ -91,7 +91,7 @@ def program(source: str, *, static: bool = False, flags: Sequence[str] = (), nam
     target = BUILD / (name or path.stem)
     if static:
         target = target.parent / (target.name + "-static")
-    newest = max(p.stat().st_mtime for p in (path, *TESTS.glob("*/*.h")))
+    newest = max(p.stat().st_mtime for p in (path, *TESTS.rglob("*.h")))
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -168,6 +168,7 @@ extern char __ehdr_start[], _end[]; /* the linker's: where we lie */
 extern char gate_wait_armed[], gate_wait_insn[], gate_wait_done[], gate_wait_end[];
 int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t gate_wait(struct gate_wait *w);
+int64_t gate_stack(uint64_t sp, const void *stack);
 int64_t gate_foreign(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
@@ -249,6 +250,7 @@ void signal_ended(struct call *c, uint64_t mask);           /* a wait under anot
 uint32_t signal_ttystop(const struct call *c);
 void signal_release(struct thread *t);
 void signal_inherit(void);
+void signal_cleared(const struct process_self *p); /* a child whose handlers the kernel has reset, ours too */
 void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 

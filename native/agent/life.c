@@ -6,8 +6,11 @@
  */
 #include "agent.h"
 
+#define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
+
 enum {
 	FLAG_VM = 0x100,
+	FLAG_FS = 0x200,
 	FLAG_FILES = 0x400,
 	FLAG_SIGHAND = 0x800,
 	FLAG_PIDFD = 0x1000,
@@ -105,6 +108,9 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	default:
 		flags = 0;
 	}
+	/* Two processes have two proxies, which share neither descriptors nor directory. */
+	if (p->channel && flags & (FLAG_FS | FLAG_FILES) && !(flags & (FLAG_THREAD | FLAG_VFORK)))
+		return -EINVAL_;
 	b = birth_new();
 	if (!b)
 		return -ENOMEM_;
@@ -233,6 +239,8 @@ static void child_process(struct birth *b)
 	} else {
 		life_enter(p, parent);
 	}
+	if (b->flags & FLAG_CLEAR_SIGHAND)
+		signal_cleared(p);
 	start_capture();
 	record_event(t, RECORD_START, parent, 0);
 }

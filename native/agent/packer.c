@@ -299,7 +299,8 @@ int64_t packer_out(struct call *c, struct packer *p, int i, int64_t ret)
 			n = now < n ? now : n;
 		}
 		got = memory_write(c->args[i], p->base + plan->at, n);
-		if (got == n)
+		/* A remaining time that finds no place is lost: the kernel says nothing either. */
+		if (got == n || arg->flags & ARG_ON_ERROR)
 			return ret;
 		return got && arg->flags & ARG_FILLED && arg->size == 1 ? (int64_t)got : -EFAULT_;
 	case ARG_IOV_OUT:

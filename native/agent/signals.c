@@ -27,10 +27,15 @@ static void set_mask(uint64_t mask)
 	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
 }
 
+/* Flags and mask stay, as the kernel leaves them. */
 static void unhandle(int sig)
 {
-	struct sigaction none = {0, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
+	struct sigaction none = handlers[sig];
 
+	none.handler = 0;
+	none.flags |= ON_SIGNAL_RESTORER;
+	if (!none.restorer)
+		none.restorer = (uint64_t)trap_restorer;
 	GATE4(NR_rt_sigaction, sig, &none, 0, 8);
 }
 
@@ -300,11 +305,16 @@ int signal_on_stack(const struct sigframe_stack *s, uint64_t sp)
 	return s->size && !(s->flags & 0x80000000u) && sp > s->sp && sp - s->sp <= s->size;
 }
 
-/* Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. */
+/*
+ * Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. Nor is changing uc_stack
+ * enough: where the frame itself lies on an alternate stack, the kernel keeps that one.
+ */
 int64_t signal_stack(struct call *c)
 {
 	struct sigframe_stack *kept = &c->uc->stack, now, old;
-	int on = signal_on_stack(kept, frame_sp(c->uc));
+	uint64_t sp = frame_sp(c->uc);
+	int on = signal_on_stack(kept, sp);
+	int64_t r;
 
 	if (c->args[0] && memory_read(&now, c->args[0], sizeof now) < sizeof now)
 		return -EFAULT_;
@@ -313,17 +323,12 @@ int64_t signal_stack(struct call *c)
 	old.flags = !kept->size ? 2 : (kept->flags & 0x80000000u) | (on ? 1 : 0);
 	old.pad = 0;
 	if (c->args[0]) {
-		uint32_t mode = now.flags & 0x7fffffffu;
-
-		if (on)
-			return -EPERM_;
-		if (mode > 2)
-			return -EINVAL_;
-		if (mode == 2) {
+		r = on ? -EPERM_ : gate_stack(sp, &now);
+		if (r)
+			return r;
+		if ((now.flags & 0x7fffffffu) == 2) {
 			now.sp = 0;
 			now.size = 0;
-		} else if (now.size < 2048) {
-			return -ENOMEM_;
 		}
 		kept->sp = now.sp;
 		kept->size = now.size;
@@ -406,6 +411,16 @@ void signal_leave(int over)
 		else
 			install(sig, &handlers[sig], 0);
 	}
+}
+
+void signal_cleared(const struct process_self *p)
+{
+	for (int sig = 1; !p->raw && sig < SIG_COUNT; sig++)
+		if (SIG_BIT(sig) & (SIG_FAULTS | SIG_BIT(SIGSYS_)) && handlers[sig].handler != 1)
+			handlers[sig].handler = 0;
+	if (!p->raw)
+		signal_faults();
+	start_sigsys();
 }
 
 /* SIG_IGN survives an exec. */

@@ -11,59 +11,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from table import CHANNELS, cover, marks
 
 from differential import compare, execute, program, same
 
 x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for x86-64")
 
-MARK = 0x7CA500
-CHANNELS = (
-    "before constructors",
-    "constructor",
-    "libc",
-    "libc's syscall",
-    "raw instruction",
-    "generated code",
-    "writable generated code",
-    "instruction across two pages",
-    "library loaded later",
-    "thread",
-    "signal handler",
-    "fork",
-    "vfork",
-    "spawn",
-    "spawn, empty environment",
-    "spawn, static",
-    "through a shell",
-    "i386 entry",
-)
-FOREIGN = 4  # the record flag of a call by another machine's convention
-
-
-def marks(log: Path) -> set[str]:
-    """The channels whose marked call is in the log."""
-    from lsca.log import read_log
-
-    seen = set()
-    for record in read_log(log).records:
-        if record.args and 0 <= record.args[0] - MARK < len(CHANNELS):
-            seen.add(CHANNELS[record.args[0] - MARK])
-        if record.flags & FOREIGN:
-            seen.add("i386 entry")
-    return seen
-
 
 @x86_64
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 def test_every_channel_is_seen(static: bool, route: str, tmp_path: Path) -> None:
-    path = program("capture/x86_64/cover.c", static=static, flags=["-ldl"])
-    expected = set(CHANNELS)
-    env = {"COVER_STATIC": program("capture/x86_64/cover.c", static=True, flags=["-ldl"])}
-    if static:
-        expected.remove("library loaded later")
-    else:
-        flags = ["-shared", "-fPIC"]
-        env["COVER_LIBRARY"] = program("capture/x86_64/library.c", flags=flags, name="library.so")
+    path, env = cover(static)
+    expected = set(CHANNELS) - ({"library loaded later"} if static else set())
     log = tmp_path / "log"
     native = execute([path], base=tmp_path, env=env)
     options = [] if route == "native" else ["-o", str(log)]
@@ -71,13 +30,6 @@ def test_every_channel_is_seen(static: bool, route: str, tmp_path: Path) -> None
     same(native, captured, route)
     if log.exists():
         assert sorted(expected - marks(log)) == []
-
-
-@x86_64
-@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
-def test_processor_state(static: bool, route: str) -> None:
-    native = compare([program("capture/x86_64/abi.c", static=static)], routes=(route,), status=0)
-    assert b": NO" not in native.stdout
 
 
 @pytest.mark.parametrize("name", ["cancel", "altstack"])

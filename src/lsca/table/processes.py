@@ -182,11 +182,19 @@ class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True):
     """create a child process and block parent"""
 
 
+NOT_SHARED = (
+    "under the route proxy a process that would share descriptors or directory with its maker (CLONE_FILES, CLONE_FS) "
+    "is refused with EINVAL"
+)
+
+
 class clone(
     Syscall,
     x86_64=56,
     generic=220,
     runs=Runs.PROGRAM,
+    support=Support.PARTIAL,
+    caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
 ):
     """create a child process"""
@@ -204,6 +212,8 @@ class clone3(
     generic=435,
     since="5.3",
     runs=Runs.PROGRAM,
+    support=Support.PARTIAL,
+    caveat=NOT_SHARED,
 ):
     """create a child process"""
 

@@ -3,7 +3,7 @@
  * A marked call through every way a program has to make one. The mark is the argument of a getpgid that always fails;
  * the test looks for all marks in the log. With "child N" the program makes the call marked N and ends.
  */
-#include "check.h"
+#include "bare.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@ enum { MARK = 0x7ca500 }; /* beyond the largest process id */
 
 enum channel {
 	PREINIT, CONSTRUCTOR, LIBC, LIBC_SYSCALL, RAW, JIT_TWO_STEPS, JIT_RWX, JIT_STRADDLING, LIBRARY, THREAD, HANDLER,
-	FORK, VFORK, SPAWN, SPAWN_EMPTY, SPAWN_STATIC, SHELL, FOREIGN,
+	FORK, VFORK, SPAWN, SPAWN_EMPTY, SPAWN_STATIC, SHELL, FOREIGN, BARE_THREAD_, EXEC_OF_THREAD,
 };
 
 extern char **environ;
@@ -83,6 +83,33 @@ static long generated(int channel, int prot, long offset)
 	return ((long (*)(void))(area + offset))();
 }
 
+static int in_bare_thread(void *answer)
+{
+	*(long *)answer = raw(BARE_THREAD_);
+	return 0;
+}
+
+static void bare_thread(void)
+{
+	static char stack[8192] __attribute__((aligned(16)));
+	static int running = 1;
+	long answer = 0;
+
+	MUST(bare_clone(BARE_THREAD | CLONE_CHILD_CLEARTID, stack + sizeof stack, NULL, &running, NULL, in_bare_thread,
+			&answer));
+	bare_join(&running);
+	show("thread without libc", answer);
+}
+
+static void *exec_in_thread(void *path)
+{
+	char number[8];
+
+	snprintf(number, sizeof number, "%d", EXEC_OF_THREAD);
+	execle(path, path, "child", number, NULL, (char *[]){NULL});
+	return NULL;
+}
+
 static void spawn(const char *name, int channel, char *path, char **env)
 {
 	char number[8], *argv[] = {path, "child", number, NULL};
@@ -100,6 +127,7 @@ static void spawn(const char *name, int channel, char *path, char **env)
 int main(int argc, char **argv)
 {
 	char *none[] = {NULL}, *library = getenv("COVER_LIBRARY"), *other = getenv("COVER_STATIC"), line[4096];
+	struct timespec now;
 	pthread_t worker;
 	pid_t child;
 
@@ -140,5 +168,14 @@ int main(int argc, char **argv)
 	snprintf(line, sizeof line, "env -i %s child %d", argv[0], SHELL);
 	printf("through a shell: %d\n", system(line) >> 8);
 	show("i386 entry", foreign(FOREIGN));
+	bare_thread();
+	child = fork();
+	if (!child) {
+		pthread_create(&worker, NULL, exec_in_thread, argv[0]);
+		for (;;)
+			pause();
+	}
+	reap("exec from a thread", child);
+	check("libc's clock", clock_gettime(CLOCK_TAI, &now) == 0); /* by the vDSO: the only call with that clock */
 	return 0;
 }

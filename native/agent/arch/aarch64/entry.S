@@ -27,6 +27,23 @@ gate:
 	ret
 
 /*
+ * int64_t gate_stack(sp, new): sigaltstack called from `sp`, since the kernel refuses it on an
+ * alternate stack.
+ */
+	.globl gate_stack
+	.hidden gate_stack
+	.type gate_stack, @function
+gate_stack:
+	mov	x9, sp
+	mov	sp, x0
+	mov	x0, x1
+	mov	x1, #0
+	mov	x8, #132
+	svc	#0
+	mov	sp, x9
+	ret
+
+/*
  * int64_t gate_wait(struct gate_wait *w): let the program's signals in (w->mask), make the call,
  * shut them out again. signal_arrived() in signals.c knows the labels: before `gate_wait_insn` has
  * run, a signal means "not made yet".

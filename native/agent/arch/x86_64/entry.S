@@ -28,6 +28,20 @@ gate:
 	syscall
 	ret
 
+/* int64_t gate_stack(sp, new): sigaltstack called from `sp`, since the kernel refuses it on an alternate stack. */
+	.globl gate_stack
+	.hidden gate_stack
+	.type gate_stack, @function
+gate_stack:
+	mov	%rsp, %r8
+	mov	%rdi, %rsp
+	mov	%rsi, %rdi
+	xor	%esi, %esi
+	mov	$131, %eax
+	syscall
+	mov	%r8, %rsp
+	ret
+
 /*
  * int64_t gate_wait(struct gate_wait *w): let the program's signals in (w->mask), make the call, shut them out again.
  * signal_arrived() in signals.c knows the three labels: before `gate_wait_insn` has run, a signal means "not made yet".

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program may do and see, one program per topic: the same natively and captured, in every part.
+
+Each program tells in its head what it checks. A part that is known to fail is left out of its program's run and has a
+run of its own, marked xfail: it fails the test run once it works.
+"""
+
+import platform
+from dataclasses import dataclass
+
+import pytest
+
+from differential import ROUTES, compare, program
+
+x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for x86-64")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A part that does not work yet, in which routes, and why."""
+
+    part: str
+    reason: str
+    routes: tuple[str, ...] = ("kernel", "proxy")
+
+
+SMALL_STACK = (
+    "a call is caught on the program's stack, or its alternate one, which has no room for the frame"
+)
+NO_STACK = "a call is caught by a signal, which needs a stack"
+ORDER = "a signal that interrupts a wait is queued again, behind others of its number"
+NEVER_WRITTEN = "an address is looked at only when something is written there"
+OWN_SIGSYS = (
+    "the program's SIGSYS handler runs in the agent's: on its stack, with its mask and frame"
+)
+
+# Program: what of it is known to fail.
+PORTABLE: dict[str, tuple[Known, ...]] = {
+    "properties": (),
+    "pointers": (Known("never written", NEVER_WRITTEN, ("proxy",)),),
+    "masks": (Known("queued in a read", ORDER),),
+    "stacks": (
+        Known("tiny", SMALL_STACK),
+        Known("tiny, with calls", SMALL_STACK),
+        Known("smaller than a frame", SMALL_STACK),
+    ),
+}
+MACHINE: dict[str, tuple[Known, ...]] = {
+    "abi": (),
+    "faults": (Known("call without a stack", NO_STACK),),
+    "interrupted": (),
+    "own_sigsys": (
+        Known("nested", OWN_SIGSYS),
+        Known("stacks", OWN_SIGSYS),
+        Known("jumps", OWN_SIGSYS),
+        Known("blocked", OWN_SIGSYS),
+        Known("execs", OWN_SIGSYS),
+        Known("traps", OWN_SIGSYS),
+    ),
+    "sites": (),
+}
+SOURCES = {f"capture/{name}.c": known for name, known in PORTABLE.items()} | {
+    f"capture/{platform.machine()}/{name}.c": known
+    for name, known in MACHINE.items()
+    if platform.machine() == "x86_64"
+}
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_parts(source: str, static: bool, route: str) -> None:
+    left_out = [f"-{known.part}" for known in SOURCES[source] if route in known.routes]
+    path = program(source, static=static)
+    native = compare([path, *left_out], routes=(route,), status=0, timeout=110, ignore=["core*"])
+    assert b": NO" not in native.stdout
+    assert b"end: exit 0" in native.stdout
+
+
+FAILING = [
+    pytest.param(source, known.part, route, id=f"{source}-{known.part}-{route}",
+                 marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=known.reason))
+    for source, several in SOURCES.items() for known in several for route in known.routes
+    if route in ROUTES
+]  # fmt: skip
+
+
+if FAILING:  # an empty list would be a skipped test
+
+    @pytest.mark.parametrize(("source", "part", "way"), FAILING)
+    def test_known_to_fail(source: str, part: str, way: str) -> None:
+        compare([program(source), part], routes=(way,), timeout=50, ignore=["core*"])
