@@ -25,11 +25,15 @@ enum {
 
 #define SIG_BIT(s) (1ull << ((s)-1))
 #define SIG_FAULTS (SIG_BIT(SIGSEGV_) | SIG_BIT(SIGBUS_)) /* ours as well: see memory.c */
-#define MASK_FULL (~SIG_FAULTS)
+#define MASK_FULL (~(SIG_FAULTS | SIG_BIT(SIGSYS_))) /* these come when they must */
 #define ON_SIGNAL_NODEFER 0x40000000ull
 #define ON_SIGNAL_RESETHAND 0x80000000ull
 #define ON_SIGNAL_RESTART 0x10000000ull
+#define ON_SIGNAL_NOCLDSTOP 1ull
+#define ON_SIGNAL_NOCLDWAIT 2ull
 #define ON_SIGNAL_SIGINFO 4ull
+#define ON_STACK_AUTODISARM 0x80000000u
+#define ON_STACK_DISABLE 2u
 #define ON_SIGNAL_ONSTACK 0x08000000ull
 #define ON_SIGNAL_RESTORER 0x04000000ull
 
@@ -84,7 +88,7 @@ enum way {
 struct thread {
 	/* entry.S knows these offsets */
 	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
-	uint64_t stack;     /* top of the agent's own stack for it; 0: none yet */
+	uint64_t stack;     /* top of the agent's own stack for it; below it another one, for signals */
 	uint64_t sp;        /* the program's stack pointer meanwhile */
 	uint32_t put_off;   /* a signal came meanwhile and waits to be delivered */
 	uint32_t restarts;  /* its handler wants the call made again */
@@ -108,8 +112,12 @@ struct thread {
 	struct patience patience;
 	/* log */
 	uint32_t chunk;  /* CHUNK_COUNT: none */
-	/* sigsuspend and its kin: the mask to put back once the signal that ended the wait is delivered */
-	uint64_t restore_mask, restore_pc;
+	/* a signal that came in the middle of a call, and the mask under which the call was waiting */
+	uint32_t kept_signal, is_masked;
+	uint32_t takes_sys; /* a SIGSYS, too, that is blocked again now */
+	uint64_t wait_mask;
+	struct siginfo kept;
+	struct sigframe_stack alternate; /* the program's; the kernel has ours */
 	uint32_t sys_blocked; /* the program believes it blocks SIGSYS */
 };
 
@@ -157,13 +165,13 @@ struct birth {
 	uint32_t twin_of; /* as in struct thread */
 };
 
-enum { KEY_SLOTS = 65536, STACK_SIZE = 32768 };
+enum { KEY_SLOTS = 65536, STACK_SIZE = 32768, ALT_SIZE = 65536 };
 
 #define HIDDEN __attribute__((visibility("hidden")))
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
-extern char range_begin[], range_end[], trap_restorer[], signal_entry[], birth_stub[];
+extern char range_begin[], range_end[], trap_restorer[], birth_stub[];
 extern char __ehdr_start[], _end[]; /* the linker's: where we lie */
 extern char gate_wait_armed[], gate_wait_insn[], gate_wait_done[], gate_wait_end[];
 int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
@@ -198,7 +206,7 @@ void *memory_pages(uint64_t size);
 
 /* threads.c */
 struct thread *thread_self(void);
-struct thread *thread_add(struct process_self *process);
+struct thread *thread_add(struct process_self *process, uint64_t stack); /* stack: 0: a new one */
 void thread_remove(struct thread *t);
 void thread_forget(uint32_t tid); /* a vfork child that is gone, with its process */
 void thread_only(void); /* after fork: all others are gone */
@@ -208,8 +216,7 @@ extern struct process_self process_main;
 struct birth *birth_new(void);
 void birth_drop(struct birth *b);
 extern struct thread *thread_keys[KEY_SLOTS];
-void thread_admit(struct thread *t); /* to the patched sites, if its key is its alone and it has a stack */
-void thread_bar(struct thread *t);   /* for now */
+void thread_admit(struct thread *t); /* to the patched sites, if its key is its alone */
 void thread_doubt(uint32_t tid); /* another thread begins with its key */
 void thread_alone(uint32_t tid); /* or no longer has it */
 void thread_rekey(struct thread *t); /* it has a new one */
@@ -237,18 +244,29 @@ static inline uint8_t dispatch_route(const struct process_self *p, uint64_t nr)
 int64_t dispatch_kernel(struct call *c);
 int64_t dispatch_kernel_args(struct call *c, const uint64_t *args);
 
+/* deliver.c */
+void signal_arrived(int sig, struct siginfo *info, struct ucontext *uc);
+void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is the program's business */
+void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
+void signal_release(struct thread *t, struct ucontext *uc);
+int signal_sys_pending(void);
+int signal_sys_take(struct siginfo *info);
+void signal_sys_queue(const struct thread *t, int back); /* around an exec: let the kernel hold what waits */
+
 /* signals.c */
-uint64_t signal_arrived(int sig, struct siginfo *info, struct ucontext *uc);
+struct sigaction *signal_handler(int sig);
+void signal_unhandle(int sig);
+void signal_reset(int sig);
+void signal_set_mask(uint64_t mask);
+void signal_own_stack(const struct thread *t, uint64_t sp);
+void signal_return(struct thread *t, struct ucontext *back);
 int64_t signal_action(struct call *c);
 int64_t signal_mask(struct call *c);
 int64_t signal_pending(struct call *c);
 int64_t signal_await(struct call *c);
 int64_t signal_stack(struct call *c);
 int signal_on_stack(const struct sigframe_stack *s, uint64_t sp);
-void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is the program's business */
-void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
 uint32_t signal_ttystop(const struct call *c);
-void signal_release(struct thread *t);
 void signal_inherit(void);
 void signal_cleared(const struct process_self *p); /* a child whose handlers the kernel has reset, ours too */
 void signal_leave(int over); /* around an exec: what the next image inherits */
@@ -286,6 +304,13 @@ int64_t delegate_thread(struct thread *t, uint32_t *slot);
 int64_t delegate_borrow(struct thread *t, uint64_t fd);
 int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec);
 int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeline, int32_t channel, uint32_t slot);
+
+/*
+ * arch/lay.c: the frame of signal `sig` for the program, on its stack below `top`, from the one that interrupted it;
+ * leaving that one then leads into the handler. 0: it reaches below `floor` (unless 0), or there is no memory there.
+ */
+int frame_lay(struct ucontext *uc, uint64_t top, uint64_t floor, int sig, const struct siginfo *info,
+	      const struct sigaction *h, const struct sigframe_stack *alternate);
 
 /* local.c: answers from what the agent knows for certain */
 void local_forget(struct thread *t); /* something may have changed */

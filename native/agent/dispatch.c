@@ -35,6 +35,7 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 {
 	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
 	uint64_t mask = 0, six[2] = {0, 0};
+	uint32_t was = c->thread->sys_blocked;
 	int masked = 0;
 
 	if (!c->uc)
@@ -49,7 +50,6 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 		if (kind == ARG_SIGMASK || (c->nr == NR_rt_sigsuspend && i == 0)) {
 			if (memory_read(&mask, given[i], 8) < 8)
 				return -EFAULT_;
-			mask &= ~SIG_BIT(SIGSYS_);
 			w.args[i] = (uint64_t)&mask;
 			masked = 1;
 		} else if (kind == ARG_SIGMASK6) {
@@ -58,7 +58,6 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 			if (six[0]) {
 				if (memory_read(&mask, six[0], 8) < 8)
 					return -EFAULT_;
-				mask &= ~SIG_BIT(SIGSYS_);
 				six[0] = (uint64_t)&mask;
 				masked = 1;
 			}
@@ -67,8 +66,14 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 	}
 	if (!(c->row->flags & CALL_BLOCKS) && !masked)
 		return gate(w.nr, w.args[0], w.args[1], w.args[2], w.args[3], w.args[4], w.args[5]);
-	w.ret = gate_wait(&w);
-	if (masked && w.put_off)
+	if (!masked)
+		return gate_wait(&w);
+	c->thread->sys_blocked = !!(mask & SIG_BIT(SIGSYS_));
+	mask &= ~SIG_BIT(SIGSYS_);
+	w.ret = !c->thread->sys_blocked && signal_sys_pending() ? -EINTR_ : gate_wait(&w);
+	c->thread->takes_sys = !c->thread->sys_blocked;
+	c->thread->sys_blocked = was;
+	if (w.put_off || w.ret == -EINTR_)
 		signal_ended(c, mask);
 	return w.ret;
 }
@@ -182,14 +187,6 @@ void dispatch_setup(void)
 		dispatch_way[special[i]] = WAY_SPECIAL;
 }
 
-static void end(struct thread *t, const struct ucontext *uc)
-{
-	t->mask = uc->sigmask;
-	t->no_fault = 0;
-	if (!signal_on_stack(&uc->stack, frame_sp(uc)))
-		thread_admit(t);
-}
-
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 {
 	struct call c = {.uc = uc, .thread = t};
@@ -242,6 +239,15 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	record_end(&c, start, ret);
 }
 
+/* A thread from before our time. */
+static struct thread *unknown(struct ucontext *uc)
+{
+	struct thread *t = thread_add(&process_main, 0);
+
+	signal_return(t, uc); /* takes the stack that comes with it, and leaves ours */
+	return t;
+}
+
 void trap(int sig, struct siginfo *info, struct ucontext *uc)
 {
 	struct thread *t;
@@ -253,23 +259,22 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 	}
 	t = thread_self();
 	if (!t)
-		t = thread_add(&process_main);
-	if (sites_finish(t, uc)) {
-		signal_release(t);
-		return;
-	}
-	sites_origin(uc);
-	if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
-		struct ucontext *back = frame_returning(uc);
+		t = unknown(uc);
+	if (!sites_finish(t, uc)) {
+		sites_origin(uc);
+		if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
+			struct ucontext *back = frame_returning(uc);
 
-		back->sigmask &= ~SIG_BIT(SIGSYS_);
-		end(t, back);
-		leave_frame(frame_sp(uc));
-	}
-	t->mask = uc->sigmask;
-	t->no_fault = 0;
-	if (!signal_on_stack(&uc->stack, frame_sp(uc)))
+			signal_return(t, back);
+			thread_admit(t);
+			leave_frame(frame_sp(uc));
+		}
+		t->mask = uc->sigmask;
 		thread_admit(t);
-	caught(t, info, uc);
-	end(t, uc);
+		caught(t, info, uc);
+	}
+	t->no_fault = 0;
+	t->mask = uc->sigmask;
+	if (frame_pc(uc) != (uint64_t)birth_stub)
+		signal_release(t, uc);
 }

@@ -198,13 +198,17 @@ static void parent_done(int64_t ret, struct birth *b)
 static void child_process(struct birth *b)
 {
 	struct process_self *p = &process_main;
+	struct thread *t, *was = b->call.thread; /* who called; not to be found any more, and yet there */
+	int inherits = (b->flags & (FLAG_VM | FLAG_VFORK)) != FLAG_VM; /* the kernel's rule for alternate stacks */
 	uint32_t parent = b->parent->pid;
-	struct thread *t;
 
 	if (b->shares_memory) {
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
 	} else {
+		struct siginfo parents;
+
+		signal_sys_take(&parents);
 		sites_unlock();
 		thread_only();
 		memset(p, 0, sizeof *p);
@@ -212,7 +216,12 @@ static void child_process(struct birth *b)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
 	p->entry = PROCESSES;
 	p->lifeline = -1;
-	t = thread_add(p);
+	t = thread_add(p, inherits ? was->stack : 0);
+	if (inherits)
+		t->alternate = was->alternate;
+	else
+		signal_own_stack(t, 0);
+	t->mask = b->mask;
 	t->sys_blocked = b->sys_blocked;
 	t->twin_of = b->twin_of;
 	if (session)
@@ -257,8 +266,10 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 			thread_forget((uint32_t)ret);
 		birth_drop(b);
 	} else if (b->is_thread) {
-		struct thread *t = thread_add(b->parent);
+		struct thread *t = thread_add(b->parent, 0);
 
+		signal_own_stack(t, 0);
+		t->mask = mask;
 		t->slot = b->slot;
 		t->sys_blocked = b->sys_blocked;
 		t->twin_of = b->twin_of;
@@ -366,11 +377,15 @@ static void exec_failed(struct exec_request *e)
 /* The mask is inherited by the new image, so the call is made with the program's own. */
 static int64_t exec_now(struct call *c, const uint64_t *args)
 {
-	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
+	const struct thread *t = c->thread;
+	struct gate_wait w = {.mask = t->mask | (t->sys_blocked ? SIG_BIT(SIGSYS_) : 0), .full = MASK_FULL, .nr = c->nr};
+	int64_t r;
 
-	for (int i = 0; i < CALL_ARGS; i++)
-		w.args[i] = args[i];
-	return gate_wait(&w);
+	memcpy(w.args, args, sizeof w.args);
+	signal_sys_queue(t, 0);
+	r = gate_wait(&w);
+	signal_sys_queue(t, 1);
+	return r;
 }
 
 int64_t life_exec(struct call *c)

@@ -1,34 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signals. Every handler of the program is entered through signal_entry, with all signals blocked at first, so that one
- * which interrupts the agent can be put off: it is queued again, the wait is left, and the kernel delivers it when the
- * call returns to the program, on the program's own frame, with the result or the restart that the kernel would show.
- * SIGSYS is ours: the program's wish for it is kept here and never reaches the kernel. SIGSEGV and SIGBUS always lead
- * to us, too, because the agent may run into an address that the program gave it; what is not of that kind goes on to
- * the program's handler, or does what it would have done without us.
+ * What the program has asked of signals: handlers, masks, its alternate stack. What the kernel hears of it differs:
+ * handlers lead to signal_arrived() in deliver.c; SIGSYS is ours altogether; SIGSEGV and SIGBUS always lead to us,
+ * because the agent may run into an address that the program gave it; the kernel's alternate stack is the agent's.
  */
 #include "agent.h"
 
-static struct sigaction handlers[SIG_COUNT]; /* what the program asked for; valid where the kernel has signal_entry */
+static struct sigaction handlers[SIG_COUNT]; /* valid where the kernel has signal_arrived */
 static uint64_t ignored;                     /* dispositions SIG_IGN */
-static struct siginfo sys_waiting;           /* a SIGSYS for the program, which blocks it */
-static uint32_t sys_is_waiting;
-static uint32_t restoring;                   /* threads with a restore_mask */
+
+enum { STACK_LEAST = 2048 };
 
 #define UNBLOCKABLE (SIG_BIT(SIGSYS_) | SIG_BIT(SIGKILL_) | SIG_BIT(19))
 
-static int in_wait(uint64_t pc)
-{
-	return pc >= (uint64_t)gate_wait_armed && pc < (uint64_t)gate_wait_end;
-}
-
-static void set_mask(uint64_t mask)
+void signal_set_mask(uint64_t mask)
 {
 	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
 }
 
+struct sigaction *signal_handler(int sig)
+{
+	return &handlers[sig];
+}
+
 /* Flags and mask stay, as the kernel leaves them. */
-static void unhandle(int sig)
+void signal_unhandle(int sig)
 {
 	struct sigaction none = handlers[sig];
 
@@ -39,145 +35,28 @@ static void unhandle(int sig)
 	GATE4(NR_rt_sigaction, sig, &none, 0, 8);
 }
 
-static void queue_again(int sig, struct siginfo *info)
+/* SA_RESETHAND */
+void signal_reset(int sig)
 {
-	int64_t pid = GATE1(NR_getpid, 0), tid = GATE1(NR_gettid, 0);
-
-	/* The queue may be full, and then there is no more to be had than the kernel itself would give. */
-	if (GATE4(NR_rt_tgsigqueueinfo, pid, tid, sig, info))
-		GATE3(NR_tgkill, pid, tid, sig);
+	if (SIG_BIT(sig) & (SIG_FAULTS | SIG_BIT(SIGSYS_)))
+		handlers[sig].handler = 0;
+	else
+		signal_unhandle(sig);
 }
 
-/* Raised by the instruction at hand, and not sent: it comes again by itself. */
-static int is_fault(const struct siginfo *info)
-{
-	return info->code > 0;
-}
-
-/* SIGSEGV or SIGBUS that the program has no handler for. */
-static void default_fault(int sig, struct siginfo *info)
-{
-	if (handlers[sig].handler == 1 && !is_fault(info))
-		return;
-	unhandle(sig);
-	if (!is_fault(info))
-		queue_again(sig, info);
-}
-
-/* The agent was interrupted outside of its waits, by something that cannot be blocked beforehand. */
-static int is_agent(uint64_t pc)
-{
-	return pc >= (uint64_t)__ehdr_start && pc < (uint64_t)_end;
-}
-
-/* On the agent's own stack: in the middle of a call from a patched site. */
-static int is_fast(const struct thread *t, uint64_t sp)
-{
-	return t && t->stack && sp <= t->stack && sp > t->stack - STACK_SIZE;
-}
-
-static void put_off(struct thread *t, int sig, struct siginfo *info, struct ucontext *uc)
-{
-	queue_again(sig, info);
-	/* Not SIGSYS, by which a call from a patched site ends when it has been interrupted. */
-	uc->sigmask |= (MASK_FULL & ~SIG_BIT(SIGSYS_)) | SIG_BIT(sig);
-	if (t && SIG_BIT(sig) & SIG_FAULTS)
-		t->no_fault = 1;
-}
-
-/* Returns the handler to run now, or 0 when there is none to run, or not now. */
-uint64_t signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
-{
-	struct sigaction *h = &handlers[sig];
-	struct thread *t = thread_self();
-	uint64_t mask;
-
-	if (SIG_BIT(sig) & SIG_FAULTS) {
-		if (is_fault(info) && sites_fault(uc))
-			return 0;
-		if (is_fault(info) && (is_fast(t, frame_sp(uc)) || is_agent(frame_pc(uc)))) {
-			unhandle(sig); /* our own mistake */
-			return 0;
-		}
-	}
-	if (is_fast(t, frame_sp(uc))) {
-		put_off(t, sig, info, uc);
-		t->put_off = 1;
-		t->restarts = !!(h->flags & ON_SIGNAL_RESTART);
-		sites_cut(t, uc);
-		return 0;
-	}
-	if (in_wait(frame_pc(uc))) {
-		struct gate_wait *w = frame_wait(uc);
-
-		put_off(t, sig, info, uc);
-		if (frame_pc(uc) <= (uint64_t)gate_wait_insn)
-			frame_leave_wait(uc, gate_wait_done, -ERESTART_);
-		w->put_off = 1;
-		return 0;
-	}
-	if (SIG_BIT(sig) & SIG_FAULTS && is_agent(frame_pc(uc))) {
-		put_off(t, sig, info, uc);
-		return 0;
-	}
-	sites_rewind(uc);
-	mask = uc->sigmask | h->mask | (h->flags & ON_SIGNAL_NODEFER ? 0 : SIG_BIT(sig));
-	mask &= ~SIG_BIT(SIGSYS_);
-	if (__atomic_load_n(&restoring, __ATOMIC_RELAXED) && t && t->restore_pc && t->restore_pc == frame_pc(uc)) {
-		uc->sigmask = t->restore_mask;
-		t->restore_pc = 0;
-		__atomic_sub_fetch(&restoring, 1, __ATOMIC_RELAXED);
-	}
-	if (h->handler <= 1) {
-		if (SIG_BIT(sig) & SIG_FAULTS)
-			default_fault(sig, info);
-		return 0;
-	}
-	if (t) {
-		t->mask = mask;
-		/* On the alternate stack a signal must find the kernel's idea of where we are true. */
-		if (signal_on_stack(&uc->stack, (uint64_t)uc))
-			thread_bar(t);
-	}
-	{
-		uint64_t handler = h->handler;
-
-		if (h->flags & ON_SIGNAL_RESETHAND) {
-			if (SIG_BIT(sig) & SIG_FAULTS)
-				h->handler = 0;
-			else
-				unhandle(sig);
-		}
-		set_mask(mask);
-		return handler;
-	}
-}
-
-/* A wait that had swapped the mask (sigsuspend, ppoll, ...) was cut short: deliver under `mask`, then go back. */
-void signal_ended(struct call *c, uint64_t mask)
-{
-	if (!c->thread->restore_pc)
-		__atomic_add_fetch(&restoring, 1, __ATOMIC_RELAXED);
-	c->thread->restore_mask = c->uc->sigmask;
-	c->thread->restore_pc = frame_pc(c->uc);
-	c->uc->sigmask = mask & ~SIG_BIT(SIGSYS_);
-}
-
-/*
- * What the kernel is told. Handlers lead to signal_entry; for SIGSEGV and SIGBUS, so does everything. All signals are
- * blocked until signal_arrived() knows what was interrupted, and the mask that was asked for is set after that.
- */
+/* What the kernel is told: for SIGSEGV and SIGBUS, everything leads to us. */
 static int64_t install(int sig, const struct sigaction *act, struct sigaction *old)
 {
+	const uint64_t kept = ON_SIGNAL_RESTART | ON_SIGNAL_NOCLDSTOP | ON_SIGNAL_NOCLDWAIT;
+	int is_fault = !!(SIG_BIT(sig) & SIG_FAULTS);
 	struct sigaction ours = *act;
 
-	if (act->handler > 1 || SIG_BIT(sig) & SIG_FAULTS) {
-		ours.handler = (uint64_t)signal_entry;
-		ours.flags = ((act->handler > 1 ? act->flags : 0) | ON_SIGNAL_SIGINFO | ON_SIGNAL_RESTORER) &
-			     ~ON_SIGNAL_RESETHAND;
-		if (!(act->handler > 1 && act->flags & ON_SIGNAL_RESTORER))
-			ours.restorer = (uint64_t)trap_restorer;
-		ours.mask = ~0ull;
+	if (act->handler > 1 || is_fault) {
+		ours.handler = (uint64_t)signal_arrived;
+		ours.flags = (act->handler > 1 ? act->flags & kept : 0) | ON_SIGNAL_SIGINFO | ON_SIGNAL_RESTORER |
+			     ON_SIGNAL_ONSTACK | (is_fault ? ON_SIGNAL_NODEFER : 0);
+		ours.restorer = (uint64_t)trap_restorer;
+		ours.mask = MASK_FULL;
 	} else {
 		ours.mask &= ~SIG_BIT(SIGSYS_);
 	}
@@ -206,8 +85,12 @@ int64_t signal_action(struct call *c)
 	was = handlers[sig];
 	out = was;
 	if (sig == SIGSYS_) {
+		struct siginfo dropped;
+
 		if (c->args[1])
 			handlers[sig] = act;
+		if (c->args[1] && act.handler == 1)
+			signal_sys_take(&dropped);
 		goto answer;
 	}
 	if (c->thread->process->raw) { /* a process with handlers of its own, and memory of another's */
@@ -227,7 +110,7 @@ int64_t signal_action(struct call *c)
 	}
 	if (r < 0)
 		return r;
-	if (old.handler != (uint64_t)signal_entry)
+	if (old.handler != (uint64_t)signal_arrived)
 		out = old;
 answer:
 	if (c->args[2] && memory_write(c->args[2], &out, sizeof out) < sizeof out)
@@ -264,12 +147,13 @@ int64_t signal_mask(struct call *c)
 			return -EINVAL_;
 		}
 		*hidden = !!(now & SIG_BIT(SIGSYS_));
-		signal_release(c->thread);
+		if (!*hidden && signal_sys_pending())
+			c->thread->put_off |= !c->uc; /* delivered when the call is over */
 		c->thread->mask = now & ~UNBLOCKABLE;
 		if (c->uc)
 			c->uc->sigmask = c->thread->mask;
 		else if (!c->thread->put_off)
-			set_mask(c->thread->mask);
+			signal_set_mask(c->thread->mask);
 	}
 	if (c->args[2] && memory_write(c->args[2], &old, 8) < 8)
 		return -EFAULT_;
@@ -281,7 +165,7 @@ int64_t signal_pending(struct call *c)
 	uint64_t set;
 	int64_t r = dispatch_kernel(c);
 
-	if (r || !get_acquire(&sys_is_waiting) || memory_read(&set, c->args[0], 8) < 8)
+	if (r || !signal_sys_pending() || memory_read(&set, c->args[0], 8) < 8)
 		return r;
 	set |= SIG_BIT(SIGSYS_);
 	return memory_write(c->args[0], &set, 8) < 8 ? -EFAULT_ : 0;
@@ -289,98 +173,95 @@ int64_t signal_pending(struct call *c)
 
 int64_t signal_await(struct call *c)
 {
+	struct siginfo info;
 	uint64_t set;
 
-	if (get_acquire(&sys_is_waiting) && memory_read(&set, c->args[0], 8) == 8 && set & SIG_BIT(SIGSYS_) &&
-	    __atomic_exchange_n(&sys_is_waiting, 0, __ATOMIC_ACQ_REL)) {
-		if (c->args[1] && memory_write(c->args[1], &sys_waiting, 128) < 128)
+	if (signal_sys_pending() && memory_read(&set, c->args[0], 8) == 8 && set & SIG_BIT(SIGSYS_) &&
+	    signal_sys_take(&info)) {
+		if (c->args[1] && memory_write(c->args[1], &info, sizeof info) < sizeof info)
 			return -EFAULT_;
 		return SIGSYS_;
 	}
 	return dispatch_kernel(c);
 }
 
+/* As the kernel sees it: one that disarms itself is never in use. */
 int signal_on_stack(const struct sigframe_stack *s, uint64_t sp)
 {
-	return s->size && !(s->flags & 0x80000000u) && sp > s->sp && sp - s->sp <= s->size;
+	return s->size && !(s->flags & ON_STACK_AUTODISARM) && sp > s->sp && sp - s->sp <= s->size;
 }
 
-/*
- * Leaving the frame restores uc_stack too, so a change made by a call of ours would be undone. Nor is changing uc_stack
- * enough: where the frame itself lies on an alternate stack, the kernel keeps that one.
- */
+/* The program's alternate stack is only ours to know. The kernel checks what is asked for by taking it for a moment. */
 int64_t signal_stack(struct call *c)
 {
-	struct sigframe_stack *kept = &c->uc->stack, now, old;
+	struct sigframe_stack *kept = &c->thread->alternate, now, old = *kept;
 	uint64_t sp = frame_sp(c->uc);
 	int on = signal_on_stack(kept, sp);
-	int64_t r;
 
 	if (c->args[0] && memory_read(&now, c->args[0], sizeof now) < sizeof now)
 		return -EFAULT_;
-	old.sp = kept->sp;
-	old.size = kept->size;
-	old.flags = !kept->size ? 2 : (kept->flags & 0x80000000u) | (on ? 1 : 0);
+	old.flags = !kept->size ? ON_STACK_DISABLE : (kept->flags & ON_STACK_AUTODISARM) | (on ? 1 : 0);
 	old.pad = 0;
 	if (c->args[0]) {
-		r = on ? -EPERM_ : gate_stack(sp, &now);
+		int same = now.sp == kept->sp && now.size == kept->size && now.flags == kept->flags;
+		int64_t r = on ? -EPERM_ : same ? 0 : gate_stack(sp, &now);
+
 		if (r)
 			return r;
-		if ((now.flags & 0x7fffffffu) == 2) {
-			now.sp = 0;
-			now.size = 0;
-		}
-		kept->sp = now.sp;
-		kept->size = now.size;
-		kept->flags = now.flags;
+		if ((now.flags & ~ON_STACK_AUTODISARM) == ON_STACK_DISABLE)
+			now.sp = now.size = 0;
+		*kept = now;
+		signal_own_stack(c->thread, sp);
 	}
 	if (c->args[1] && memory_write(c->args[1], &old, sizeof old) < sizeof old)
 		return -EFAULT_;
 	return 0;
 }
 
-/* A SIGSYS that no captured call has raised: somebody sent it, or a filter of the program's own. */
-void signal_own(struct siginfo *info, struct ucontext *uc)
+static struct sigframe_stack own_stack(const struct thread *t)
 {
-	struct sigaction *h = &handlers[SIGSYS_];
-	struct thread *t = thread_self();
-	uint64_t mask;
-
-	if (h->handler == 1)
-		return;
-	if (t && (t->sys_blocked || is_fast(t, frame_sp(uc)))) {
-		sys_waiting = *info;
-		__atomic_store_n(&sys_is_waiting, 1, __ATOMIC_RELEASE);
-		if (!t->sys_blocked) {
-			t->put_off = 1;
-			t->restarts = !!(h->flags & ON_SIGNAL_RESTART);
-			sites_cut(t, uc);
-		}
-		return;
-	}
-	if (h->handler == 0) {
-		unhandle(SIGSYS_);
-		signal_raise(SIGSYS_);
-		return; /* delivered, and deadly, when this frame is left */
-	}
-	sites_rewind(uc);
-	mask = (uc->sigmask | h->mask) & ~SIG_BIT(SIGSYS_);
-	if (t) {
-		t->mask = mask;
-		if (signal_on_stack(&uc->stack, (uint64_t)uc))
-			thread_bar(t);
-	}
-	set_mask(mask);
-	((void (*)(int, struct siginfo *, struct ucontext *))h->handler)(SIGSYS_, info, uc);
-	if (t)
-		t->mask = uc->sigmask;
+	return (struct sigframe_stack){.sp = t->stack + 8 - STACK_SIZE - ALT_SIZE, .size = ALT_SIZE};
 }
 
-/* A SIGSYS that came at the wrong moment: it is blocked while we are here, and comes when this frame is left. */
-void signal_release(struct thread *t)
+/* Signals arrive on the agent's stack. The kernel changes no stack that is in use: called from `sp`, or from here. */
+void signal_own_stack(const struct thread *t, uint64_t sp)
 {
-	if (!t->sys_blocked && __atomic_exchange_n(&sys_is_waiting, 0, __ATOMIC_ACQ_REL))
-		GATE4(NR_rt_tgsigqueueinfo, t->process->pid, t->tid, SIGSYS_, &sys_waiting);
+	struct sigframe_stack own = own_stack(t);
+
+	if (t->stack && sp)
+		gate_stack(sp, &own);
+	else if (t->stack)
+		GATE2(NR_sigaltstack, &own, 0);
+}
+
+/* What the kernel would not take, it leaves alone. */
+static void take_stack(struct thread *t, const struct sigframe_stack *s, uint64_t sp)
+{
+	uint32_t mode = s->flags & ~ON_STACK_AUTODISARM;
+
+	if (signal_on_stack(&t->alternate, sp) || mode > 2 || (mode != ON_STACK_DISABLE && s->size < STACK_LEAST))
+		return;
+	t->alternate = *s;
+	if (mode == ON_STACK_DISABLE)
+		t->alternate.sp = t->alternate.size = 0;
+}
+
+/* The program leaves a handler by `back`, which brings mask and alternate stack with it; the kernel gets ours. */
+void signal_return(struct thread *t, struct ucontext *back)
+{
+	struct siginfo waiting;
+
+	t->sys_blocked = !!(back->sigmask & SIG_BIT(SIGSYS_));
+	back->sigmask &= ~SIG_BIT(SIGSYS_);
+	t->mask = back->sigmask;
+	if (t->stack) {
+		take_stack(t, &back->stack, frame_sp(back));
+		back->stack = own_stack(t);
+	}
+	if (!t->sys_blocked && signal_sys_take(&waiting)) { /* comes as soon as `back` has been left for */
+		signal_set_mask(MASK_FULL | SIG_BIT(SIGSYS_));
+		GATE4(NR_rt_tgsigqueueinfo, t->process->pid, t->tid, SIGSYS_, &waiting);
+	}
 }
 
 void signal_raise(int sig)

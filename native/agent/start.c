@@ -144,9 +144,11 @@ HIDDEN void start_injected(void)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
-	t = thread_add(p);
+	t = thread_add(p, 0);
 	if (!t)
 		fail(-ENOMEM_, __LINE__);
+	signal_own_stack(t, 0);
+	t->sys_blocked = !!(cfg->flags & AGENT_SYS_BLOCKED);
 	if (cfg->lifeline >= 0) {
 		r = delegate_attach(p, t, cfg->lifeline, cfg->channel, cfg->slot);
 		if (r < 0)
@@ -203,7 +205,7 @@ __attribute__((constructor)) static void start_preloaded(int argc, char **argv, 
 	process_main.pid = (uint32_t)GATE1(NR_getpid, 0);
 	process_main.entry = PROCESSES;
 	process_main.lifeline = -1;
-	thread_add(&process_main);
+	thread_add(&process_main, 0);
 	life_enter(&process_main, 0);
 	signal_inherit();
 	start_sigsys();

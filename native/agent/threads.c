@@ -83,16 +83,41 @@ struct thread *thread_self(void)
 	return t;
 }
 
-struct thread *thread_add(struct process_self *process)
+/*
+ * A struct that a thread has left behind comes with its stack. The thread may still be on its way out, on that stack:
+ * then it is not to be had yet.
+ */
+static struct thread *take_thread(void)
+{
+	struct thread **at = &free_threads, *t, *fresh = 0;
+
+	for (int tries = 0; *at && tries < 4; tries++, at = (struct thread **)*at) {
+		t = *at;
+		if (t->tid && GATE3(NR_tgkill, process_main.pid, t->tid, 0) != -ESRCH_)
+			continue;
+		*at = *(struct thread **)t;
+		return t;
+	}
+	t = take((void **)&fresh, sizeof *t);
+	while (fresh) {
+		struct thread *next = *(struct thread **)fresh;
+
+		give((void **)&free_threads, fresh);
+		fresh = next;
+	}
+	return t;
+}
+
+struct thread *thread_add(struct process_self *process, uint64_t stack)
 {
 	struct thread *t;
 	uint32_t tid = (uint32_t)GATE1(NR_gettid, 0);
 
 	lock();
-	t = take((void **)&free_threads, sizeof *t);
+	t = take_thread();
 	if (t) {
-		uint64_t stack = t->stack; /* what one has left is the next one's */
-
+		if (!stack)
+			stack = t->stack;
 		memset(t, 0, sizeof *t);
 		t->stack = stack;
 		t->minus_key = 1;
@@ -106,6 +131,12 @@ struct thread *thread_add(struct process_self *process)
 		buckets[tid % BUCKETS] = t;
 	}
 	unlock();
+	if (t && !t->stack) {
+		char *pages = memory_pages(ALT_SIZE + STACK_SIZE);
+
+		if (pages) /* entry.S wants it so that a call finds it aligned */
+			t->stack = (uint64_t)pages + ALT_SIZE + STACK_SIZE - 8;
+	}
 	return t;
 }
 
@@ -138,11 +169,6 @@ void thread_alone(uint32_t tid)
 	unlock();
 }
 
-void thread_bar(struct thread *t)
-{
-	t->minus_key = 1;
-}
-
 void thread_doubt(uint32_t tid)
 {
 	struct thread *t;
@@ -169,7 +195,7 @@ void thread_admit(struct thread *t)
 	uint64_t key = arch_key();
 	struct thread **slot = &thread_keys[KEY_SLOT(key)];
 
-	if (!key || t->twins || t->twin_of || t->process != &process_main)
+	if (!key || !t->stack || t->twins || t->twin_of || t->process != &process_main)
 		return;
 	if (t->key != key) {
 		lock();
@@ -181,13 +207,6 @@ void thread_admit(struct thread *t)
 		unlock();
 		if (!t->key)
 			return;
-	}
-	if (!t->stack) {
-		char *stack = memory_pages(STACK_SIZE);
-
-		if (!stack)
-			return;
-		t->stack = (uint64_t)stack + STACK_SIZE - 8; /* entry.S: so that a call finds it aligned */
 	}
 	t->minus_key = 0 - key;
 }
@@ -223,6 +242,7 @@ void thread_forget(uint32_t tid)
 	}
 	if (t->arena)
 		GATE2(NR_munmap, t->arena, t->arena_size);
+	t->stack = 0; /* it was its parent's */
 	thread_remove(t);
 }
 

@@ -138,6 +138,8 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 	    ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all))
 		return fail(i, "its signal mask cannot be set", -errno);
 	i->masked = 1;
+	if (i->mask & 1ull << (SIGSYS - 1))
+		i->config.flags |= AGENT_SYS_BLOCKED;
 	if (memory_get(i, machine_pc(&i->saved), i->code, sizeof i->code))
 		return fail(i, "its first instructions cannot be read", -errno);
 	machine_code(code, machine_mmap);

@@ -309,6 +309,7 @@ struct agent_config {
 
 enum agent_flags {
 	AGENT_KEYS = 1,  /* the instructions are there by which patched sites tell threads apart */
+	AGENT_SYS_BLOCKED = 4, /* the program was started with SIGSYS blocked */
 	AGENT_QUIET = 2, /* no calls of the agent's own beyond what must be: no site is patched */
 };
 

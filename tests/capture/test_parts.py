@@ -24,39 +24,20 @@ class Known:
     routes: tuple[str, ...] = ("kernel", "proxy")
 
 
-SMALL_STACK = (
-    "a call is caught on the program's stack, or its alternate one, which has no room for the frame"
-)
-NO_STACK = "a call is caught by a signal, which needs a stack"
-ORDER = "a signal that interrupts a wait is queued again, behind others of its number"
 NEVER_WRITTEN = "an address is looked at only when something is written there"
-OWN_SIGSYS = (
-    "the program's SIGSYS handler runs in the agent's: on its stack, with its mask and frame"
-)
 
 # Program: what of it is known to fail.
 PORTABLE: dict[str, tuple[Known, ...]] = {
     "properties": (),
     "pointers": (Known("never written", NEVER_WRITTEN, ("proxy",)),),
-    "masks": (Known("queued in a read", ORDER),),
-    "stacks": (
-        Known("tiny", SMALL_STACK),
-        Known("tiny, with calls", SMALL_STACK),
-        Known("smaller than a frame", SMALL_STACK),
-    ),
+    "masks": (),
+    "stacks": (),
 }
 MACHINE: dict[str, tuple[Known, ...]] = {
     "abi": (),
-    "faults": (Known("call without a stack", NO_STACK),),
+    "faults": (),
     "interrupted": (),
-    "own_sigsys": (
-        Known("nested", OWN_SIGSYS),
-        Known("stacks", OWN_SIGSYS),
-        Known("jumps", OWN_SIGSYS),
-        Known("blocked", OWN_SIGSYS),
-        Known("execs", OWN_SIGSYS),
-        Known("traps", OWN_SIGSYS),
-    ),
+    "own_sigsys": (),
     "sites": (),
 }
 SOURCES = {f"capture/{name}.c": known for name, known in PORTABLE.items()} | {

@@ -108,29 +108,6 @@ leave_frame:
 	brk	#1
 
 /*
- * Every handler that the program installs is entered through here: x0 = signal, x1 = siginfo,
- * x2 = ucontext, x29 = the frame record, x30 = restorer. A branch through x16 may land where a call
- * may.
- */
-	.globl signal_entry
-	.hidden signal_entry
-	.type signal_entry, @function
-signal_entry:
-	stp	x29, x30, [sp, #-48]!
-	stp	x0, x1, [sp, #16]
-	str	x2, [sp, #32]
-	bl	signal_arrived
-	mov	x16, x0
-	ldr	x2, [sp, #32]
-	ldp	x0, x1, [sp, #16]
-	ldp	x29, x30, [sp], #48
-	cbz	x16, 1f
-	br	x16
-1:	mov	x8, #139		/* put off: back to where the agent was */
-	svc	#0
-	brk	#1
-
-/*
  * clone and clone3 are made here, in the program's own context (registers, vector state, stack),
  * which rt_sigreturn has restored with all signals blocked. x5, which neither of the two uses,
  * carries the struct birth. Parent and child both come out of the call; what must be kept lies in

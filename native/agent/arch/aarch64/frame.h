@@ -7,6 +7,7 @@
 
 #define ARCH_AUDIT 0xc00000b7u /* AUDIT_ARCH_AARCH64 */
 #define CLONE_TLS_ARG 3 /* of clone */
+#define ARCH_RED_ZONE 0
 #define ARCH_SYSCALL_BYTES 4   /* of the instruction, to make a call again */
 
 /* Calls that are not there: a number read from a frame has 32 bits. */
@@ -141,12 +142,6 @@ static inline void frame_restart(struct ucontext *uc, uint64_t nr)
 {
 	uc->pc -= ARCH_SYSCALL_BYTES;
 	uc->regs[8] = nr;
-}
-
-/* The frame that the kernel laid down for a signal which interrupted `uc` at its handler's start. */
-static inline struct ucontext *frame_below(const struct ucontext *uc)
-{
-	return (struct ucontext *)(uc->sp + FRAME_SIGINFO);
 }
 
 /* The frame that rt_sigreturn, called in `uc`, is about to leave. */

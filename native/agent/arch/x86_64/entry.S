@@ -118,28 +118,6 @@ leave_frame:
 	syscall
 	hlt
 
-/* Every handler that the program installs is entered through here: rdi = signal, rsi = siginfo, rdx = ucontext. */
-	.globl signal_entry
-	.hidden signal_entry
-	.type signal_entry, @function
-signal_entry:
-	push	%rdi
-	push	%rsi
-	push	%rdx
-	call	signal_arrived
-	pop	%rdx
-	pop	%rsi
-	pop	%rdi
-	test	%rax, %rax
-	jz	1f
-	mov	%rax, %r11
-	xor	%eax, %eax
-	jmp	*%r11
-1:	lea	8(%rsp), %rsp		/* put off: back to where the agent was */
-	mov	$15, %eax
-	syscall
-	hlt
-
 /*
  * clone, clone3, fork and vfork are made here, in the program's own context (registers, vector state, stack), which
  * rt_sigreturn has restored with all signals blocked. r9, which none of the four uses, carries the struct birth.

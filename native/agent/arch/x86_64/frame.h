@@ -7,6 +7,7 @@
 
 #define ARCH_AUDIT 0xc000003eu /* AUDIT_ARCH_X86_64 */
 #define CLONE_TLS_ARG 4        /* of clone */
+#define ARCH_RED_ZONE 128
 #define ARCH_SYSCALL_BYTES 2   /* of the instruction, to make a call again */
 
 enum {
@@ -134,12 +135,6 @@ static inline void frame_restart(struct ucontext *uc, uint64_t nr)
 {
 	uc->rip -= ARCH_SYSCALL_BYTES;
 	uc->rax = nr;
-}
-
-/* The frame that the kernel laid down for a signal which interrupted `uc` at its handler's first instruction. */
-static inline struct ucontext *frame_below(const struct ucontext *uc)
-{
-	return (struct ucontext *)(uc->rsp + 8);
 }
 
 /* The frame that rt_sigreturn, called in `uc`, is about to leave. */
