@@ -189,8 +189,8 @@ gate_fast_bail:
 /*
  * Where the stubs of patched sites go: on the agent's stack, rcx = struct thread. Lays down a struct fast at the top.
  * A call that only has to be made is made here, with the registers that are there already; all others by fast_call().
- * A signal that comes before `fast_quick_insn` sends us to fast_quick_bail: not made. Between fast_quick_leave and
- * fast_gone it sends us back to fast_leave, which finds all it needs in the frame.
+ * A signal that comes before `fast_quick_insn` sends us to fast_quick_bail: not made. On one of the two
+ * ways out (from fast_quick_leave or fast_leave on) it sends us back to fast_leave, which finds all in the frame.
  */
 	.globl fast_entry, fast_quick_armed, fast_quick_insn, fast_quick_bail, fast_quick_leave, fast_leave, fast_gone
 	.hidden fast_entry, fast_quick_armed, fast_quick_insn, fast_quick_bail, fast_quick_leave, fast_leave, fast_gone

@@ -136,7 +136,8 @@ void sites_cut(struct thread *t, struct ucontext *uc)
 		uc->rip = (uint64_t)gate_fast_bail;
 	} else if (uc->rip >= (uint64_t)fast_quick_armed && uc->rip <= (uint64_t)fast_quick_insn) {
 		uc->rip = (uint64_t)fast_quick_bail;
-	} else if (uc->rip >= (uint64_t)fast_quick_leave && uc->rip < (uint64_t)fast_gone) {
+	} else if ((uc->rip >= (uint64_t)fast_quick_leave && uc->rip < (uint64_t)fast_quick_gone) ||
+		   (uc->rip >= (uint64_t)fast_leave && uc->rip < (uint64_t)fast_gone)) {
 		uc->rip = (uint64_t)fast_leave;
 		uc->rsp = t->stack - sizeof(struct fast);
 	}
