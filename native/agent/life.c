@@ -256,25 +256,37 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 
 /* ---- exec ------------------------------------------------------------------------------------------------------- */
 
-/* A program whose identity the kernel would change at exec, which it does not do under a tracer without privilege. */
-static int changes_identity(const struct call *c)
+/*
+ * A look at the file before the launcher is asked. A path that leads nowhere is an error here and now, as it would be
+ * from execve, and shells try many: asking for each costs as much as a start. EPERM: a program whose identity the
+ * kernel would change at exec, which it does not do under a tracer without privilege. Else 0.
+ */
+static int64_t exec_look(uint64_t nr, const uint64_t *args)
 {
 	struct {
 		uint64_t dev, ino, nlink;
 		uint32_t mode, uid, gid, pad;
 		uint64_t rest[20];
 	} st;
+	int is_at = nr == NR_execveat;
+	uint64_t flags = is_at ? args[4] : 0;
 	int64_t r;
 
-	if (c->nr == NR_execve)
-		r = GATE4(NR_newfstatat, -100, c->args[0], &st, 0);
+	if (flags & ~0x1100ull) /* AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW: the only ones that execveat knows */
+		return 0;
+	if (is_at)
+		r = GATE4(NR_newfstatat, args[0], args[1], &st, flags);
 	else
-		r = GATE4(NR_newfstatat, c->args[0], c->args[1], &st, c->args[4]);
+		r = GATE4(NR_newfstatat, -100, args[0], &st, 0);
+	if (r == -ENOENT_ || r == -EACCES_ || r == -ENOTDIR_ || r == -ENAMETOOLONG_ || r == -ELOOP_)
+		return r;
 	if (r < 0)
 		return 0;
 	if (st.mode & 04000 && st.uid != (uint32_t)GATE1(NR_geteuid, 0))
-		return 1;
-	return (st.mode & 02010) == 02010 && st.gid != (uint32_t)GATE1(NR_getegid, 0);
+		return -EPERM_;
+	if ((st.mode & 02010) == 02010 && st.gid != (uint32_t)GATE1(NR_getegid, 0))
+		return -EPERM_;
+	return 0;
 }
 
 static struct exec_request *exec_ask(struct thread *t, int64_t *error)
@@ -361,9 +373,10 @@ int64_t life_exec(struct call *c)
 		args[0] = (uint64_t)borrowed;
 	}
 	if (session && !(session->flags & SESSION_PRELOAD)) {
-		if (changes_identity(c))
-			r = -EPERM_;
-		else
+		r = exec_look(c->nr, args);
+		if (r < 0 && r != -EPERM_)
+			goto out;
+		if (!r)
 			e = exec_ask(c->thread, &r);
 		if (!e) {
 			if (p->channel) /* without the agent it would have no descriptors at all */
