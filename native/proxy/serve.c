@@ -27,6 +27,7 @@
 #define SIG_CANCEL 64
 
 struct worker workers[SLOT_COUNT];
+static uint32_t worker_high; /* from here on, none was ever used */
 
 static int taken_fd = -1; /* came over the lifeline, not yet asked for */
 static uint32_t taken_bell;
@@ -83,7 +84,7 @@ void serve_end_others(uint32_t but)
 	for (int tries = 0; tries < 500; tries++) {
 		int left = 0;
 
-		for (uint32_t i = 0; i < SLOT_COUNT; i++) {
+		for (uint32_t i = 0; i < get_acquire(&worker_high); i++) {
 			if (i == but || !get_acquire(&workers[i].active))
 				continue;
 			left++;
@@ -100,6 +101,13 @@ void serve_end_others(uint32_t but)
 		else
 			usleep(1000);
 	}
+}
+
+/* In the child of a fork: all threads but the caller's are the parent's. */
+void serve_forget(void)
+{
+	memset(workers, 0, worker_high * sizeof *workers);
+	worker_high = 0;
 }
 
 int serve_taken(int fd)
@@ -177,6 +185,7 @@ static int new_channel(void)
 	head->magic = CHANNEL_MAGIC;
 	head->version = ABI_VERSION;
 	head->slots = SLOT_COUNT;
+	head->high = 1;
 	head->process = PROCESSES;
 	((struct slot *)((char *)head + SLOT_SIZE))->lease = SLOT_TAKEN;
 	munmap(head, CHANNEL_SIZE);
@@ -276,8 +285,10 @@ static void close_on_exec(void)
 
 static int64_t execed(uint32_t own)
 {
+	uint32_t high = get_acquire(&channel->high);
+
 	serve_end_others(own);
-	for (uint32_t i = 0; i < SLOT_COUNT; i++)
+	for (uint32_t i = 0; i < high && i < SLOT_COUNT; i++)
 		if (i != own)
 			put_release(&slot_at(i)->lease, SLOT_FREE);
 	close_on_exec();
@@ -449,6 +460,7 @@ int serve_start(uint32_t i)
 	pthread_t id;
 	int r;
 
+	raise_to(&worker_high, i + 1);
 	memset(w, 0, sizeof *w);
 	w->scratch = mmap(0, SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->scratch == MAP_FAILED)

@@ -248,7 +248,8 @@ struct channel {
 	uint32_t proxy;    /* the proxy's */
 	uint32_t slots;    /* SLOT_COUNT */
 	uint32_t process;  /* index into session.processes */
-	uint32_t pad[10];
+	uint32_t high;     /* slots from here on were never taken: memory that nobody has touched, nor should */
+	uint32_t pad[9];
 	uint8_t rest[SLOT_SIZE - 64];
 	/* then SLOT_COUNT slots of SLOT_SIZE, then SLOT_COUNT arenas of ARENA_SPAN */
 };
