@@ -59,9 +59,10 @@ clean: ## remove everything that was built, .venv included
 # ---- the virtual environment --------------------------------------------------------------------
 # Two steps: what runs LSCA needs neither pip nor a network; what tests it needs both.
 
-# pip would write a script that imports `re`: 6 ms of every `lsca run`.
-WRITE_LSCA = printf '\#!%s\nfrom lsca.cli import main\n\nraise SystemExit(main())\n' \
-	'$(CURDIR)/.venv/bin/python' > .venv/bin/lsca && chmod +x .venv/bin/lsca
+# pip would write a script that imports `re`: 6 ms of every `lsca run`. Without site-packages (-S; the other verbs
+# fetch them) and the user's settings (-I) Python starts in 6 ms instead of 8.
+WRITE_LSCA = printf '\#!%s -IS\nimport sys\n\nsys.path.insert(0, "%s")\nfrom lsca.cli import script\n\nscript()\n' \
+	'$(CURDIR)/.venv/bin/python' '$(CURDIR)/src' > .venv/bin/lsca && chmod +x .venv/bin/lsca
 
 .venv/bin/lsca: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

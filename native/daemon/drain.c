@@ -181,7 +181,7 @@ static void fill_header(struct drain *d, struct file_header *h)
 	h->mono0 = d->mono0 = clock_ns(CLOCK_MONOTONIC);
 	h->ticks0 = d->ticks0 = arch_ticks();
 	h->real0 = clock_ns(CLOCK_REALTIME);
-	h->ns_per_tick = ticks_rate(h->ticks0, h->mono0);
+	h->ns_per_tick = session_rate();
 	read_text("/proc/sys/kernel/random/boot_id", h->boot_id, sizeof h->boot_id);
 	gethostname(h->host, sizeof h->host - 1);
 }

@@ -107,7 +107,6 @@ static const char *begin(struct launch *l, const struct inherited *was)
 		snprintf(text, sizeof text, "%s %s", p->agent, wrong);
 		return text;
 	}
-	session_tune(l->session);
 	if (p->is_proxy) {
 		l->proxy = spawn_proxy(p, was, &l->lifeline, &l->channel_fd, &l->channel, text);
 		if (l->proxy < 0)
@@ -325,6 +324,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	sigdelset(&mask, SIGCHLD);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	wrong = begin(l, was);
+	session_tune(l->session);
 	if (wrong) {
 		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, wrong);
 		_exit(0);
