@@ -115,7 +115,7 @@ int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64
 int64_t gate_wait(struct gate_wait *w);
 int64_t gate_foreign(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
-void launcher_stop(uint64_t why);
+void launcher_stop(uint64_t why, const struct agent_config *at);
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
 #define GATE2(nr, a, b) gate(nr, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)

@@ -124,6 +124,7 @@ struct launch {
 	struct drain drain;
 	struct starting *starting;
 	struct tracee tracees[TRACEES];
+	int tracee_end; /* none from here on: they are too large to be looked through at every turn */
 	int pipe, lifeline, channel_fd;
 	struct channel *channel;
 	pid_t main, proxy;

@@ -280,9 +280,15 @@ struct lifeline_message {
 /* ---- what the launcher tells an agent that it has put in --------------------------------------------------------- */
 
 /*
- * The launcher maps the agent, fills in `agent_config` (a symbol of the agent) and starts `agent_entry`, which traps
- * (int3, brk) with STOP_* in the first argument register (rdi, x0) whenever it needs the launcher, and goes on when
- * continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED: see `error`.
+ * A few instructions of the launcher's map the agent and start `agent_entry`, which traps (int3, brk) whenever it needs
+ * the launcher, with STOP_* in the first argument register (rdi, x0) and the address of `agent_config` in the second,
+ * and goes on when continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED:
+ * see `error`. The agent's memory comes in one of two ways, tried in this order:
+ *
+ *   /proc/launcher/fd/image   a memfd with the agent as its file has it; what is not written to is shared by all
+ *                             programs. agent_entry gets a pointer to the launcher's agent_config, and relocates itself
+ *   anonymous memory          (STOP_REFUSED: the file cannot be had) which the launcher fills in, `agent_config`
+ *                             included; agent_entry gets NULL
  *
  * The session's memory reaches the program in one of three ways, tried in this order:
  *   session_fd >= 0           the program already has the descriptor (inherited); the agent closes it unless keep_fds
@@ -290,7 +296,7 @@ struct lifeline_message {
  *   STOP_SOCKET               the agent made a socketpair; `socket` is the launcher's end, to be had with pidfd_getfd;
  *                             the launcher sends the descriptor with SCM_RIGHTS into it, then continues
  */
-enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3 };
+enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3, STOP_REFUSED = 4 };
 
 struct agent_config {
 	uint32_t version;
@@ -304,6 +310,7 @@ struct agent_config {
 	int32_t socket;              /* agent -> launcher, with STOP_SOCKET */
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
+	uint64_t session_size;
 };
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define ARCH_AUDIT 0xc000003eu /* AUDIT_ARCH_X86_64 */
+#define ARCH_RELATIVE 8 /* R_X86_64_RELATIVE */
 #define ARCH_SYSCALL_BYTES 2   /* of the instruction, to make a call again */
 
 enum {
