@@ -31,6 +31,7 @@ static uint32_t worker_high; /* from here on, none was ever used */
 
 static int taken_fd = -1; /* came over the lifeline, not yet asked for */
 static uint32_t taken_bell;
+static uint32_t unsettled; /* 1: a forked proxy still holds what is not the program's; no call is made yet */
 
 static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
@@ -225,6 +226,7 @@ static void forked(void)
 	int pair[2], memfd, announced[2], parents, r;
 	struct rlimit own, room;
 
+	unsettled = 1;
 	/* A program at its limit may still fork; what we need for a moment is not the program's. */
 	getrlimit(RLIMIT_NOFILE, &own);
 	room = own;
@@ -252,6 +254,8 @@ static void forked(void)
 	setrlimit(RLIMIT_NOFILE, &own);
 	if (r < 0)
 		_exit(1);
+	put_release(&unsettled, 0);
+	futex(&unsettled, FUTEX_WAKE, 1, 0);
 	main_listen();
 }
 
@@ -407,6 +411,8 @@ static void *work(void *arg)
 	pthread_sigmask(SIG_UNBLOCK, &cancel, 0);
 	put_release(&s->owner, owner);
 	futex(&s->owner, FUTEX_WAKE, 1 << 30, 0);
+	while (get_acquire(&unsettled))
+		futex(&unsettled, FUTEX_WAIT, 1, 0);
 	while (!get_acquire(&w->ending)) {
 		uint32_t word = get_acquire(&s->word);
 
