@@ -169,6 +169,8 @@ $(CROSS_AGENT): $(agent_aarch64)
 
 # ---- the proxy ----------------------------------------------------------------------------------
 
+# Static where there is a static libc: it is started and forked once for every program.
+PROXY_LINK := -pthread -Wl,-z,now,-z,noexecstack
 PROXY_FLAGS := $(HOSTED) $(HARDENED) -Inative/proxy -Inative/proxy/arch/$(MACHINE)
 proxy_objects := $(call objects,proxy,$(MACHINE)) build/proxy/$(MACHINE)/calls.o \
 	$(patsubst native/proxy/arch/$(MACHINE)/%,build/proxy/$(MACHINE)/arch/%.o,$(wildcard native/proxy/arch/$(MACHINE)/*.[cS]))
@@ -192,7 +194,8 @@ build/proxy/$(MACHINE)/%.o: native/proxy/%.c Makefile
 $(PROXY): $(proxy_objects)
 	@mkdir -p $(@D)
 	@echo "  link  $@"
-	$(Q)$(CC) -pthread -pie -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
+	$(Q)$(CC) -static-pie $(PROXY_LINK) -o $@.new $^ 2>/dev/null || $(CC) -pie $(PROXY_LINK) -o $@.new $^
+	$(Q)mv $@.new $@
 
 # ---- the extension module -----------------------------------------------------------------------
 

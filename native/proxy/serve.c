@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +26,8 @@
 #include "proxy.h"
 
 #define SIG_CANCEL 64
+
+enum { HEAD = offsetof(struct channel, rest) };
 
 struct worker workers[SLOT_COUNT];
 static uint32_t worker_high; /* from here on, none was ever used */
@@ -65,6 +68,7 @@ void serve_setup(void)
 	struct sigaction sa = {.sa_sigaction = on_cancel, .sa_flags = SA_SIGINFO | SA_RESTART};
 	sigset_t all;
 
+	mallopt(M_ARENA_MAX, 1); /* a thread that reads one directory needs no heap of its own */
 	sigfillset(&all);
 	sigaction(SIG_CANCEL, &sa, 0);
 	signal(SIGCHLD, SIG_IGN); /* proxies of children need no waiting for */
@@ -164,10 +168,13 @@ static int64_t send_line(int to, uint32_t op, int32_t value, const int *fds, int
 	return sendmsg(to, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* Written rather than mapped: it is mapped once, by main_adopt. */
 static int new_channel(void)
 {
+	const struct channel head = {.magic = CHANNEL_MAGIC, .version = ABI_VERSION, .slots = SLOT_COUNT,
+				     .process = PROCESSES, .high = 1};
+	const struct slot slot = {.lease = SLOT_TAKEN};
 	struct rlimit lim, full;
-	struct channel *head;
 	int fd = memfd_create("lsca-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
 
 	if (fd < 0)
@@ -177,22 +184,14 @@ static int new_channel(void)
 	full.rlim_cur = full.rlim_max;
 	setrlimit(RLIMIT_FSIZE, &full);
 	r = ftruncate(fd, (off_t)ARENA_AT(SLOT_COUNT));
+	if (pwrite(fd, &head, HEAD, 0) != HEAD || pwrite(fd, &slot, sizeof slot, SLOT_SIZE) != sizeof slot)
+		r = -1;
 	setrlimit(RLIMIT_FSIZE, &lim);
 	if (r < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		goto fail;
-	head = mmap(0, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (head == MAP_FAILED)
-		goto fail;
-	head->magic = CHANNEL_MAGIC;
-	head->version = ABI_VERSION;
-	head->slots = SLOT_COUNT;
-	head->high = 1;
-	head->process = PROCESSES;
-	((struct slot *)((char *)head + SLOT_SIZE))->lease = SLOT_TAKEN;
-	munmap(head, CHANNEL_SIZE);
 	return fd;
 fail:
-	r = -errno;
+	r = errno ? -errno : -EIO;
 	close(fd);
 	return r;
 }

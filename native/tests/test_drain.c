@@ -59,6 +59,11 @@ double ticks_rate(uint64_t ticks0, uint64_t mono0)
 	return (double)(ticks0 + mono0);
 }
 
+double session_rate(void)
+{
+	return 1;
+}
+
 static uint32_t any_used(void)
 {
 	switch (below(6)) {
