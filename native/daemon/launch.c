@@ -270,7 +270,7 @@ static void finish(struct launch *l)
 
 static void loop(struct launch *l)
 {
-	uint64_t swept = now_ms();
+	uint64_t swept = now_ms(), looked = 0;
 
 	for (;;) {
 		uint32_t seen = get_acquire(bell);
@@ -280,9 +280,11 @@ static void loop(struct launch *l)
 			swept = now_ms();
 		listen_to_all(l);
 		trace_requests(l, sweep);
-		if (is_settled(l)) {
+		/* Looking at every process is for once in a while, not for every exec in the background. */
+		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
 			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0;
 
+			looked = now_ms();
 			if (!others)
 				return;
 			/* Not yet on the list: just born, or a proxy that is about to end. */
