@@ -150,8 +150,7 @@ static uint32_t parent_of(const struct launch *l, pid_t pid)
 /* The threads of the image that is no more cannot say that their chunks are done, nor take back their requests. */
 static void clear_old_image(struct launch *l, pid_t pid)
 {
-	/* They are first leased in order; a few may have been taken and not counted yet. */
-	uint64_t high = __atomic_load_n(&l->session->leases, __ATOMIC_RELAXED) + EXEC_REQUESTS;
+	uint32_t high = get_acquire(&l->session->chunk_high);
 
 	for (uint32_t i = 0; i < CHUNK_COUNT && i < high; i++) {
 		struct chunk *k = &l->session->chunks[i];

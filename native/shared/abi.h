@@ -30,6 +30,7 @@ enum {
 	PROCESSES = 4096,
 	CHUNK_SIZE = 32768,
 	CHUNK_COUNT = 2048,
+	CHUNKS_AT_LEISURE = 64, /* full ones below this wait until the drainer looks by itself: soon, and all at once */
 };
 
 enum session_flags {
@@ -99,7 +100,8 @@ struct session {
 	uint32_t spinners; /* threads spinning right now, of all sides */
 	uint32_t spare;    /* how many may: CPUs - 1 */
 	uint64_t budget;   /* ticks one may spin: about 50 us */
-	uint32_t pad[9];
+	uint32_t chunk_high; /* chunks from here on were never leased */
+	uint32_t pad[8];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct exec_request execs[EXEC_REQUESTS];
 	struct process processes[PROCESSES];
