@@ -16,8 +16,9 @@
 #include "ring.h"
 
 enum {
-	EPERM_ = 1, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22,
-	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105,
+	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EACCES_ = 13,
+	EFAULT_ = 14, ENOTDIR_ = 20, EINVAL_ = 22,
+	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGBUS_ = 7, SIGSEGV_ = 11, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22,
 	SIGXFSZ_ = 25, SIG_COUNT = 65,
@@ -182,7 +183,7 @@ int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
 uint64_t copy_try(void *to, const void *from, uint64_t n);
 int64_t string_try(char *to, const char *from, uint64_t room);
-void launcher_stop(uint64_t why);
+void launcher_stop(uint64_t why, const struct agent_config *at);
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
 #define GATE2(nr, a, b) gate(nr, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
@@ -289,10 +290,15 @@ int sites_fault(struct ucontext *uc);       /* of copy_try and string_try */
 /* life.c */
 int64_t life_birth(struct call *c, uint64_t start, int *resumes);
 uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept);
-int64_t life_exec(struct call *c);
 void life_exit(struct call *c);
 int64_t life_wait(struct call *c);
 void life_enter(struct process_self *p, uint32_t parent);
+void life_sleep(uint32_t *word, uint32_t value, uint64_t ms); /* on a futex */
+void life_wake(uint32_t *word);
+int life_exists(uint32_t pid);
+
+/* exec.c */
+int64_t exec_call(struct call *c);
 
 /* delegate.c: the route `proxy` */
 int64_t delegate_anywhere(struct call *c);

@@ -267,6 +267,7 @@ int64_t delegate_thread(struct thread *t, uint32_t *slot)
 	int64_t r;
 
 	for (uint32_t i = 0; i < SLOT_COUNT; i++) {
+		raise_to(&p->channel->high, i + 1);
 		if (!swap_if(&slot_of(p, i)->lease, SLOT_FREE, SLOT_TAKEN))
 			continue;
 		r = delegate_op(t, OP_THREAD, i, 0);

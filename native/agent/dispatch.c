@@ -222,7 +222,7 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 		break;
 	case NR_execve:
 	case NR_execveat:
-		ret = life_exec(&c);
+		ret = exec_call(&c);
 		if (ret != -ERESTART_)
 			frame_return(uc, ret);
 		else

@@ -17,23 +17,23 @@ enum {
 	FLAG_VFORK = 0x4000,
 	FLAG_THREAD = 0x10000,
 	FLAG_SETTLS = 0x80000,
-	FUTEX_WAIT_ = 0,
-	FUTEX_WAKE_ = 1,
 };
 
-static void futex_wait(uint32_t *word, uint32_t value, uint64_t ms)
+enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1 };
+
+void life_sleep(uint32_t *word, uint32_t value, uint64_t ms)
 {
 	uint64_t timeout[2] = {ms / 1000, ms % 1000 * 1000000};
 
 	GATE4(NR_futex, word, FUTEX_WAIT_, value, timeout);
 }
 
-static void futex_wake(uint32_t *word)
+void life_wake(uint32_t *word)
 {
 	GATE3(NR_futex, word, FUTEX_WAKE_, 1);
 }
 
-static int is_alive(uint32_t pid)
+int life_exists(uint32_t pid)
 {
 	return pid && GATE2(NR_kill, pid, 0) != -ESRCH_;
 }
@@ -49,7 +49,7 @@ void life_enter(struct process_self *p, uint32_t parent)
 			struct process *e = &session->processes[i];
 			uint32_t state = get_acquire(&e->state);
 
-			if (state == PROCESS_CLAIMED || (state == PROCESS_LIVE && (!pass || is_alive(e->pid))))
+			if (state == PROCESS_CLAIMED || (state == PROCESS_LIVE && (!pass || life_exists(e->pid))))
 				continue;
 			if (!swap_if(&e->state, state, PROCESS_CLAIMED))
 				continue;
@@ -176,7 +176,7 @@ static void parent_done(int64_t ret, struct birth *b)
 
 			s->op = OP_LEAVE;
 			put_release(&s->word, s->owner);
-			futex_wake(&s->word);
+			life_wake(&s->word);
 		}
 		if (b->shares_memory)
 			b->refs = 1;
@@ -293,139 +293,6 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 	return resume;
 }
 
-/* ---- exec ------------------------------------------------------------------------------------------------------- */
-
-/* A program whose identity the kernel would change at exec, which it does not do under a tracer without privilege. */
-static int changes_identity(const struct call *c)
-{
-	struct {
-		uint64_t dev, ino, nlink;
-		uint32_t mode, uid, gid, pad;
-		uint64_t rest[20];
-	} st;
-	int64_t r;
-
-	if (c->nr == NR_execve)
-		r = GATE4(NR_newfstatat, -100, c->args[0], &st, 0);
-	else
-		r = GATE4(NR_newfstatat, c->args[0], c->args[1], &st, c->args[4]);
-	if (r < 0)
-		return 0;
-	if (st.mode & 04000 && st.uid != (uint32_t)GATE1(NR_geteuid, 0))
-		return 1;
-	return (st.mode & 02010) == 02010 && st.gid != (uint32_t)GATE1(NR_getegid, 0);
-}
-
-static struct exec_request *exec_ask(struct thread *t, int64_t *error)
-{
-	struct process_self *p = t->process;
-	struct exec_request *e = 0;
-
-	for (int tries = 0; !e && tries < 1000; tries++) {
-		for (uint32_t i = 0; i < EXEC_REQUESTS && !e; i++)
-			if (swap_if(&session->execs[i].state, EXEC_FREE, EXEC_CLAIMED))
-				e = &session->execs[i];
-		if (!e) {
-			if (!is_alive(session->launcher))
-				break;
-			uint64_t ms[2] = {0, 2000000};
-
-			GATE2(NR_nanosleep, ms, 0);
-		}
-	}
-	if (!e) {
-		*error = -EAGAIN_;
-		return 0;
-	}
-	e->pid = p->pid;
-	e->tid = t->tid;
-	e->error = 0;
-	e->detached = 0;
-	e->lifeline = p->channel ? PRIVATE_LIFELINE : -1;
-	e->channel = p->channel ? PRIVATE_CHANNEL : -1;
-	e->session = p->channel ? PRIVATE_SESSION : -1;
-	e->slot = t->slot;
-	put_release(&e->state, EXEC_ASKED);
-	add_one(&session->exec_bell);
-	futex_wake(&session->exec_bell);
-	while (get_acquire(&e->state) == EXEC_ASKED) {
-		futex_wait(&e->state, EXEC_ASKED, 100);
-		if (session->flags & SESSION_CLOSED || !is_alive(session->launcher)) {
-			*error = -EIO_;
-			return 0;
-		}
-	}
-	if (get_acquire(&e->state) == EXEC_READY)
-		return e;
-	*error = e->error < 0 ? e->error : -EPERM_;
-	put_release(&e->state, EXEC_FREE);
-	return 0;
-}
-
-static void exec_failed(struct exec_request *e)
-{
-	put_release(&e->state, EXEC_FAILED);
-	add_one(&session->exec_bell);
-	futex_wake(&session->exec_bell);
-	for (int i = 0; i < 50 && get_acquire(&e->state) == EXEC_FAILED; i++) {
-		futex_wait(&e->state, EXEC_FAILED, 100);
-		if (!is_alive(session->launcher))
-			return;
-	}
-}
-
-/* The mask is inherited by the new image, so the call is made with the program's own. */
-static int64_t exec_now(struct call *c, const uint64_t *args)
-{
-	const struct thread *t = c->thread;
-	struct gate_wait w = {.mask = t->mask | (t->sys_blocked ? SIG_BIT(SIGSYS_) : 0), .full = MASK_FULL, .nr = c->nr};
-	int64_t r;
-
-	memcpy(w.args, args, sizeof w.args);
-	signal_sys_queue(t, 0);
-	r = gate_wait(&w);
-	signal_sys_queue(t, 1);
-	return r;
-}
-
-int64_t life_exec(struct call *c)
-{
-	struct process_self *p = c->thread->process;
-	struct exec_request *e = 0;
-	uint64_t args[CALL_ARGS];
-	int64_t r = 0, borrowed = -1;
-
-	memcpy(args, c->args, sizeof args);
-	record_last(c);
-	if (p->channel && c->nr == NR_execveat && (int32_t)args[0] >= 0) {
-		borrowed = delegate_borrow(c->thread, args[0]);
-		if (borrowed < 0)
-			return borrowed;
-		args[0] = (uint64_t)borrowed;
-	}
-	if (session && !(session->flags & SESSION_PRELOAD)) {
-		if (changes_identity(c))
-			r = -EPERM_;
-		else
-			e = exec_ask(c->thread, &r);
-		if (!e) {
-			if (p->channel) /* without the agent it would have no descriptors at all */
-				goto out;
-			add_one(&session->uncaught);
-		}
-	}
-	record_release(c->thread);
-	signal_leave(1);
-	r = exec_now(c, args);
-	signal_leave(0);
-	if (e)
-		exec_failed(e);
-out:
-	if (borrowed >= 0)
-		GATE1(NR_close, borrowed);
-	return r;
-}
-
 /* ---- exit and wait ---------------------------------------------------------------------------------------------- */
 
 void life_exit(struct call *c)
@@ -459,8 +326,8 @@ static void wait_for_proxy(uint32_t pid)
 	if (!e || !e->proxy)
 		return;
 	for (int i = 0; i < 40 && get_acquire(&e->state) == PROCESS_LIVE && e->pid == pid; i++) {
-		futex_wait(&e->state, PROCESS_LIVE, 50);
-		if (!is_alive(e->proxy))
+		life_sleep(&e->state, PROCESS_LIVE, 50);
+		if (!life_exists(e->proxy))
 			break;
 	}
 }

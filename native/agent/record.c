@@ -29,11 +29,14 @@ static void bell(uint32_t *word)
 
 void record_release(struct thread *t)
 {
-	if (t->chunk < CHUNK_COUNT) {
-		put_release(&session->chunks[t->chunk].state, CHUNK_FULL);
-		t->chunk = CHUNK_COUNT;
+	uint32_t i = t->chunk;
+
+	if (i >= CHUNK_COUNT)
+		return;
+	put_release(&session->chunks[i].state, CHUNK_FULL);
+	t->chunk = CHUNK_COUNT;
+	if (i >= CHUNKS_AT_LEISURE)
 		bell(&session->log_bell);
-	}
 }
 
 static int lease(struct thread *t)
@@ -47,7 +50,10 @@ static int lease(struct thread *t)
 			uint32_t i = (hint + n) % CHUNK_COUNT;
 			struct chunk *k = &session->chunks[i];
 
-			if (get_relaxed(&k->state) != CHUNK_FREE || !swap_if(&k->state, CHUNK_FREE, CHUNK_LEASED))
+			if (get_relaxed(&k->state) != CHUNK_FREE)
+				continue;
+			raise_to(&session->chunk_high, i + 1);
+			if (!swap_if(&k->state, CHUNK_FREE, CHUNK_LEASED))
 				continue;
 			k->pid = t->process->pid;
 			k->tid = t->tid;

@@ -14,6 +14,9 @@ __attribute__((visibility("default"))) struct agent_config agent_config = {.vers
 /* The environment, where there is a libc that has one. The only symbol from outside, and a weak one. */
 extern char **environ __attribute__((weak, visibility("default")));
 
+/* The linker's. */
+extern const uint64_t _DYNAMIC[][2] HIDDEN;
+
 enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1 };
 
 void start_sigsys(void)
@@ -31,19 +34,22 @@ int64_t start_capture(void)
 	return gate(NR_prctl, 59, 1, (uint64_t)range_begin, (uint64_t)(range_end - range_begin) + 1, 0, 0);
 }
 
-static int64_t map_session(int32_t fd)
+/* `size`: 0 where nobody has told it. */
+static int64_t map_session(int32_t fd, uint64_t size)
 {
 	struct session *s;
-	uint64_t size;
-	int64_t r = GATE6(NR_mmap, 0, sizeof *s, 3, 1, fd, 0);
 
-	if (r < 0 && r > -4096)
-		return r;
-	s = (struct session *)r;
-	size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? s->size : 0;
-	GATE2(NR_munmap, s, sizeof *s);
-	if (size < sizeof *s)
-		return -EINVAL_;
+	if (!size) {
+		int64_t r = GATE6(NR_mmap, 0, sizeof *s, 3, 1, fd, 0);
+
+		if (r < 0 && r > -4096)
+			return r;
+		s = (struct session *)r;
+		size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? s->size : 0;
+		GATE2(NR_munmap, s, sizeof *s);
+		if (size < sizeof *s)
+			return -EINVAL_;
+	}
 	/* Below us and not just where the program's next library would be. */
 	return GATE6(NR_mmap, ((uint64_t)__ehdr_start - size) & ~4095ull, size, 3, 1, fd, 0);
 }
@@ -96,7 +102,7 @@ static int64_t receive_session(void)
 	if (r < 0)
 		return r;
 	agent_config.socket = pair[1];
-	launcher_stop(STOP_SOCKET);
+	launcher_stop(STOP_SOCKET, &agent_config);
 	GATE1(NR_close, pair[1]);
 	r = GATE3(NR_recvmsg, pair[0], &m, 0);
 	GATE1(NR_close, pair[0]);
@@ -112,25 +118,49 @@ static void fail(int64_t error, uint32_t line)
 	agent_config.error = (int32_t)error;
 	agent_config.where = line;
 	for (;;)
-		launcher_stop(STOP_FAILED);
+		launcher_stop(STOP_FAILED, &agent_config);
 }
 
-/* Called by agent_entry with all signals blocked and the launcher attached. */
-HIDDEN void start_injected(void)
+/* Nobody else does it where the agent's file is mapped as it is. There are no relocations of any other kind. */
+static void relocate(void)
+{
+	uint64_t base = (uint64_t)__ehdr_start, from = 0, size = 0;
+
+	for (const uint64_t (*d)[2] = _DYNAMIC; (*d)[0]; d++) {
+		if ((*d)[0] == 7) /* DT_RELA */
+			from = base + (*d)[1];
+		else if ((*d)[0] == 8) /* DT_RELASZ */
+			size = (*d)[1];
+	}
+	for (const uint64_t (*r)[3] = (const void *)from; size >= sizeof *r; r++, size -= sizeof *r)
+		if ((*r)[1] == ARCH_RELATIVE)
+			*(uint64_t *)(base + (*r)[0]) = base + (*r)[2];
+}
+
+/*
+ * Called by agent_entry with all signals blocked and the launcher attached. `told`: the launcher's word lies elsewhere,
+ * and the agent is as its file has it; NULL: the launcher has put everything in its place.
+ */
+HIDDEN void start_injected(const struct agent_config *told)
 {
 	struct agent_config *cfg = &agent_config;
 	struct process_self *p = &process_main;
-	int64_t fd = cfg->session_fd, r;
+	int64_t fd, r;
 	struct thread *t;
 
+	if (told) {
+		relocate();
+		*cfg = *told;
+	}
+	fd = cfg->session_fd;
 	if (fd < 0)
 		fd = open_of(cfg->launcher, cfg->remote);
-	r = fd < 0 ? fd : map_session((int32_t)fd);
+	r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
 	if (r < 0 && r > -4096) {
 		if (fd >= 0 && cfg->session_fd < 0)
 			GATE1(NR_close, fd);
 		fd = receive_session();
-		r = fd < 0 ? fd : map_session((int32_t)fd);
+		r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
 		if (r < 0 && r > -4096)
 			fail(r, __LINE__);
 	}
@@ -169,7 +199,7 @@ HIDDEN void start_injected(void)
 	if (r < 0)
 		fail(r, __LINE__);
 	for (;;)
-		launcher_stop(STOP_READY);
+		launcher_stop(STOP_READY, &agent_config);
 }
 
 static int64_t session_of_environment(char **env)
@@ -196,7 +226,7 @@ __attribute__((constructor)) static void start_preloaded(int argc, char **argv, 
 		env = environ;
 	fd = session_of_environment(env);
 	if (fd >= 0) {
-		r = map_session((int32_t)fd);
+		r = map_session((int32_t)fd, 0);
 		if (r > 0)
 			session = (struct session *)r;
 		GATE1(NR_close, fd);

@@ -10,7 +10,7 @@
  */
 #include "agent.h"
 
-enum { BUCKETS = 256 };
+enum { BUCKETS = 256, ROOM = 4096 /* all of it is touched at once, by every process */ };
 
 struct thread *thread_keys[KEY_SLOTS];
 static struct thread *buckets[BUCKETS];
@@ -40,11 +40,11 @@ static void *take(void **list, uint32_t size)
 	void *one = *list;
 
 	if (!one) {
-		char *page = memory_pages(16384);
+		char *page = memory_pages(ROOM);
 
 		if (!page)
 			return 0;
-		for (uint32_t at = 0; at + size <= 16384; at += size) {
+		for (uint32_t at = 0; at + size <= ROOM; at += size) {
 			*(void **)(page + at) = *list;
 			*list = page + at;
 		}

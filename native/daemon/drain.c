@@ -95,9 +95,10 @@ static int is_abandoned(const struct chunk *k)
 static int pass(struct drain *d, int undertake)
 {
 	struct session *s = d->session;
+	uint32_t high = get_acquire(&s->chunk_high);
 	int news = 0, freed = 0;
 
-	for (uint32_t i = 0; i < CHUNK_COUNT; i++) {
+	for (uint32_t i = 0; i < CHUNK_COUNT && i < high; i++) {
 		struct chunk *k = &s->chunks[i];
 		uint32_t state = get_acquire(&k->state), used = get_acquire(&k->used);
 
@@ -118,6 +119,8 @@ static int pass(struct drain *d, int undertake)
 		d->drained[i] = 0;
 		put_relaxed(&k->used, 0);
 		put_release(&k->state, CHUNK_FREE); /* used = 0 comes before the next lease */
+		if (!freed)
+			put_relaxed(&s->chunk_hint, i); /* memory in use already, and warm */
 		freed = 1;
 	}
 	if (freed) {
@@ -181,7 +184,7 @@ static void fill_header(struct drain *d, struct file_header *h)
 	h->mono0 = d->mono0 = clock_ns(CLOCK_MONOTONIC);
 	h->ticks0 = d->ticks0 = arch_ticks();
 	h->real0 = clock_ns(CLOCK_REALTIME);
-	h->ns_per_tick = ticks_rate(h->ticks0, h->mono0);
+	h->ns_per_tick = session_rate();
 	read_text("/proc/sys/kernel/random/boot_id", h->boot_id, sizeof h->boot_id);
 	gethostname(h->host, sizeof h->host - 1);
 }

@@ -4,7 +4,7 @@
  * relocations, and the addresses of the two symbols that the launcher needs. Anything that would need a dynamic linker
  * is an error here, once, and not a crash in the program later.
  */
-#include "inject.h"
+#include "launch.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -127,6 +127,52 @@ static void take_symbols(struct image *image, const Elf64_Shdr *s, const Elf64_S
 	}
 }
 
+static int put_all(int fd, const struct image *image)
+{
+	uint64_t done = 0;
+
+	while (done < image->size) {
+		ssize_t n = pwrite(fd, image->bytes + done, image->size - done, (off_t)done);
+
+		if (n <= 0)
+			return -1;
+		done += (uint64_t)n;
+	}
+	return ftruncate(fd, (off_t)image->span);
+}
+
+/* Sealed: a program that could write into it would write into all others. */
+void image_share(struct image *image)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+	uint32_t written = 0;
+	uint64_t limit = 0;
+	int e;
+
+	for (uint32_t i = 0; i < image->segment_count; i++) {
+		const struct image_segment *s = &image->segments[i];
+
+		if (s->prot == (PROT_READ | PROT_EXEC))
+			continue;
+		if (s->prot != (PROT_READ | PROT_WRITE) || written++)
+			return;
+		image->data_at = s->at;
+		image->data_size = s->size;
+	}
+	if (written != 1 || !machine_stub_size)
+		return;
+	image->fd = above_standard(memfd_create("lsca-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	if (image->fd < 0)
+		return;
+	file_limit_raise(&limit);
+	e = put_all(image->fd, image);
+	file_limit_restore(limit);
+	if (e || fcntl(image->fd, F_ADD_SEALS, seals)) {
+		close(image->fd);
+		image->fd = -1;
+	}
+}
+
 const char *image_load(struct image *image, const char *path)
 {
 	const Elf64_Ehdr *h;
@@ -136,6 +182,7 @@ const char *image_load(struct image *image, const char *path)
 	size_t size = 0;
 
 	memset(image, 0, sizeof *image);
+	image->fd = -1;
 	wrong = take_file(path, &file, &size);
 	if (wrong)
 		goto out;

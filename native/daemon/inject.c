@@ -3,9 +3,10 @@
  * The steps of an injection. Called by launch.c with stops of a program that it traces; never waits, so that a program
  * that takes its time holds up no other.
  *
- * At the exec stop a few instructions at the program's entry make it map the agent's memory (no page is ever writable
- * and executable: contents are written through /proc/PID/mem), then the agent runs and stops with STOP_* until it has
- * set itself up; then program, registers, and signal mask are as execve left them, and the launcher lets go.
+ * At the exec stop a few instructions at the program's entry make it map the agent, which runs and stops with STOP_*
+ * until it has set itself up; then program, registers, and signal mask are as execve left them, and the launcher lets
+ * go. All programs map one file; those that cannot open it map memory, into which the launcher writes the agent through
+ * /proc/PID/mem. Either way no page is ever writable and executable. Each stop costs two switches between processes.
  */
 #include "inject.h"
 
@@ -23,6 +24,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+enum { PAGE = 4096 };
 
 #define DISTANCE (2ull << 30)
 
@@ -99,7 +102,7 @@ static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_
 	struct user_regs_struct regs = i->saved;
 	int e;
 
-	machine_call(&regs, first, nr, args);
+	machine_call(&regs, i->code_at, first, nr, args);
 	e = machine_set(i->tid, &regs);
 	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
 }
@@ -113,11 +116,65 @@ static uint64_t out_of_the_way(uint64_t entry)
 	return entry >> 44 ? (entry - DISTANCE) & ~4095ull : 0;
 }
 
+/* The way that always works: one call, one stop. */
+static int begin_copy(struct injection *i, int first)
+{
+	uint8_t code[CODE_SIZE];
+
+	machine_code(code, machine_mmap);
+	i->poked = 1;
+	if (memory_put(i, i->code_at, code, sizeof code))
+		return fail(i, "its first instructions cannot be written", -errno);
+	i->phase = INJECT_MAP;
+	return call(i, first, machine_mmap, out_of_the_way(machine_pc(&i->saved)), i->image->span,
+		    PROT_READ | PROT_EXEC);
+}
+
+/* What the stub takes with it. */
+struct luggage {
+	struct agent_config config;
+	char path[40];
+};
+
+static uint64_t luggage_at(void)
+{
+	return (machine_stub_size + 7u) & ~7ull;
+}
+
+static int begin_stub(struct injection *i)
+{
+	struct user_regs_struct regs = i->saved;
+	struct luggage luggage = {.config = i->config};
+	uint64_t at = luggage_at();
+	uint8_t bytes[STUB_SIZE] = {0};
+	int e;
+
+	snprintf(luggage.path, sizeof luggage.path, "/proc/%d/fd/%d", (int)getpid(), i->image->fd);
+	memcpy(bytes, machine_stub, machine_stub_size);
+	memcpy(bytes + at, &luggage, sizeof luggage);
+	i->poked = 1;
+	if (memory_put(i, i->code_at, bytes, i->code_size))
+		return fail(i, "its first instructions cannot be written", -errno);
+	machine_start(&regs, i->image, i->code_at, i->code_at + at + offsetof(struct luggage, path),
+		      i->code_at + at + offsetof(struct luggage, config), out_of_the_way(machine_pc(&i->saved)));
+	e = machine_set(i->tid, &regs);
+	i->phase = INJECT_STUB;
+	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
+}
+
+/* At the program's entry, or just before where that page ends too soon. */
+static void choose_place(struct injection *i)
+{
+	uint64_t pc = machine_pc(&i->saved), left = PAGE - pc % PAGE;
+
+	i->code_size = i->image->fd >= 0 ? luggage_at() + sizeof(struct luggage) : CODE_SIZE;
+	i->code_at = left < i->code_size ? pc - (i->code_size - left) : pc;
+}
+
 int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
 		 const struct agent_config *config, int hide_vdso)
 {
 	uint64_t all = ~0ull;
-	uint8_t code[CODE_SIZE];
 	char path[40];
 	int e;
 
@@ -140,16 +197,12 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 	i->masked = 1;
 	if (i->mask & 1ull << (SIGSYS - 1))
 		i->config.flags |= AGENT_SYS_BLOCKED;
-	if (memory_get(i, machine_pc(&i->saved), i->code, sizeof i->code))
+	choose_place(i);
+	if (memory_get(i, i->code_at, i->code, i->code_size))
 		return fail(i, "its first instructions cannot be read", -errno);
-	machine_code(code, machine_mmap);
-	i->poked = 1;
-	if (memory_put(i, machine_pc(&i->saved), code, sizeof code))
-		return fail(i, "its first instructions cannot be written", -errno);
 	if (hide_vdso)
 		hide_vdso_entry(i);
-	i->phase = INJECT_MAP;
-	return call(i, 1, machine_mmap, out_of_the_way(machine_pc(&i->saved)), image->span, PROT_READ | PROT_EXEC);
+	return image->fd >= 0 ? begin_stub(i) : begin_copy(i, 1);
 }
 
 /* Contents into pages that are not writable for the program itself. */
@@ -188,9 +241,6 @@ static int protect_next(struct injection *i)
 		i->segment++;
 		return call(i, 0, machine_mprotect, i->base + s->at, s->size, (uint64_t)s->prot);
 	}
-	if (memory_put(i, machine_pc(&i->saved), i->code, sizeof i->code))
-		return fail(i, "its first instructions cannot be put back", -errno);
-	i->poked = 0;
 	i->phase = INJECT_AGENT;
 	machine_enter(&regs, i->base + m->entry);
 	if (machine_set(i->tid, &regs))
@@ -231,6 +281,7 @@ out:
 
 static int agent_stopped(struct injection *i, struct user_regs_struct *regs)
 {
+	i->base = machine_config(regs) - i->image->config;
 	switch (machine_stop(regs)) {
 	case STOP_READY:
 		return 1;
@@ -283,6 +334,11 @@ int inject_step(struct injection *i, int status)
 		return fail(i, "its registers cannot be read", e);
 	result = machine_result(&regs);
 	switch (i->phase) {
+	case INJECT_STUB:
+		if (machine_stop(&regs) == STOP_REFUSED)
+			return begin_copy(i, 0);
+		i->phase = INJECT_AGENT;
+		return agent_stopped(i, &regs);
 	case INJECT_MAP:
 		if (result < 0 && result > -4096)
 			return fail(i, "it may not map memory", (int)result);
@@ -304,7 +360,7 @@ void inject_end(struct injection *i)
 	uint64_t mask = i->mask & ~(1ull << (SIGSYS - 1));
 
 	if (i->poked)
-		memory_put(i, machine_pc(&i->saved), i->code, sizeof i->code);
+		memory_put(i, i->code_at, i->code, i->code_size);
 	if (i->masked) {
 		machine_set(i->tid, &i->saved);
 		ptrace(PTRACE_SETSIGMASK, i->tid, sizeof mask, &mask);

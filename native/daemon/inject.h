@@ -13,7 +13,7 @@
 
 #include "abi.h"
 
-enum { IMAGE_SEGMENTS = 8, CODE_SIZE = 8, PUT_OFF = 16 };
+enum { IMAGE_SEGMENTS = 8, CODE_SIZE = 8, STUB_SIZE = 256, PUT_OFF = 16 };
 
 struct image_segment {
 	uint64_t at, size; /* whole pages, from the agent's base */
@@ -32,9 +32,11 @@ struct image {
 	uint32_t segment_count, relocation_count;
 	struct image_relocation *relocations;
 	uint64_t entry, config; /* agent_entry, agent_config */
+	int fd;                 /* a memfd with the same, for all programs to map; -1: none */
+	uint64_t data_at, data_size; /* the one segment of it that is not to be executed but written */
 };
 
-enum inject_phase { INJECT_MAP, INJECT_PROTECT, INJECT_AGENT };
+enum inject_phase { INJECT_STUB, INJECT_MAP, INJECT_PROTECT, INJECT_AGENT };
 
 struct injection {
 	const struct image *image;
@@ -44,7 +46,8 @@ struct injection {
 	uint32_t segment;
 	uint64_t base, mask;
 	struct user_regs_struct saved;
-	uint8_t code[CODE_SIZE]; /* the program's own bytes where our few instructions stand */
+	uint64_t code_at, code_size;
+	uint8_t code[STUB_SIZE]; /* the program's own bytes where our few instructions stand */
 	int poked, masked;
 	uint8_t put_off[PUT_OFF]; /* signals that arrived meanwhile, for afterwards */
 	uint32_t put_off_count;
@@ -56,6 +59,8 @@ struct injection {
 
 /* NULL, or what is wrong with the file. */
 const char *image_load(struct image *image, const char *path);
+/* Puts it where programs can map it. Not everywhere possible; they get copies of their own then. */
+void image_share(struct image *image);
 
 /* Both: 1 the agent runs, 0 continued and to be stepped at its next stop, -1 failed. Over: call inject_end. */
 int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
@@ -77,9 +82,15 @@ int machine_get(pid_t tid, struct user_regs_struct *regs);
 int machine_set(pid_t tid, const struct user_regs_struct *regs);
 uint64_t machine_pc(const struct user_regs_struct *regs);
 uint64_t machine_sp(const struct user_regs_struct *regs);
-void machine_call(struct user_regs_struct *regs, int first, uint64_t nr, const uint64_t args[6]);
+void machine_call(struct user_regs_struct *regs, uint64_t code_at, int first, uint64_t nr, const uint64_t args[6]);
+/* Instructions that open `path`, map the image, and enter the agent with `config`. Size 0: none for this machine. */
+extern const uint8_t machine_stub[];
+extern const uint32_t machine_stub_size;
+void machine_start(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+		   uint64_t config, uint64_t wish);
 int64_t machine_result(const struct user_regs_struct *regs);
 uint64_t machine_stop(const struct user_regs_struct *regs); /* enum agent_stop */
+uint64_t machine_config(const struct user_regs_struct *regs); /* address of agent_config, at a stop of the agent */
 void machine_resume(struct user_regs_struct *regs);	     /* go on after the trap */
 void machine_enter(struct user_regs_struct *regs, uint64_t entry);
 void machine_fresh(struct user_regs_struct *regs); /* as execve leaves them */

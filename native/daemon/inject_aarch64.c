@@ -51,9 +51,25 @@ uint64_t machine_sp(const struct user_regs_struct *regs)
 	return regs->sp;
 }
 
-void machine_call(struct user_regs_struct *regs, int first, uint64_t nr, const uint64_t args[6])
+/* Not written yet: programs get copies of their own. */
+const uint8_t machine_stub[1];
+const uint32_t machine_stub_size = 0;
+
+void machine_start(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+		   uint64_t config, uint64_t wish)
+{
+	(void)wish;
+	(void)regs;
+	(void)image;
+	(void)code_at;
+	(void)path;
+	(void)config;
+}
+
+void machine_call(struct user_regs_struct *regs, uint64_t code_at, int first, uint64_t nr, const uint64_t args[6])
 {
 	(void)first;
+	regs->pc = code_at;
 	regs->regs[8] = nr;
 	for (int i = 0; i < 6; i++)
 		regs->regs[i] = args[i];
@@ -69,6 +85,11 @@ uint64_t machine_stop(const struct user_regs_struct *regs)
 	return regs->regs[0];
 }
 
+uint64_t machine_config(const struct user_regs_struct *regs)
+{
+	return regs->regs[1];
+}
+
 /* brk leaves its own address. */
 void machine_resume(struct user_regs_struct *regs)
 {
@@ -78,6 +99,7 @@ void machine_resume(struct user_regs_struct *regs)
 void machine_enter(struct user_regs_struct *regs, uint64_t entry)
 {
 	regs->pc = entry;
+	regs->regs[0] = 0;
 	regs->sp = (regs->sp - 1024) & ~15ull;
 }
 

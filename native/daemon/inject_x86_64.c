@@ -55,10 +55,9 @@ uint64_t machine_sp(const struct user_regs_struct *regs)
 	return regs->rsp;
 }
 
-void machine_call(struct user_regs_struct *regs, int first, uint64_t nr, const uint64_t args[6])
+void machine_call(struct user_regs_struct *regs, uint64_t code_at, int first, uint64_t nr, const uint64_t args[6])
 {
-	if (!first)
-		regs->rip += AFTER_MOV;
+	regs->rip = code_at + (first ? 0 : AFTER_MOV);
 	regs->rax = nr;
 	regs->rdi = args[0];
 	regs->rsi = args[1];
@@ -78,6 +77,72 @@ uint64_t machine_stop(const struct user_regs_struct *regs)
 	return regs->rdi;
 }
 
+uint64_t machine_config(const struct user_regs_struct *regs)
+{
+	return regs->rsi;
+}
+
+/*
+ * rsi path; rbx size of the image; r12, r13 place and size of its data; r14 the agent's entry; r15 its configuration.
+ * Loads rax first: execve's return overwrites it after the exec stop.
+ */
+__asm__(".pushsection .rodata\n"
+	"	.globl machine_stub, machine_stub_size\n"
+	"	.hidden machine_stub, machine_stub_size\n"
+	"machine_stub:\n"
+	"	mov $257, %eax\n" /* openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC) */
+	"	mov $-100, %rdi\n"
+	"	mov $02000000, %edx\n"
+	"	syscall\n"
+	"	mov %eax, %ebp\n"
+	"	test %eax, %eax\n"
+	"	js 1f\n"
+	"	mov $9, %eax\n" /* mmap(wish, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) */
+	"	mov %r9, %rdi\n"
+	"	mov %rbx, %rsi\n"
+	"	mov $5, %edx\n"
+	"	mov $2, %r10d\n"
+	"	mov %rbp, %r8\n"
+	"	xor %r9d, %r9d\n"
+	"	syscall\n"
+	"	mov %rax, %rbx\n"
+	"	mov $3, %eax\n" /* close(fd) */
+	"	mov %ebp, %edi\n"
+	"	syscall\n"
+	"	mov %rbx, %rax\n"
+	"	cmp $-4096, %rbx\n"
+	"	ja 1f\n"
+	"	mov $10, %eax\n" /* mprotect(data, size, PROT_READ | PROT_WRITE) */
+	"	lea (%rbx, %r12), %rdi\n"
+	"	mov %r13, %rsi\n"
+	"	mov $3, %edx\n"
+	"	syscall\n"
+	"	test %eax, %eax\n"
+	"	jnz 1f\n"
+	"	mov %r15, %rdi\n"
+	"	add %r14, %rbx\n"
+	"	jmp *%rbx\n"
+	"1:	mov $4, %edi\n" /* STOP_REFUSED */
+	"	int3\n"
+	"machine_stub_end:\n"
+	"	.balign 4\n"
+	"machine_stub_size:\n"
+	"	.long machine_stub_end - machine_stub\n"
+	".popsection\n");
+
+void machine_start(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+		   uint64_t config, uint64_t wish)
+{
+	machine_enter(regs, code_at);
+	regs->rsi = path;
+	regs->rbx = image->span;
+	regs->r12 = image->data_at;
+	regs->r13 = image->data_size;
+	regs->r14 = image->entry;
+	regs->r15 = config;
+	regs->r9 = wish;
+}
+
 /* int3 leaves the address after it. */
 void machine_resume(struct user_regs_struct *regs)
 {
@@ -88,6 +153,7 @@ void machine_resume(struct user_regs_struct *regs)
 void machine_enter(struct user_regs_struct *regs, uint64_t entry)
 {
 	regs->rip = entry;
+	regs->rdi = 0;
 	regs->rsp = (regs->rsp - 1024) & ~15ull;
 }
 

@@ -32,12 +32,8 @@ static uint32_t *bell; /* for the signal handler */
 
 static void on_child(int sig)
 {
-	int before = errno;
-
 	(void)sig;
-	add_one(bell);
-	futex_call(bell);
-	errno = before;
+	add_one(bell); /* nobody to wake: the only one that sleeps on it is here */
 }
 
 static uint64_t now_ms(void)
@@ -79,7 +75,7 @@ static void listen_to(struct launch *l, pid_t pid, int options)
 
 static void listen_to_all(struct launch *l)
 {
-	for (int i = 0; i < TRACEES; i++) {
+	for (int i = 0; i < l->tracee_end; i++) {
 		struct tracee *t = &l->tracees[i];
 		pid_t tid = t->tid, pid = t->pid;
 
@@ -107,7 +103,7 @@ static const char *begin(struct launch *l, const struct inherited *was)
 		snprintf(text, sizeof text, "%s %s", p->agent, wrong);
 		return text;
 	}
-	session_tune(l->session);
+	image_share(&l->image);
 	if (p->is_proxy) {
 		l->proxy = spawn_proxy(p, was, &l->lifeline, &l->channel_fd, &l->channel, text);
 		if (l->proxy < 0)
@@ -191,9 +187,8 @@ static int is_last(struct launch *l)
 	sigset_t child;
 	int last;
 
-	for (int i = 0; i < TRACEES; i++)
-		if (l->tracees[i].state) /* between two images it has no memory of ours */
-			return 0;
+	if (l->tracee_end) /* between two images it has no memory of ours */
+		return 0;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL); /* its handler rings a bell in that memory */
@@ -275,7 +270,7 @@ static void finish(struct launch *l)
 
 static void loop(struct launch *l)
 {
-	uint64_t swept = now_ms();
+	uint64_t swept = now_ms(), looked = 0;
 
 	for (;;) {
 		uint32_t seen = get_acquire(bell);
@@ -285,9 +280,11 @@ static void loop(struct launch *l)
 			swept = now_ms();
 		listen_to_all(l);
 		trace_requests(l, sweep);
-		if (is_settled(l)) {
+		/* Looking at every process is for once in a while, not for every exec in the background. */
+		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
 			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0;
 
+			looked = now_ms();
 			if (!others)
 				return;
 			/* Not yet on the list: just born, or a proxy that is about to end. */
@@ -325,6 +322,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	sigdelset(&mask, SIGCHLD);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	wrong = begin(l, was);
+	session_tune(l->session);
 	if (wrong) {
 		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, wrong);
 		_exit(0);

@@ -81,6 +81,7 @@ uint64_t clock_ns(int clock);
 int futex_sleep(uint32_t *word, uint32_t value, long ms);
 void futex_call(uint32_t *word);
 double ticks_rate(uint64_t ticks0, uint64_t mono0); /* ns per tick since then */
+double session_rate(void);
 
 /* spawn.c */
 int above_standard(int fd);
@@ -123,6 +124,7 @@ struct launch {
 	struct drain drain;
 	struct starting *starting;
 	struct tracee tracees[TRACEES];
+	int tracee_end; /* none from here on: they are too large to be looked through at every turn */
 	int pipe, lifeline, channel_fd;
 	struct channel *channel;
 	pid_t main, proxy;

@@ -24,6 +24,8 @@
 enum { CHUNKS_AT = (sizeof(struct session) + 4095) & ~4095, SPIN_NS = 50000 };
 #define SESSION_SIZE ((uint64_t)CHUNKS_AT + (uint64_t)CHUNK_COUNT * CHUNK_SIZE)
 
+static uint64_t began_mono, began_ticks;
+
 uint64_t clock_ns(int clock)
 {
 	struct timespec t;
@@ -55,15 +57,24 @@ double ticks_rate(uint64_t ticks0, uint64_t mono0)
 	return (double)ns / (double)ticks;
 }
 
+/* Since the session was made: by the time it is asked for, nobody has to wait for a baseline. */
+double session_rate(void)
+{
+	if (!began_mono) {
+		began_mono = clock_ns(CLOCK_MONOTONIC);
+		began_ticks = arch_ticks();
+	}
+	return ticks_rate(began_ticks, began_mono);
+}
+
 void session_tune(struct session *s)
 {
-	uint64_t mono = clock_ns(CLOCK_MONOTONIC), ticks = arch_ticks();
 	cpu_set_t cpus;
 
 	s->spare = 0;
 	if (!sched_getaffinity(0, sizeof cpus, &cpus) && CPU_COUNT(&cpus) > 1)
 		s->spare = (uint32_t)CPU_COUNT(&cpus) - 1;
-	s->budget = (uint64_t)(SPIN_NS / ticks_rate(ticks, mono));
+	s->budget = (uint64_t)(SPIN_NS / session_rate());
 }
 
 static void fill(struct session *s, int is_proxy, int has_log)
@@ -97,6 +108,8 @@ int session_create(int is_proxy, int has_log)
 		return e;
 	}
 	fill(s, is_proxy, has_log);
+	began_mono = clock_ns(CLOCK_MONOTONIC);
+	began_ticks = arch_ticks();
 	munmap(s, sizeof *s);
 	return fd;
 }

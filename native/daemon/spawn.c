@@ -164,6 +164,7 @@ static int channel_create(struct channel **channel)
 	(*channel)->magic = CHANNEL_MAGIC;
 	(*channel)->version = ABI_VERSION;
 	(*channel)->slots = SLOT_COUNT;
+	(*channel)->high = 1;
 	slot = (struct slot *)((char *)*channel + SLOT_SIZE);
 	put_release(&slot->lease, SLOT_TAKEN);
 	return fd;

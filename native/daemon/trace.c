@@ -33,7 +33,7 @@ void tell(struct launch *l, int kind, int value, const char *text)
 
 static struct tracee *tracee_of(struct launch *l, pid_t tid)
 {
-	for (int i = 0; i < TRACEES; i++)
+	for (int i = 0; i < l->tracee_end; i++)
 		if (l->tracees[i].state && l->tracees[i].tid == tid)
 			return &l->tracees[i];
 	return NULL;
@@ -46,6 +46,8 @@ struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request)
 
 		if (!t->state) {
 			*t = (struct tracee){.state = TRACEE_WAITS, .tid = tid, .pid = pid, .request = request};
+			if (i >= l->tracee_end)
+				l->tracee_end = i + 1;
 			return t;
 		}
 	}
@@ -54,15 +56,15 @@ struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request)
 
 static int is_full(const struct launch *l)
 {
-	for (int i = 0; i < TRACEES; i++)
+	for (int i = 0; i < l->tracee_end; i++)
 		if (!l->tracees[i].state)
 			return 0;
-	return 1;
+	return l->tracee_end == TRACEES;
 }
 
 static int is_busy(const struct launch *l, pid_t pid)
 {
-	for (int i = 0; i < TRACEES; i++)
+	for (int i = 0; i < l->tracee_end; i++)
 		if (l->tracees[i].state && l->tracees[i].pid == pid)
 			return 1;
 	return 0;
@@ -83,10 +85,17 @@ static void request_set(struct launch *l, int request, uint32_t state)
 	futex_call(&e->state);
 }
 
+static void tracee_over(struct launch *l, struct tracee *t)
+{
+	t->state = TRACEE_NONE;
+	while (l->tracee_end && !l->tracees[l->tracee_end - 1].state)
+		l->tracee_end--;
+}
+
 static void tracee_drop(struct launch *l, struct tracee *t)
 {
 	request_set(l, t->request, EXEC_FREE);
-	t->state = TRACEE_NONE;
+	tracee_over(l, t);
 }
 
 static void name_of(pid_t pid, char *to, size_t size)
@@ -126,7 +135,7 @@ static void injected(struct launch *l, struct tracee *t, int result)
 	if (result < 0)
 		went_uncaught(l, t);
 	inject_end(&t->injection);
-	t->state = TRACEE_NONE;
+	tracee_over(l, t);
 }
 
 static uint32_t parent_of(const struct launch *l, pid_t pid)
@@ -141,7 +150,9 @@ static uint32_t parent_of(const struct launch *l, pid_t pid)
 /* The threads of the image that is no more cannot say that their chunks are done, nor take back their requests. */
 static void clear_old_image(struct launch *l, pid_t pid)
 {
-	for (uint32_t i = 0; i < CHUNK_COUNT; i++) {
+	uint32_t high = get_acquire(&l->session->chunk_high);
+
+	for (uint32_t i = 0; i < CHUNK_COUNT && i < high; i++) {
 		struct chunk *k = &l->session->chunks[i];
 
 		if (k->pid == (uint32_t)pid)
@@ -162,6 +173,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.version = ABI_VERSION,
 		.launcher = (uint32_t)getpid(),
 		.remote = l->plan->session_fd,
+		.session_size = l->session->size,
 		.session_fd = -1,
 		.lifeline = -1,
 		.channel = -1,
@@ -266,7 +278,7 @@ static void ask(struct launch *l, int index)
 
 static void let_go(struct launch *l, int index)
 {
-	for (int i = 0; i < TRACEES; i++) {
+	for (int i = 0; i < l->tracee_end; i++) {
 		struct tracee *t = &l->tracees[i];
 
 		if (t->state == TRACEE_WAITS && t->request == index) {

@@ -35,7 +35,7 @@ int main_adopt(int lifeline, int memfd)
 {
 	if (channel)
 		munmap(channel, ARENA_AT(SLOT_COUNT));
-	memset(workers, 0, sizeof workers);
+	serve_forget();
 	channel = map(memfd, ARENA_AT(SLOT_COUNT));
 	close(memfd);
 	if (!channel)

@@ -43,6 +43,7 @@ void main_close_all(void);
 void serve_setup(void);
 int serve_start(uint32_t slot); /* a thread for it; returns when it is ready, 0 or negative errno */
 void serve_end_others(uint32_t but);
+void serve_forget(void);
 void serve_interrupt(uint32_t slot);
 int serve_taken(int fd); /* a descriptor came over the lifeline */
 struct slot *slot_at(uint32_t i);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,10 +27,14 @@
 
 #define SIG_CANCEL 64
 
+enum { HEAD = offsetof(struct channel, rest) };
+
 struct worker workers[SLOT_COUNT];
+static uint32_t worker_high; /* from here on, none was ever used */
 
 static int taken_fd = -1; /* came over the lifeline, not yet asked for */
 static uint32_t taken_bell;
+static uint32_t unsettled; /* 1: a forked proxy still holds what is not the program's; no call is made yet */
 
 static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
@@ -63,6 +68,7 @@ void serve_setup(void)
 	struct sigaction sa = {.sa_sigaction = on_cancel, .sa_flags = SA_SIGINFO | SA_RESTART};
 	sigset_t all;
 
+	mallopt(M_ARENA_MAX, 1); /* a thread that reads one directory needs no heap of its own */
 	sigfillset(&all);
 	sigaction(SIG_CANCEL, &sa, 0);
 	signal(SIGCHLD, SIG_IGN); /* proxies of children need no waiting for */
@@ -83,7 +89,7 @@ void serve_end_others(uint32_t but)
 	for (int tries = 0; tries < 500; tries++) {
 		int left = 0;
 
-		for (uint32_t i = 0; i < SLOT_COUNT; i++) {
+		for (uint32_t i = 0; i < get_acquire(&worker_high); i++) {
 			if (i == but || !get_acquire(&workers[i].active))
 				continue;
 			left++;
@@ -100,6 +106,13 @@ void serve_end_others(uint32_t but)
 		else
 			usleep(1000);
 	}
+}
+
+/* In the child of a fork: all threads but the caller's are the parent's. */
+void serve_forget(void)
+{
+	memset(workers, 0, worker_high * sizeof *workers);
+	worker_high = 0;
 }
 
 int serve_taken(int fd)
@@ -155,10 +168,13 @@ static int64_t send_line(int to, uint32_t op, int32_t value, const int *fds, int
 	return sendmsg(to, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* Written rather than mapped: it is mapped once, by main_adopt. */
 static int new_channel(void)
 {
+	const struct channel head = {.magic = CHANNEL_MAGIC, .version = ABI_VERSION, .slots = SLOT_COUNT,
+				     .process = PROCESSES, .high = 1};
+	const struct slot slot = {.lease = SLOT_TAKEN};
 	struct rlimit lim, full;
-	struct channel *head;
 	int fd = memfd_create("lsca-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
 
 	if (fd < 0)
@@ -168,21 +184,14 @@ static int new_channel(void)
 	full.rlim_cur = full.rlim_max;
 	setrlimit(RLIMIT_FSIZE, &full);
 	r = ftruncate(fd, (off_t)ARENA_AT(SLOT_COUNT));
+	if (pwrite(fd, &head, HEAD, 0) != HEAD || pwrite(fd, &slot, sizeof slot, SLOT_SIZE) != sizeof slot)
+		r = -1;
 	setrlimit(RLIMIT_FSIZE, &lim);
 	if (r < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		goto fail;
-	head = mmap(0, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (head == MAP_FAILED)
-		goto fail;
-	head->magic = CHANNEL_MAGIC;
-	head->version = ABI_VERSION;
-	head->slots = SLOT_COUNT;
-	head->process = PROCESSES;
-	((struct slot *)((char *)head + SLOT_SIZE))->lease = SLOT_TAKEN;
-	munmap(head, CHANNEL_SIZE);
 	return fd;
 fail:
-	r = -errno;
+	r = errno ? -errno : -EIO;
 	close(fd);
 	return r;
 }
@@ -227,6 +236,7 @@ static void forked(void)
 	int pair[2], memfd, announced[2], parents, r;
 	struct rlimit own, room;
 
+	unsettled = 1;
 	/* A program at its limit may still fork; what we need for a moment is not the program's. */
 	getrlimit(RLIMIT_NOFILE, &own);
 	room = own;
@@ -254,6 +264,8 @@ static void forked(void)
 	close(announced[1]);
 	if (r < 0)
 		_exit(1);
+	put_release(&unsettled, 0);
+	futex(&unsettled, FUTEX_WAKE, 1, 0);
 	main_listen();
 }
 
@@ -287,8 +299,10 @@ static void close_on_exec(void)
 
 static int64_t execed(uint32_t own)
 {
+	uint32_t high = get_acquire(&channel->high);
+
 	serve_end_others(own);
-	for (uint32_t i = 0; i < SLOT_COUNT; i++)
+	for (uint32_t i = 0; i < high && i < SLOT_COUNT; i++)
 		if (i != own)
 			put_release(&slot_at(i)->lease, SLOT_FREE);
 	close_on_exec();
@@ -407,6 +421,8 @@ static void *work(void *arg)
 	pthread_sigmask(SIG_UNBLOCK, &cancel, 0);
 	put_release(&s->owner, owner);
 	futex(&s->owner, FUTEX_WAKE, 1 << 30, 0);
+	while (get_acquire(&unsettled))
+		futex(&unsettled, FUTEX_WAIT, 1, 0);
 	while (!get_acquire(&w->ending)) {
 		uint32_t word = get_acquire(&s->word);
 
@@ -460,6 +476,7 @@ int serve_start(uint32_t i)
 	pthread_t id;
 	int r;
 
+	raise_to(&worker_high, i + 1);
 	memset(w, 0, sizeof *w);
 	w->scratch = mmap(0, SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->scratch == MAP_FAILED)

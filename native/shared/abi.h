@@ -30,6 +30,7 @@ enum {
 	PROCESSES = 4096,
 	CHUNK_SIZE = 32768,
 	CHUNK_COUNT = 2048,
+	CHUNKS_AT_LEISURE = 64, /* full ones below this wait until the drainer looks by itself: soon, and all at once */
 };
 
 enum session_flags {
@@ -99,7 +100,8 @@ struct session {
 	uint32_t spinners; /* threads spinning right now, of all sides */
 	uint32_t spare;    /* how many may: CPUs - 1 */
 	uint64_t budget;   /* ticks one may spin: about 50 us */
-	uint32_t pad[9];
+	uint32_t chunk_high; /* chunks from here on were never leased */
+	uint32_t pad[8];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct exec_request execs[EXEC_REQUESTS];
 	struct process processes[PROCESSES];
@@ -249,7 +251,8 @@ struct channel {
 	uint32_t proxy;    /* the proxy's */
 	uint32_t slots;    /* SLOT_COUNT */
 	uint32_t process;  /* index into session.processes */
-	uint32_t pad[10];
+	uint32_t high;     /* slots from here on were never taken: memory that nobody has touched, nor should */
+	uint32_t pad[9];
 	uint8_t rest[SLOT_SIZE - 64];
 	/* then SLOT_COUNT slots of SLOT_SIZE, then SLOT_COUNT arenas of ARENA_SPAN */
 };
@@ -280,9 +283,15 @@ struct lifeline_message {
 /* ---- what the launcher tells an agent that it has put in --------------------------------------------------------- */
 
 /*
- * The launcher maps the agent, fills in `agent_config` (a symbol of the agent) and starts `agent_entry`, which traps
- * (int3, brk) with STOP_* in the first argument register (rdi, x0) whenever it needs the launcher, and goes on when
- * continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED: see `error`.
+ * A few instructions of the launcher's map the agent and start `agent_entry`, which traps (int3, brk) whenever it needs
+ * the launcher, with STOP_* in the first argument register (rdi, x0) and the address of `agent_config` in the second,
+ * and goes on when continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED:
+ * see `error`. The agent's memory comes in one of two ways, tried in this order:
+ *
+ *   /proc/launcher/fd/image   a memfd with the agent as its file has it; what is not written to is shared by all
+ *                             programs. agent_entry gets a pointer to the launcher's agent_config, and relocates itself
+ *   anonymous memory          (STOP_REFUSED: the file cannot be had) which the launcher fills in, `agent_config`
+ *                             included; agent_entry gets NULL
  *
  * The session's memory reaches the program in one of three ways, tried in this order:
  *   session_fd >= 0           the program already has the descriptor (inherited); the agent closes it unless keep_fds
@@ -290,7 +299,7 @@ struct lifeline_message {
  *   STOP_SOCKET               the agent made a socketpair; `socket` is the launcher's end, to be had with pidfd_getfd;
  *                             the launcher sends the descriptor with SCM_RIGHTS into it, then continues
  */
-enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3 };
+enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3, STOP_REFUSED = 4 };
 
 struct agent_config {
 	uint32_t version;
@@ -305,12 +314,13 @@ struct agent_config {
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
 	uint32_t flags;              /* enum agent_flags */
+	uint64_t session_size;
 };
 
 enum agent_flags {
-	AGENT_KEYS = 1,  /* the instructions are there by which patched sites tell threads apart */
+	AGENT_KEYS = 1,        /* the instructions are there by which patched sites tell threads apart */
+	AGENT_QUIET = 2,       /* no calls of the agent's own beyond what must be: no site is patched */
 	AGENT_SYS_BLOCKED = 4, /* the program was started with SIGSYS blocked */
-	AGENT_QUIET = 2, /* no calls of the agent's own beyond what must be: no site is patched */
 };
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");

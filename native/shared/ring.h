@@ -42,6 +42,13 @@ static inline uint32_t add_one(uint32_t *p)
 	return __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL);
 }
 
+/* For marks that only rise. */
+static inline void raise_to(uint32_t *p, uint32_t v)
+{
+	for (uint32_t was = get_relaxed(p); was < v; was = get_relaxed(p))
+		swap_if(p, was, v);
+}
+
 /*
  * Both halves of "do not sleep past a post": the poster stores the word, then looks for a sleeper; the sleeper says
  * that it sleeps, then looks at the word once more. Each needs its store before its load, on every machine.

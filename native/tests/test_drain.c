@@ -59,6 +59,11 @@ double ticks_rate(uint64_t ticks0, uint64_t mono0)
 	return (double)(ticks0 + mono0);
 }
 
+double session_rate(void)
+{
+	return 1;
+}
+
 static uint32_t any_used(void)
 {
 	switch (below(6)) {
@@ -140,6 +145,7 @@ int main(int argc, char **argv)
 		k->used = any_used();
 		k->state = (uint32_t)below(4) ? (uint32_t)below(3) : (uint32_t)chance();
 		k->lease = chance();
+		s->chunk_high = CHUNK_COUNT + (uint32_t)below(3) * 0x10000000u;
 		if (!below(8))
 			s->chunks_at = chance();
 		if (n % 4 == 3) {

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: what a call costs natively, in the routes `kernel` and `proxy`, and under strace.
+"""`make bench`: what a call costs natively, in the routes `kernel` and `proxy`, and under strace; and whole programs.
 
 The small C programs beside this file measure; this one runs them in turn, native, kernel, proxy, strace, round
-after round, on one CPU and on two, takes the medians of the rounds, prints a table and writes bench.json. It judges
-nothing: no time makes it fail, only a program that does not run. How to read the numbers: docs/bench.md.
+after round, on one CPU and on two, takes the medians of the rounds, prints a table and writes bench.json. The programs
+of loads.py follow, natively and in the route `kernel` without and with a log. It judges nothing: no time makes it fail,
+only a program that does not run. How to read the numbers: docs/bench.md.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from loads import LOADS, Load, run
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -79,13 +81,30 @@ QUICK = Effort(rounds=2, seconds=0.03, spawns=8, starts=3)
 
 MEASURES = (
     Measure("getppid", "getppid", "ns", 1),
+    Measure("getpid", "getpid", "ns", 1),
     Measure("write", "write 1 byte to /dev/null", "ns", 1),
     Measure("read", "read 1 byte of /dev/zero", "ns", 1),
     Measure("open", "open + close", "ns", 1),
     Measure("echo", "TCP echo of 64 bytes", "us", 1e3),
     Measure("spawn", "start `true` from inside", "us", 1e3),
+    Measure("fork", "fork, exit, wait", "us", 1e3),
+    Measure("thread", "thread, end, join", "us", 1e3),
     Measure("start", "start `true` from outside", "ms", 1e6),
 )
+
+PROGRAMS = (
+    Measure("make", "make -j2 of a small tree", "ms", 1e6),
+    Measure("git", "git: a small repository's life", "ms", 1e6),
+    Measure("shell", "sh with 500 short programs", "ms", 1e6),
+    Measure("redis set", "redis: one SET of 10 clients", "us", 1e3),
+    Measure("redis get", "redis: one GET of 10 clients", "us", 1e3),
+    Measure("pgbench", "PostgreSQL: one transaction", "us", 1e3),
+    Measure("pgbench -S", "PostgreSQL: one SELECT", "us", 1e3),
+)
+
+# What to run for which of the first measures.
+CALLS = ("getppid", "getpid", "write", "read", "open")
+BIRTHS = ("fork", "thread")
 
 
 def build(into: Path) -> None:
@@ -116,78 +135,111 @@ def places() -> list[Place]:
     return found
 
 
-def run(command: Sequence[str], cpus: frozenset[int], patience: float) -> str:
-    """Standard output of a command that is kept on these CPUs; anything but success is a RuntimeError."""
-    program = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-    )
-    try:
-        out, err = program.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        os.killpg(program.pid, signal.SIGKILL)
-        program.communicate()
-        raise RuntimeError(f"no end after {patience:.0f} s: {' '.join(command)}") from None
-    if program.returncode:
-        last = err.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"status {program.returncode}, {last[0]}: {' '.join(command)}")
-    return out
-
-
 def parse(text: str) -> Iterator[tuple[str, float]]:
     for line in text.splitlines():
         name, value = line.split()
         yield name, float(value)
 
 
-def one_turn(way: Way, place: Place, work: Path, effort: Effort, results: Results) -> None:
-    """All measures of one way in one place, once."""
+def one_turn(
+    way: Way, place: Place, work: Path, effort: Effort, wanted: frozenset[str], results: Results
+) -> None:
+    """The measures of one way in one place, once."""
     seconds = str(effort.seconds)
+    true = shutil.which("true") or "true"  # by its path: in PATH it would be searched for
     inside = (
-        [str(work / "calls"), seconds, str(work / "file")],
-        [str(work / "echo"), seconds],
-        [str(work / "spawn"), str(effort.spawns), "true"],
+        (CALLS, [str(work / "calls"), seconds, str(work / "file")]),
+        (("echo",), [str(work / "echo"), seconds]),
+        (("spawn",), [str(work / "spawn"), str(effort.spawns), true]),
+        (BIRTHS, [str(work / "births"), str(effort.spawns)]),
     )
-    for command in inside:
+    for keys, command in inside:
+        if wanted.isdisjoint(keys):
+            continue
         for name, value in parse(run([*way.prefix, *command], place.cpus, patience=60)):
             results.add(name, place.name, way.name, value)
     # From outside: the clock stands beside the whole run, the start of lsca or strace itself included.
-    outside = [str(work / "spawn"), str(effort.starts), *way.prefix, "true"]
-    for _, value in parse(run(outside, place.cpus, patience=60)):
-        results.add("start", place.name, way.name, value)
+    outside = [str(work / "spawn"), str(effort.starts), *way.prefix, true]
+    if "start" in wanted:
+        for _, value in parse(run(outside, place.cpus, patience=60)):
+            results.add("start", place.name, way.name, value)
 
 
-def measure(effort: Effort, work: Path, all_ways: Sequence[Way], where: Sequence[Place]) -> Results:
-    results = Results()
-    shown = sys.stderr.isatty()
+def tell(text: str) -> None:
+    """Where we are, for somebody who watches."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<70}\r", end="", file=sys.stderr, flush=True)
+
+
+def measure(
+    effort: Effort,
+    work: Path,
+    all_ways: Sequence[Way],
+    where: Sequence[Place],
+    wanted: frozenset[str],
+    results: Results,
+) -> None:
     for number in range(effort.rounds):
         for place in where:
             for way in all_ways:
                 if way.name in results.failures:
                     continue
-                if shown:
-                    text = f"round {number + 1} of {effort.rounds}, {place.name}, {way.name}"
-                    print(f"\r{text:<50}", end="", file=sys.stderr, flush=True)
+                tell(f"round {number + 1} of {effort.rounds}, {place.name}, {way.name}")
                 try:
-                    one_turn(way, place, work, effort, results)
+                    one_turn(way, place, work, effort, wanted, results)
                 except RuntimeError as error:
                     results.failures[way.name] = str(error)
-    if shown:
-        print(f"\r{'':<50}\r", end="", file=sys.stderr)
-    return results
+    tell("")
+
+
+def measure_program(
+    load: Load, rounds: int, all_ways: Sequence[Way], place: Place, results: Results
+) -> None:
+    """Round after round, each time in another order: who comes first may find the machine in another state."""
+    for number in range(rounds):
+        for i in range(len(all_ways)):
+            way = all_ways[(i + number) % len(all_ways)]
+            tell(f"{load.keys[0]}, round {number + 1} of {rounds}, {way.name}")
+            for key, value in load.turn(way.prefix, place.cpus).items():
+                results.add(key, place.name, way.name, value)
+    tell("")
+
+
+def measure_programs(
+    work: Path,
+    options: argparse.Namespace,
+    all_ways: Sequence[Way],
+    place: Place,
+    results: Results,
+) -> Iterator[str]:
+    """Yields why a program is left out."""
+    for kind in LOADS:
+        if options.wanted.isdisjoint(kind.keys):
+            continue
+        load = kind(options.quick)
+        if reason := load.missing():
+            yield f"{load.keys[0]} is left out: {reason}"
+            continue
+        here = work / kind.__name__
+        here.mkdir()
+        try:
+            load.prepare(here)
+            measure_program(load, 1 if options.quick else 5, all_ways, place, results)
+        except RuntimeError as error:
+            results.failures[load.keys[0]] = str(error)
+        finally:
+            load.close()
 
 
 def rows(
-    results: Results, all_ways: Sequence[Way], where: Sequence[Place]
+    results: Results,
+    measures: Sequence[Measure],
+    all_ways: Sequence[Way],
+    where: Sequence[Place],
 ) -> list[dict[str, object]]:
     """The content of bench.json: one row for each value that has a native one to be compared with."""
     found: list[dict[str, object]] = []
-    for item in MEASURES:
+    for item in measures:
         for place in where:
             native = results.median(item.key, place.name, NATIVE)
             for way in all_ways[1:]:
@@ -206,12 +258,20 @@ def rows(
     return found
 
 
-def table(results: Results, all_ways: Sequence[Way], where: Sequence[Place]) -> Iterator[str]:
+def table(
+    results: Results,
+    measures: Sequence[Measure],
+    all_ways: Sequence[Way],
+    where: Sequence[Place],
+) -> Iterator[str]:
     for place in where:
+        shown = [m for m in measures if results.median(m.key, place.name, NATIVE) is not None]
+        if not shown:
+            continue
         yield ""
         head = f"on {place.name} ({', '.join(map(str, sorted(place.cpus)))})"
-        yield f"{head:<28}{'':4}" + "".join(f"{way.name:>18}" for way in all_ways)
-        for item in MEASURES:
+        yield f"{head:<32}{'':4}" + "".join(f"{way.name:>18}" for way in all_ways)
+        for item in shown:
             native = results.median(item.key, place.name, NATIVE)
             cells = []
             for way in all_ways:
@@ -221,24 +281,27 @@ def table(results: Results, all_ways: Sequence[Way], where: Sequence[Place]) -> 
                     continue
                 text = f"{value / item.scale:,.{0 if item.unit == 'ns' else 1}f}"
                 if way.name != NATIVE and native:
-                    text += f" {f'x{value / native:.1f}':>7}"
+                    ratio = value / native
+                    text += f" {f'x{ratio:.2f}' if ratio < 10 else f'x{ratio:.1f}':>7}"
                 cells.append(text)
-            yield f"{item.title:<28}{item.unit:>4}" + "".join(f"{cell:>18}" for cell in cells)
+            yield f"{item.title:<32}{item.unit:>4}" + "".join(f"{cell:>18}" for cell in cells)
 
 
 def targets(results: Results) -> Iterator[str]:
     """The project's first aims, beside what was measured; for reading, nothing fails by them."""
 
-    def more(place: str) -> float | None:
-        native = results.median("write", place, NATIVE)
-        proxy = results.median("write", place, "proxy")
-        return None if native is None or proxy is None else proxy - native
+    def more(place: str, key: str = "write", way: str = "proxy") -> float | None:
+        native = results.median(key, place, NATIVE)
+        value = results.median(key, place, way)
+        return None if native is None or value is None else value - native
 
     start = results.median("start", "2 CPUs", "kernel")
     aims = (
         ("proxy write above native, 2 CPUs", more("2 CPUs"), 0.5, "us", 1e3),
         ("proxy write above native, 1 CPU", more("1 CPU"), 5.0, "us", 1e3),
-        ("start `true` from outside, kernel, 2 CPUs", start, 80.0, "ms", 1e6),
+        ("spawn above native, kernel, 1 CPU", more("1 CPU", "spawn", "kernel"), 0.6, "ms", 1e6),
+        ("spawn above native, kernel, 2 CPUs", more("2 CPUs", "spawn", "kernel"), 0.6, "ms", 1e6),
+        ("start `true` from outside, kernel, 2 CPUs", start, 60.0, "ms", 1e6),
     )
     yield ""
     for title, value, limit, unit, scale in aims:
@@ -270,29 +333,71 @@ def describe(work: Path, where: Sequence[Place], log: bool) -> Iterator[str]:
     yield f"routes kernel and proxy {'write' if log else 'write no'} log; strace writes to /dev/null"
 
 
+def program_targets(results: Results, all_ways: Sequence[Way], place: Place) -> Iterator[str]:
+    """Five per cent for each whole program."""
+    for item in PROGRAMS:
+        native = results.median(item.key, place.name, NATIVE)
+        for way in all_ways[1:]:
+            value = results.median(item.key, place.name, way.name)
+            if native and value:
+                more = (value / native - 1) * 100
+                title, verdict = f"{item.key}, {way.name}", "met" if more <= 5 else "not met"
+                yield f"{title:<44} aim     5 %    now {more:>6.1f} %    {verdict}"
+
+
+def choose(text: str) -> frozenset[str]:
+    """Keys of measures, for argparse; `programs` is all whole programs, `calls` all else."""
+    first, second = {m.key for m in MEASURES}, {m.key for m in PROGRAMS}
+    chosen: set[str] = set()
+    for word in filter(None, text.split(",")):
+        found = {k for k in first | second if k == word or k.split()[0] == word}
+        found |= first if word == "calls" else second if word == "programs" else set()
+        if not found:
+            known = ", ".join(m.key for m in MEASURES + PROGRAMS)
+            raise argparse.ArgumentTypeError(f"{word}: there are calls, programs, {known}")
+        chosen |= found
+    return frozenset(chosen)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure LSCA against the kernel and strace.")
+    chosen = {"type": choose, "metavar": "KEY,..."}
+    parser.add_argument("--only", default=choose("calls,programs"), dest="wanted", **chosen)
+    parser.add_argument("--without", default=frozenset(), **chosen)
     parser.add_argument("--quick", action="store_true", help="few rounds, short ones: a smoke test")
     parser.add_argument("--log", action="store_true", help="the routes write a log (-o) as well")
     parser.add_argument("--output", type=Path, default=ROOT / "bench.json", metavar="FILE")
     parser.add_argument("--lsca", type=Path, default=Path(sys.executable).with_name("lsca"))
     options = parser.parse_args()
+    options.wanted -= options.without
 
     with tempfile.TemporaryDirectory(prefix="lsca-bench-") as name:
         work = Path(name)
         build(work)
         (work / "file").touch()
         all_ways = ways(options.lsca, work / "log" if options.log else None)
+        log_ways = [*ways(options.lsca, None)[:2]]
+        log_ways.append(Way("kernel, log", ways(options.lsca, work / "log")[1].prefix))
         where = places()
         for line in describe(work, where, options.log):
             print(line, flush=True)
-        results = measure(QUICK if options.quick else FULL, work, all_ways, where)
+        results = Results()
+        if not options.wanted.isdisjoint(m.key for m in MEASURES):
+            effort = QUICK if options.quick else FULL
+            measure(effort, work, all_ways, where, options.wanted, results)
+        left_out = [*measure_programs(work, options, log_ways, where[-1], results)]
 
-    for line in (*table(results, all_ways, where), *targets(results)):
+    calls = [m for m in MEASURES if m.key in options.wanted]
+    for line in (*table(results, calls, all_ways, where), *targets(results)):
         print(line)
+    for line in table(results, PROGRAMS, log_ways, where[-1:]):
+        print(line)
+    print(*program_targets(results, log_ways, where[-1]), *left_out, sep="\n")
     if "strace" not in {way.name for way in all_ways}:
         print("\nstrace is not installed: no column for it")
-    options.output.write_text(json.dumps(rows(results, all_ways, where), indent=1) + "\n")
+    written = rows(results, calls, all_ways, where)
+    written += rows(results, PROGRAMS, log_ways, where[-1:])
+    options.output.write_text(json.dumps(written, indent=1) + "\n")
     print(f"\nmedians of the rounds; written to {options.output}")
     for way_name, reason in results.failures.items():
         print(f"FAILED: {way_name}: {reason}", file=sys.stderr)

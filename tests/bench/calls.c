@@ -41,6 +41,12 @@ static void do_getppid(void)
 		die("getppid");
 }
 
+static void do_getpid(void)
+{
+	if (syscall(SYS_getpid) < 0)
+		die("getpid");
+}
+
 static void do_write(void)
 {
 	if (write(null_fd, "x", 1) != 1)
@@ -102,6 +108,7 @@ int main(int argc, char **argv)
 		void (*call)(void);
 	} rows[] = {
 		{"getppid", do_getppid},
+		{"getpid", do_getpid},
 		{"write", do_write},
 		{"read", do_read},
 		{"open", do_open},

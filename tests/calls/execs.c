@@ -97,6 +97,17 @@ static void failures(void)
 	MUST(chmod("garbage", 0755));
 	MUST(mkdir("directory", 0755));
 	report("ENOENT", execve("/nonexistent", argv, env));
+	report("ENOTDIR", execve("plain/x", argv, env));
+	MUST(symlink("/nonexistent", "dangling"));
+	MUST(symlink("round", "round"));
+	report("dangling link", execve("dangling", argv, env));
+	report("ELOOP", execve("round", argv, env));
+	huge[300] = 0;
+	report("ENAMETOOLONG", execve(huge, argv, env));
+	huge[300] = 'x';
+	report("execveat no follow", syscall(SYS_execveat, AT_FDCWD, "round", argv, env, AT_SYMLINK_NOFOLLOW));
+	report("execveat unknown flag", syscall(SYS_execveat, AT_FDCWD, "/nonexistent", argv, env, 0x800));
+	report("execveat unknown flag, file there", syscall(SYS_execveat, AT_FDCWD, self, argv, env, 0x800));
 	report("EACCES", execve("plain", argv, env));
 	report("a directory", execve("directory", argv, env));
 	report("garbage", execve("garbage", argv, env));

@@ -6,6 +6,7 @@ call escapes is read from the log; that the program's process makes no delegated
 under the route `proxy` is proved by the kernel, which kills it if it does.
 """
 
+import os
 import platform
 import signal
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_every_channel_is_seen(static: bool, route: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["cancel", "altstack"])
 def test_threads(name: str, route: str) -> None:
     compare([program(f"capture/{name}.c")], routes=(route,), status=0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot and setuid are root's")
+@pytest.mark.parametrize("how", ["c", "u", "cu"], ids=["chroot", "setuid", "both"])
+def test_out_of_reach(how: str, route: str) -> None:
+    """An image that may not see the launcher's descriptors is given its agent and its session in other ways."""
+    path = program("capture/unreachable.c", static=True)
+    native = compare([path, how], routes=(route,), status=20)
+    assert native.stdout.endswith(b"child ended with 3\n")
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])

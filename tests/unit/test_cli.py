@@ -91,7 +91,17 @@ def test_run_imports_little() -> None:
         env={**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[2])},
     )
     heavy = {"argparse", "dataclasses", "typing", "json", "socket", "re", "subprocess", "enum"}
-    assert not heavy & set(done.stdout.split())
+    assert not (heavy | {"importlib", "warnings"}) & set(done.stdout.split())
+
+
+def test_output_that_cannot_be_written() -> None:
+    """The script ends without Python's help, so that it has to look itself."""
+    with open("/dev/full", "w") as full:
+        code = "from lsca.cli import script; script()"
+        command = [sys.executable, "-E", "-c", code, "help", "write"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 125
+    assert done.stderr == "lsca: the output cannot be written: No space left on device\n"
 
 
 def test_doctor() -> None:

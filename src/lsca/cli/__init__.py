@@ -5,9 +5,13 @@ Each verb is a file here with `main(argv) -> int` and SUMMARY, one line for the 
 """
 
 import sys
-from importlib import import_module
 
-from lsca.errors import LscaError, UsageError
+from lsca.errors import OWN_FAILURE, LscaError, UsageError
+
+TYPE_CHECKING = False  # that of `typing` costs an import
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import NoReturn
 
 VERBS = ("run", "log", "help", "doctor", "daemon")
 
@@ -24,6 +28,22 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def script() -> "NoReturn":
+    """`lsca` as a program: does not spend the milliseconds that Python takes to tidy up before it ends."""
+    code = main()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            _say(f"lsca: the output cannot be written: {error.strerror}\n")
+        code = code or OWN_FAILURE
+    import os
+
+    os._exit(code)
+
+
 def _dispatch(words: list[str]) -> int:
     verb = words[0] if words else "--help"
     if verb in ("--help", "-h"):
@@ -36,14 +56,23 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UsageError(f"there is no verb {verb!r}; there are: {', '.join(VERBS)}")
-    code: int = import_module(f"lsca.cli.{verb}").main(words[1:])
+    if verb != "run" and sys.flags.no_site:
+        import site
+
+        site.main()  # left out by the script for the sake of `run`, which needs none of it
+    code: int = _module(verb).main(words[1:])
     return code
+
+
+def _module(verb: str) -> "ModuleType":
+    # importlib.import_module does the same, after an import of its own.
+    return __import__(f"lsca.cli.{verb}", fromlist=["main"])
 
 
 def _overview() -> str:
     lines = ["usage: lsca VERB ...", ""]
     for verb in VERBS:
-        lines.append(f"  {verb:8}{import_module(f'lsca.cli.{verb}').SUMMARY}")
+        lines.append(f"  {verb:8}{_module(verb).SUMMARY}")
     return "\n".join([*lines, "", "`lsca VERB --help` says more.", ""])
 
 

@@ -8,6 +8,7 @@
 #define ARCH_AUDIT 0xc00000b7u /* AUDIT_ARCH_AARCH64 */
 #define CLONE_TLS_ARG 3 /* of clone */
 #define ARCH_RED_ZONE 0
+#define ARCH_RELATIVE 1027 /* R_AARCH64_RELATIVE */
 #define ARCH_SYSCALL_BYTES 4   /* of the instruction, to make a call again */
 
 /* Calls that are not there: a number read from a frame has 32 bits. */

@@ -8,6 +8,7 @@
 #define ARCH_AUDIT 0xc000003eu /* AUDIT_ARCH_X86_64 */
 #define CLONE_TLS_ARG 4        /* of clone */
 #define ARCH_RED_ZONE 128
+#define ARCH_RELATIVE 8 /* R_X86_64_RELATIVE */
 #define ARCH_SYSCALL_BYTES 2   /* of the instruction, to make a call again */
 
 enum {
