@@ -13,7 +13,8 @@
 enum {
 	EPERM_ = 1, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, EMSGSIZE_ = 90, ENOBUFS_ = 105,
-	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
+	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */
+	ERESTARTNOINTR_ = 513, /* from the proxy: it has not even been made, so it is not interrupted either */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22, SIGXFSZ_ = 25, SIG_COUNT = 65,
 };
 

@@ -51,6 +51,6 @@ struct slot *slot_at(uint32_t i);
 int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel);
 /* arch */
 int64_t cancellable(const uint32_t *cancel, uint64_t nr, const uint64_t *args);
-extern char cancellable_insn[], cancellable_out[];
+extern char cancellable_insn[], cancellable_out[], cancellable_again[];
 
 #endif

@@ -54,7 +54,9 @@ static void on_cancel(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (pc >= (uint64_t)cancellable && pc <= (uint64_t)cancellable_insn)
+	if (pc == (uint64_t)cancellable_insn && CONTEXT_RESTARTS(uc))
+		CONTEXT_PC(uc) = (long long)cancellable_again;
+	else if (pc >= (uint64_t)cancellable && pc <= (uint64_t)cancellable_insn)
 		CONTEXT_PC(uc) = (long long)cancellable_out;
 }
 

@@ -29,6 +29,7 @@ FAMILIES = {
     "signals": 0,
     "sigsys": 0,
     "storms": 0,
+    "undisturbed": 0,
     "threads": 6,
     "processes": 0,
     "execs": 0,
