@@ -30,6 +30,7 @@ struct worker workers[SLOT_COUNT];
 
 static int taken_fd = -1; /* came over the lifeline, not yet asked for */
 static uint32_t taken_bell;
+static uint32_t holding; /* requests wait: a proxy just made still has descriptors and limits that are its own */
 
 static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
@@ -218,6 +219,7 @@ static void forked(void)
 	int pair[2], memfd, announced[2], parents, r;
 	struct rlimit own, room;
 
+	holding = 1;
 	/* A program at its limit may still fork; what we need for a moment is not the program's. */
 	getrlimit(RLIMIT_NOFILE, &own);
 	room = own;
@@ -245,6 +247,8 @@ static void forked(void)
 	setrlimit(RLIMIT_NOFILE, &own);
 	if (r < 0)
 		_exit(1);
+	put_release(&holding, 0);
+	futex(&holding, FUTEX_WAKE, 1, 0);
 	main_listen();
 }
 
@@ -398,6 +402,8 @@ static void *work(void *arg)
 	pthread_sigmask(SIG_UNBLOCK, &cancel, 0);
 	put_release(&s->owner, owner);
 	futex(&s->owner, FUTEX_WAKE, 1 << 30, 0);
+	while (get_acquire(&holding))
+		futex(&holding, FUTEX_WAIT, 1, 0);
 	while (!get_acquire(&w->ending)) {
 		uint32_t word = get_acquire(&s->word);
 

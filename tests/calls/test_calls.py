@@ -32,6 +32,7 @@ FAMILIES = {
     "undisturbed": 0,
     "threads": 6,
     "processes": 0,
+    "births": 0,
     "execs": 0,
     "endings": 0,
     "limits": 0,
