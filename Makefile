@@ -28,7 +28,7 @@ PROXY := src/lsca/lib/lsca-proxy
 EXTENSION := src/lsca/_native.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
-.PHONY: help setup native demo test check san cross bench clean
+.PHONY: help setup native demo test check san cross bench programs clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
@@ -50,6 +50,9 @@ check: setup ## format, lint, types and the rules of the house
 
 bench: native .venv/bin/lsca ## measure against the kernel and strace; writes bench.json
 	@.venv/bin/python tests/bench/bench.py
+
+programs: setup ## run real programs both ways; writes docs/programs.md
+	@.venv/bin/python tests/programs/table.py --write docs/programs.md
 
 clean: ## remove everything that was built, .venv included
 	rm -rf build .venv dist src/lsca/lib $(EXTENSION) bench.json
