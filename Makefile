@@ -28,7 +28,7 @@ PROXY := src/lsca/lib/lsca-proxy
 EXTENSION := src/lsca/_native.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
-.PHONY: help setup native demo test check san cross bench capture-table clean
+.PHONY: help setup native demo test check san cross bench capture-table programs clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
@@ -53,6 +53,9 @@ bench: native .venv/bin/lsca ## measure against the kernel and strace; writes be
 
 capture-table: native .venv/bin/lsca ## run the probes of capturing; writes the tables of docs/capture.md
 	@.venv/bin/python tests/capture/table.py
+
+programs: setup ## run real programs both ways; writes docs/programs.md
+	@.venv/bin/python tests/programs/table.py --write docs/programs.md
 
 clean: ## remove everything that was built, .venv included
 	rm -rf build .venv dist src/lsca/lib $(EXTENSION) bench.json

@@ -17,6 +17,8 @@ import fcntl
 import hashlib
 import os
 import pty
+import pwd
+import re
 import select
 import shutil
 import signal
@@ -29,8 +31,9 @@ import termios
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +63,13 @@ class Outcome:
     files: Mapping[str, str] = field(default_factory=dict)
     leftover: tuple[str, ...] = ()
 
+    def without(self, vary: Mapping[str, str]) -> Outcome:
+        """The same with what varies from run to run replaced: pattern to what stands for it."""
+        out, err = self.stdout, self.stderr
+        for pattern, instead in vary.items():
+            out, err = (re.sub(pattern.encode(), instead.encode(), text) for text in (out, err))
+        return replace(self, stdout=out, stderr=err)
+
     def lines(self) -> list[str]:
         """The whole outcome as text, for comparison by eye."""
         if self.status is None:
@@ -81,7 +91,14 @@ class Outcome:
 # ---- building ------------------------------------------------------------------------------------
 
 
-def program(source: str, *, static: bool = False, flags: Sequence[str] = (), name: str = "") -> str:
+def program(
+    source: str,
+    *,
+    static: bool = False,
+    flags: Sequence[str] = (),
+    name: str = "",
+    compiler: Sequence[str] = ("gcc", "-std=gnu11", *CFLAGS),
+) -> str:
     """Path of the program built from tests/SOURCE, compiled when a source is newer.
 
     Several test processes may ask at once: each compiles under a lock, and the result
@@ -97,8 +114,8 @@ def program(source: str, *, static: bool = False, flags: Sequence[str] = (), nam
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists() or target.stat().st_mtime < newest:
             half = BUILD / f".{target.name}.{os.getpid()}"
-            command = ["gcc", "-std=gnu11", *CFLAGS, *flags, *(["-static"] if static else [])]
-            subprocess.run([*command, str(path), "-o", str(half)], check=True, timeout=60)
+            command = [*compiler, *flags, *(["-static"] if static else []), "-o", str(half)]
+            subprocess.run([*command, str(path)], check=True, timeout=100)
             half.replace(target)
     return str(target)
 
@@ -117,11 +134,37 @@ def lsca() -> list[str]:
     return [sys.executable, "-c", code + "sys.exit(c.main())"]
 
 
-def command(route: str, argv: Sequence[str], *options: str) -> list[str]:
-    """`argv` as it is run in that route; "native" leaves it as it is."""
+def lsca_for(user: str, base: Path) -> list[str]:
+    """The same for somebody else, from a copy: sources and Python may be in a home closed to him."""
+    copy = base / "lsca"
+    if not copy.exists():
+        shutil.copytree(ROOT / "src" / "lsca", copy / "lsca")
+    code = (
+        f"import sys; sys.path.insert(0, {str(copy)!r}); import lsca.cli as c; sys.exit(c.main())"
+    )
+    for python in (sys.executable, "/usr/bin/python3"):
+        new = "import sys; sys.exit(sys.version_info < (3, 11))"
+        with contextlib.suppress(OSError):
+            if not subprocess.run([python, "-B", "-c", new], cwd="/", **person(user)).returncode:
+                return [python, "-B", "-c", code]
+    raise AssertionError(f"{user} can start no Python 3.11")
+
+
+def person(user: str | None) -> dict[str, Any]:
+    """What makes subprocess start a program as that user; only root can."""
+    if user is None or os.getuid():
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def command(
+    route: str, argv: Sequence[str], *options: str, start: Sequence[str] | None = None
+) -> list[str]:
+    """`argv` as it is run in that route by `start`, else `lsca`; "native" leaves it as it is."""
     if route == "native":
         return list(argv)
-    return [*lsca(), "run", "--route", route, "--no-daemon", *options, "--", *argv]
+    return [*(start or lsca()), "run", "--route", route, "--no-daemon", *options, "--", *argv]
 
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -179,11 +222,12 @@ def describe(directory: Path, ignore: Sequence[str] = ()) -> dict[str, str]:
     """Every file below the directory: kind, mode, length, digest or target."""
     result: dict[str, str] = {}
     for path in sorted(directory.rglob("*")):
-        name = str(path.relative_to(directory))
-        if any(path.relative_to(directory).match(pattern) for pattern in ignore):
+        short = path.relative_to(directory)
+        name = str(short)
+        if any(one.match(pattern) for one in (short, *short.parents) for pattern in ignore):
             continue
         info = path.lstat()
-        what = stat.filemode(info.st_mode)
+        what = f"{stat.filemode(info.st_mode)} {info.st_uid}:{info.st_gid}"
         if path.is_symlink():
             what += f" -> {os.readlink(path)}"
         elif path.is_file():
@@ -204,20 +248,26 @@ def execute(
     files: Path | None = None,
     ignore: Sequence[str] = (),
     options: Sequence[str] = (),
+    user: str | None = None,
 ) -> Outcome:
-    """One run in one route."""
+    """One run in one route; as `user`, where we are root."""
     marker = f"{MARKER}={uuid.uuid4().hex}"
+    who = person(user)
+    start = lsca_for(user, base) if user and who and route != "native" else None
     with fresh_directory(files, base) as where, tempfile.TemporaryFile() as source:
+        for path in (where, *where.rglob("*")) if who else ():
+            os.chown(path, who["user"], who["group"], follow_symlinks=False)
         source.write(stdin)
         source.seek(0)
         process = subprocess.Popen(
-            command(route, argv, *options),
+            command(route, argv, *options, start=start),
             cwd=where,
             env=environment(where, env) | {MARKER: marker.partition("=")[2]},
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            **who,
         )
         status: int | None = None
         try:
@@ -256,25 +306,30 @@ def compare(
     files: Path | None = None,
     ignore: Sequence[str] = (),
     status: int | None = None,
+    vary: Mapping[str, str] | None = None,
+    user: str | None = None,
 ) -> Outcome:
     """Fails with a diff unless the program behaves in every route as it does natively.
 
     `files` is a directory whose contents the program finds in its own; `ignore` are patterns of
-    files that differ from run to run; `status`, when given, is what the native run has to return.
+    files and directories that differ from run to run; `status`, when given, is what the native run has to return;
+    `vary` are patterns of output that differ from run to run, with what is compared in their place.
     """
     with scratch() as base:
-        given = {"base": base, "stdin": stdin, "env": env, "files": files, "ignore": ignore}
+        given = {"base": base, "stdin": stdin, "env": env, "files": files, "ignore": ignore,
+                 "user": user, "timeout": timeout}  # fmt: skip
         contents = tuple(describe(files).items()) if files else ()
-        key = (tuple(argv), stdin, tuple((env or {}).items()), contents)
+        key = (tuple(argv), stdin, tuple((env or {}).items()), contents, user)
         if key not in _natively or "native" in routes:
-            _natively[key] = execute(argv, timeout=timeout, **given)  # type: ignore[arg-type]
+            _natively[key] = execute(argv, **given).without(vary or {})  # type: ignore[arg-type]
         native = _natively[key]
         assert native.status is not None, "the native run did not end"
         if status is not None:
-            assert native.status == status, "\n".join(native.lines()[-40:])
+            shown = [line for line in native.lines() if not line.startswith("file|")]
+            assert native.status == status, "\n".join(["the native run failed", *shown[-40:]])
         for route in routes:
-            captured = execute(argv, route=route, timeout=timeout, **given)  # type: ignore[arg-type]
-            same(native, captured, route)
+            captured = execute(argv, route=route, **given)  # type: ignore[arg-type]
+            same(native, captured.without(vary or {}), route)
     return native
 
 

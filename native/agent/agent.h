@@ -19,7 +19,8 @@ enum {
 	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EACCES_ = 13,
 	EFAULT_ = 14, ENOTDIR_ = 20, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
-	ERESTART_ = 512, /* the call has not been made: make it again, or say EINTR */
+	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */
+	ERESTARTNOINTR_ = 513, /* from the proxy: it has not even been made, so it is not interrupted either */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGBUS_ = 7, SIGSEGV_ = 11, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22,
 	SIGXFSZ_ = 25, SIG_COUNT = 65,
 };

@@ -71,7 +71,7 @@ static int64_t sleep(const struct call *c, uint64_t mask, struct slot *s, uint32
 
 /*
  * Post what is in the slot and wait for the answer. With `c`, the program's signals are let in while we sleep, under
- * `mask`. Returns the call's result, or -ERESTART_ where a signal came before it was made.
+ * `mask`. Returns the call's result, or -ERESTART_ where a signal came before it was made or says to make it again.
  */
 static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, uint64_t mask, uint64_t *put_off)
 {
@@ -130,9 +130,11 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, 
 	if (s->signals & 2)
 		signal_raise(SIGXFSZ_);
 	put_relaxed(&s->word, WORD_IDLE);
-	/* Not made: the kernel's choice for our own wait says whether the handler asked for a restart. */
+	/* It has waited: the kernel's choice for our own wait says whether the handler asked for a restart. */
 	if (ret == -ERESTART_ && cut != -ERESTART_)
 		ret = -EINTR_;
+	if (ret == -ERESTARTNOINTR_) /* as if the signal had come before the call */
+		ret = -ERESTART_;
 	return ret;
 }
 

@@ -27,8 +27,6 @@
 
 #define SIG_CANCEL 64
 
-enum { HEAD = offsetof(struct channel, rest) };
-
 struct worker workers[SLOT_COUNT];
 static uint32_t worker_high; /* from here on, none was ever used */
 
@@ -59,7 +57,9 @@ static void on_cancel(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (pc >= (uint64_t)cancellable && pc <= (uint64_t)cancellable_insn)
+	if (pc == (uint64_t)cancellable_insn && CONTEXT_RESTARTS(uc))
+		CONTEXT_PC(uc) = (long long)cancellable_again;
+	else if (pc >= (uint64_t)cancellable && pc <= (uint64_t)cancellable_insn)
 		CONTEXT_PC(uc) = (long long)cancellable_out;
 }
 
@@ -115,6 +115,17 @@ void serve_forget(void)
 	worker_high = 0;
 }
 
+void serve_hold(void)
+{
+	unsettled = 1;
+}
+
+void serve_go_on(void)
+{
+	put_release(&unsettled, 0);
+	futex(&unsettled, FUTEX_WAKE, 1, 0);
+}
+
 int serve_taken(int fd)
 {
 	if (__atomic_load_n(&taken_fd, __ATOMIC_ACQUIRE) >= 0)
@@ -142,140 +153,6 @@ static int64_t take(int cloexec)
 		futex(&taken_bell, FUTEX_WAIT, seen, &t);
 	}
 	return -EIO;
-}
-
-static int64_t send_line(int to, uint32_t op, int32_t value, const int *fds, int count)
-{
-	struct lifeline_message m = {op, value};
-	struct iovec iov = {&m, sizeof m};
-	union {
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} control = {.bytes = {0}};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (count) {
-		struct cmsghdr *c;
-
-		h.msg_control = control.bytes;
-		h.msg_controllen = CMSG_SPACE((unsigned)count * sizeof(int));
-		c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN((unsigned)count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, (unsigned)count * sizeof(int));
-	}
-	return sendmsg(to, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-/* Written rather than mapped: it is mapped once, by main_adopt. */
-static int new_channel(void)
-{
-	const struct channel head = {.magic = CHANNEL_MAGIC, .version = ABI_VERSION, .slots = SLOT_COUNT,
-				     .process = PROCESSES, .high = 1};
-	const struct slot slot = {.lease = SLOT_TAKEN};
-	struct rlimit lim, full;
-	int fd = memfd_create("lsca-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
-
-	if (fd < 0)
-		return -errno;
-	getrlimit(RLIMIT_FSIZE, &lim);
-	full = lim;
-	full.rlim_cur = full.rlim_max;
-	setrlimit(RLIMIT_FSIZE, &full);
-	r = ftruncate(fd, (off_t)ARENA_AT(SLOT_COUNT));
-	if (pwrite(fd, &head, HEAD, 0) != HEAD || pwrite(fd, &slot, sizeof slot, SLOT_SIZE) != sizeof slot)
-		r = -1;
-	setrlimit(RLIMIT_FSIZE, &lim);
-	if (r < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-		goto fail;
-	return fd;
-fail:
-	r = errno ? -errno : -EIO;
-	close(fd);
-	return r;
-}
-
-/* The new process's place in the session's list; the program fills in its number. PROCESSES: the list is full. */
-static int enter_process(void)
-{
-	for (uint32_t i = 0; i < PROCESSES; i++) {
-		struct process *e = &session->processes[i];
-		uint32_t state = get_acquire(&e->state);
-
-		if (state != PROCESS_FREE && state != PROCESS_GONE)
-			continue;
-		if (!swap_if(&e->state, state, PROCESS_CLAIMED))
-			continue;
-		e->pid = 0;
-		e->proxy = (uint32_t)getpid();
-		e->parent = 0;
-		memset(e->calls, 0, sizeof e->calls);
-		channel->process = i;
-		put_release(&e->state, PROCESS_LIVE);
-		return (int)i;
-	}
-	channel->process = PROCESSES;
-	return PROCESSES;
-}
-
-/* To a number that the program's next descriptor will not want. */
-static int above_hidden(int fd)
-{
-	int to = fcntl(fd, F_DUPFD, hidden + 1);
-
-	if (fd < 0 || to < 0)
-		return fd;
-	close(fd);
-	return to;
-}
-
-/* In the child of a fork: a proxy of its own, announced to the program on its parent's lifeline. Never returns. */
-static void forked(void)
-{
-	int pair[2], memfd, announced[2], parents, r;
-	struct rlimit own, room;
-
-	unsettled = 1;
-	/* A program at its limit may still fork; what we need for a moment is not the program's. */
-	getrlimit(RLIMIT_NOFILE, &own);
-	room = own;
-	room.rlim_cur = room.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &room);
-	memfd = new_channel();
-	if (memfd < 0 || hidden < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
-		send_line(hidden, LINE_FORKED, memfd < 0 ? memfd : -errno, 0, 0);
-		_exit(1);
-	}
-	parents = above_hidden(dup(hidden));
-	announced[0] = above_hidden(pair[1]);
-	announced[1] = above_hidden(dup(memfd));
-	if (parents < 0 || announced[1] < 0) {
-		send_line(hidden, LINE_FORKED, -errno, 0, 0);
-		_exit(1);
-	}
-	r = main_adopt(pair[0], memfd);
-	if (!r)
-		r = enter_process();
-	setrlimit(RLIMIT_NOFILE, &own); /* once announced, calls are made under the program's limit */
-	send_line(parents, LINE_FORKED, r, announced, r < 0 ? 0 : 2);
-	close(parents);
-	close(announced[0]);
-	close(announced[1]);
-	if (r < 0)
-		_exit(1);
-	put_release(&unsettled, 0);
-	futex(&unsettled, FUTEX_WAKE, 1, 0);
-	main_listen();
-}
-
-static int64_t do_fork(void)
-{
-	pid_t pid = fork();
-
-	if (!pid)
-		forked();
-	return pid < 0 ? -errno : pid;
 }
 
 static void close_on_exec(void)
@@ -331,12 +208,12 @@ static int64_t perform(uint32_t i, struct request *q)
 	case OP_CALL:
 		return execute_call(q, &workers[i], &s->cancel);
 	case OP_FORK:
-		return do_fork();
+		return fork_proxy();
 	case OP_THREAD:
 		return q->args[0] < SLOT_COUNT && !workers[q->args[0]].active ? serve_start((uint32_t)q->args[0])
 									      : -EINVAL;
 	case OP_LENT:
-		return fd == hidden ? -EBADF : send_line(hidden, LINE_FD, 0, &fd, 1);
+		return fd == hidden ? -EBADF : fork_send_line(hidden, LINE_FD, 0, &fd, 1);
 	case OP_TAKE:
 		return take((int)q->args[0]);
 	case OP_EXECED:

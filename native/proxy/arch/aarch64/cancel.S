@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See arch/x86_64/cancel.S. */
 	.text
-	.globl cancellable, cancellable_insn, cancellable_out
+	.globl cancellable, cancellable_insn, cancellable_out, cancellable_again
 	.type cancellable, %function
 cancellable:
 	mov	x8, x1
@@ -16,6 +16,9 @@ cancellable_insn:
 	svc	#0
 	ret
 cancellable_out:
+	mov	x0, #-513
+	ret
+cancellable_again:
 	mov	x0, #-512
 	ret
 	.section .note.GNU-stack, "", %progbits

@@ -6,5 +6,7 @@
 #include <ucontext.h>
 
 #define CONTEXT_PC(uc) ((uc)->uc_mcontext.pc)
+/* At cancellable_insn: no register tells a call that is to be made again from one about to be made. */
+#define CONTEXT_RESTARTS(uc) 1
 
 #endif

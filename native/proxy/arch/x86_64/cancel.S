@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * int64_t cancellable(const uint32_t *cancel, uint64_t nr, const uint64_t *args): a call that can be taken back as long
- * as it has not been made. The signal handler in serve.c sends whoever is between the first two labels to `out`.
+ * as it has not been made: -513, and it was as if never asked for. -512: it was made and has waited, and the kernel
+ * would make it again if the handler says SA_RESTART. The signal handler in serve.c decides.
  */
 	.text
-	.globl cancellable, cancellable_insn, cancellable_out
+	.globl cancellable, cancellable_insn, cancellable_out, cancellable_again
 	.type cancellable, @function
 cancellable:
 	mov	%rsi, %rax
@@ -22,6 +23,9 @@ cancellable_insn:
 	syscall
 	ret
 cancellable_out:
+	mov	$-513, %rax
+	ret
+cancellable_again:
 	mov	$-512, %rax
 	ret
 	.section .note.GNU-stack, "", @progbits

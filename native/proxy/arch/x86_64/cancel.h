@@ -6,5 +6,7 @@
 #include <ucontext.h>
 
 #define CONTEXT_PC(uc) ((uc)->uc_mcontext.gregs[REG_RIP])
+/* At cancellable_insn: the call has been made and is to be made again. It leaves the address after it in rcx. */
+#define CONTEXT_RESTARTS(uc) ((uc)->uc_mcontext.gregs[REG_RCX] == (long long)cancellable_insn + 2)
 
 #endif

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python programs: threads, children, asyncio, sockets, multiprocessing, databases."""
 
-import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
-import pytest
-
-from differential import compare
+from case import Case
 
 SCRIPTS = {
     "threads": """
@@ -179,11 +177,14 @@ SCRIPTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_script(name: str, route: str, tmp_path: Path) -> None:
-    files = tmp_path / "files"
-    files.mkdir()
-    (files / "script.py").write_text(textwrap.dedent(SCRIPTS[name]))
-    python = str(Path(sys.executable).resolve())
-    ignore = ("base*", "__pycache__")
-    compare([python, "-I", "script.py"], routes=(route,), files=files, ignore=ignore, timeout=60)
+def write(text: str, where: Path) -> None:
+    """The script as a file, for multiprocessing starts it again."""
+    (where / "script.py").write_text(textwrap.dedent(text))
+
+
+# The order of the writers of a database is theirs.
+CASES = [
+    Case("python3", name, "exec $PYTHON -I script.py", prepare=partial(write, text), status=None,
+         ignore=("base*", "__pycache__"))
+    for name, text in SCRIPTS.items()
+]  # fmt: skip
