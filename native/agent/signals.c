@@ -59,8 +59,10 @@ uint64_t signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
 		}
 	}
 	if (h->flags & ON_SIGNAL_RESETHAND) {
-		struct sigaction none = {0, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
+		struct sigaction none = *h; /* flags and mask stay, and can be read back */
 
+		none.handler = 0;
+		none.mask &= ~SIG_BIT(SIGSYS_);
 		GATE4(NR_rt_sigaction, sig, &none, 0, 8);
 	}
 	return h->handler;
