@@ -127,6 +127,8 @@ void launcher_stop(uint64_t why);
 extern struct session *session;
 int64_t start_capture(void); /* catch this thread's calls from here on */
 void start_sigsys(void); /* SIGSYS is ours */
+char *start_append(char *to, const char *text);
+char *start_decimal(char *to, uint32_t n);
 
 /* memory.c: the program's memory, which may not be there. All return bytes moved; fewer than n: a fault. */
 uint64_t memory_read(void *to, uint64_t from, uint64_t n);
@@ -164,6 +166,7 @@ void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is 
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
 uint32_t signal_ttystop(const struct call *c);
 void signal_inherit(void);
+void signal_takeover(void); /* handlers from before the agent */
 void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 

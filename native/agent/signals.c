@@ -294,3 +294,25 @@ void signal_inherit(void)
 			ignored |= SIG_BIT(sig);
 	}
 }
+
+/* As if the program had asked us for them: whoever started the agent as a library may have been there before it. */
+void signal_takeover(void)
+{
+	for (int sig = 1; sig < SIG_COUNT; sig++) {
+		struct sigaction old, ours;
+
+		if (GATE4(NR_rt_sigaction, sig, 0, &old, 8))
+			continue;
+		if (old.handler == 1)
+			ignored |= SIG_BIT(sig);
+		if (sig == SIGSYS_)
+			handlers[sig] = old;
+		if (sig == SIGSYS_ || old.handler <= 1)
+			continue;
+		handlers[sig] = ours = old;
+		ours.handler = (uint64_t)signal_entry;
+		ours.flags = (old.flags | ON_SIGNAL_SIGINFO) & ~ON_SIGNAL_RESETHAND;
+		ours.mask &= ~SIG_BIT(SIGSYS_);
+		GATE4(NR_rt_sigaction, sig, &ours, 0, 8);
+	}
+}

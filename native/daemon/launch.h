@@ -70,7 +70,8 @@ struct drain {
 };
 
 /* session.c */
-int session_create(int is_proxy, int has_log); /* memfd or negative errno */
+/* memfd or negative errno; preloaded: a program that has its agent already, or 0 */
+int session_create(int is_proxy, int has_log, uint32_t preloaded);
 struct session *session_map(int fd, int writable);
 void session_unmap(struct session *s);
 int session_is_last(struct session *s, int fd);
@@ -99,6 +100,9 @@ int drain_start(struct drain *d, struct session *s, int fd, const char *path, in
 void drain_pause(struct drain *d); /* until drain_resume it does not touch the session */
 void drain_resume(struct drain *d);
 void drain_finish(struct drain *d);
+
+/* keep.c: a process that stays with a session that has no launcher, until its last program ends: its pid or -errno */
+pid_t keep_start(int session_fd, int log_fd, const char *log_path);
 
 /* ---- the launcher's own --------------------------------------------------------------------------------------- */
 

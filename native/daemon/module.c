@@ -14,17 +14,35 @@
 
 static PyObject *py_session_create(PyObject *self, PyObject *args)
 {
+	unsigned preloaded = 0;
 	int is_proxy, has_log, fd;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "pp", &is_proxy, &has_log))
+	if (!PyArg_ParseTuple(args, "pp|I", &is_proxy, &has_log, &preloaded))
 		return NULL;
-	fd = session_create(is_proxy, has_log);
+	fd = session_create(is_proxy, has_log, preloaded);
 	if (fd < 0) {
 		errno = -fd;
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	return PyLong_FromLong(fd);
+}
+
+static PyObject *py_session_keep(PyObject *self, PyObject *args)
+{
+	int session, log;
+	const char *path;
+	pid_t pid;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iiy", &session, &log, &path))
+		return NULL;
+	pid = keep_start(session, log, path);
+	if (pid < 0) {
+		errno = -pid;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return PyLong_FromLong(pid);
 }
 
 static PyObject *process_dict(const struct process *shared)
@@ -145,7 +163,9 @@ static PyObject *py_probe(PyObject *self, PyObject *none)
 }
 
 static PyMethodDef methods[] = {
-	{"session_create", py_session_create, METH_VARARGS, "session_create(is_proxy, has_log) -> descriptor"},
+	{"session_create", py_session_create, METH_VARARGS,
+	 "session_create(is_proxy, has_log, preloaded=0) -> descriptor"},
+	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},

@@ -77,7 +77,7 @@ static void fill(struct session *s, int is_proxy, int has_log)
 		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
 }
 
-int session_create(int is_proxy, int has_log)
+int session_create(int is_proxy, int has_log, uint32_t preloaded)
 {
 	uint64_t limit = 0;
 	struct session *s;
@@ -97,6 +97,10 @@ int session_create(int is_proxy, int has_log)
 		return e;
 	}
 	fill(s, is_proxy, has_log);
+	if (preloaded) {
+		s->flags |= SESSION_PRELOAD;
+		session_enter(s, preloaded, 0, 0);
+	}
 	munmap(s, sizeof *s);
 	return fd;
 }

@@ -22,8 +22,17 @@ class Snapshot(TypedDict):
     lost: int
     processes: list[Process]
 
-def session_create(is_proxy: bool, has_log: bool, /) -> int:
-    """A new session's memory, as a descriptor (close-on-exec). OSError."""
+def session_create(is_proxy: bool, has_log: bool, preloaded: int = 0, /) -> int:
+    """A new session's memory, as a descriptor (close-on-exec). OSError.
+
+    `preloaded` is the id of a program that has its agent already, so that nobody will launch it.
+    """
+
+def session_keep(fd: int, log: int, log_path: bytes, /) -> int:
+    """Starts a process that stays with a session until its last program has ended; its id. OSError.
+
+    It writes the log, if `log` is a descriptor and not -1, whatever becomes of the process that calls.
+    """
 
 def session_snapshot(fd: int, /) -> Snapshot:
     """What is going on in a session. OSError if the descriptor is not one's memory."""

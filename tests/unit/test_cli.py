@@ -76,7 +76,7 @@ def test_errors_are_printed_once(capfd: pytest.CaptureFixture[str]) -> None:
 def test_overview_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capfd.readouterr().out
-    for verb in ("run", "log", "help", "doctor", "daemon"):
+    for verb in ("run", "log", "help", "doctor", "daemon", "flags"):
         assert f"\n  {verb} " in out
 
 

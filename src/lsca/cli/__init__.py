@@ -9,7 +9,7 @@ from importlib import import_module
 
 from lsca.errors import LscaError, UsageError
 
-VERBS = ("run", "log", "help", "doctor", "daemon")
+VERBS = ("run", "log", "help", "doctor", "daemon", "flags")
 
 
 def main(argv: list[str] | None = None) -> int:
