@@ -178,6 +178,10 @@ void life_exit(struct call *c);
 int64_t life_wait(struct call *c);
 void life_enter(struct process_self *p, uint32_t parent);
 
+/* execs.c */
+uint32_t exec_kind(const struct call *c, const uint64_t *args); /* enum image_kind */
+int exec_must_be_caught(const struct process_self *p);
+
 /* delegate.c: the route `proxy` */
 int64_t delegate_anywhere(struct call *c);
 int64_t delegate_messages(struct call *c, int in);

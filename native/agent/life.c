@@ -256,28 +256,7 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 
 /* ---- exec ------------------------------------------------------------------------------------------------------- */
 
-/* A program whose identity the kernel would change at exec, which it does not do under a tracer without privilege. */
-static int changes_identity(const struct call *c)
-{
-	struct {
-		uint64_t dev, ino, nlink;
-		uint32_t mode, uid, gid, pad;
-		uint64_t rest[20];
-	} st;
-	int64_t r;
-
-	if (c->nr == NR_execve)
-		r = GATE4(NR_newfstatat, -100, c->args[0], &st, 0);
-	else
-		r = GATE4(NR_newfstatat, c->args[0], c->args[1], &st, c->args[4]);
-	if (r < 0)
-		return 0;
-	if (st.mode & 04000 && st.uid != (uint32_t)GATE1(NR_geteuid, 0))
-		return 1;
-	return (st.mode & 02010) == 02010 && st.gid != (uint32_t)GATE1(NR_getegid, 0);
-}
-
-static struct exec_request *exec_ask(struct thread *t, int64_t *error)
+static struct exec_request *exec_ask(struct thread *t, uint32_t kind, uint64_t path, int64_t *error)
 {
 	struct process_self *p = t->process;
 	struct exec_request *e = 0;
@@ -306,6 +285,8 @@ static struct exec_request *exec_ask(struct thread *t, int64_t *error)
 	e->channel = p->channel ? PRIVATE_CHANNEL : -1;
 	e->session = p->channel ? PRIVATE_SESSION : -1;
 	e->slot = t->slot;
+	e->kind = kind;
+	e->path = path;
 	put_release(&e->state, EXEC_ASKED);
 	add_one(&session->exec_bell);
 	futex_wake(&session->exec_bell);
@@ -351,6 +332,7 @@ int64_t life_exec(struct call *c)
 	struct exec_request *e = 0;
 	uint64_t args[CALL_ARGS];
 	int64_t r = 0, borrowed = -1;
+	int uncaught = 0;
 
 	memcpy(args, c->args, sizeof args);
 	record_last(c);
@@ -361,15 +343,14 @@ int64_t life_exec(struct call *c)
 		args[0] = (uint64_t)borrowed;
 	}
 	if (session && !(session->flags & SESSION_PRELOAD)) {
-		if (changes_identity(c))
-			r = -EPERM_;
-		else
-			e = exec_ask(c->thread, &r);
-		if (!e) {
-			if (p->channel) /* without the agent it would have no descriptors at all */
-				goto out;
-			add_one(&session->uncaught);
+		e = exec_ask(c->thread, exec_kind(c, args), args[c->nr == NR_execveat ? 1 : 0], &r);
+		if (!e && exec_must_be_caught(p)) {
+			add_one(&session->refused);
+			goto out;
 		}
+		uncaught = !e;
+		if (uncaught)
+			add_one(&session->uncaught);
 	}
 	record_release(c->thread);
 	signal_leave(1);
@@ -377,6 +358,8 @@ int64_t life_exec(struct call *c)
 	signal_leave(0);
 	if (e)
 		exec_failed(e);
+	if (uncaught)
+		__atomic_sub_fetch(&session->uncaught, 1, __ATOMIC_RELAXED);
 out:
 	if (borrowed >= 0)
 		GATE1(NR_close, borrowed);

@@ -23,6 +23,7 @@ struct plan {
 	const char *agent, *proxy; /* paths */
 	const char *log_path;
 	int is_proxy, hide_vdso;
+	int strict; /* what cannot be caught does not run, and the run has failed */
 	int drop; /* the front lets go of descriptors that only the program should hold */
 };
 
@@ -49,8 +50,12 @@ struct inherited {
 
 /* Shared with the program's process until it calls execve. */
 struct starting {
-	uint32_t go;    /* futex: 1 go on, 2 give up */
+	uint32_t go;    /* futex: 1 go on, 2 give up, 3 go on untraced */
 	int32_t error;  /* errno of execve */
+	uint32_t kind;  /* enum image_kind; not plain: it was refused, or, with `alone`, is not to be traced */
+	uint32_t alone;
+	uint32_t *bell; /* the launcher's */
+	char path[200];
 };
 
 struct drain {
@@ -87,6 +92,7 @@ double ticks_rate(uint64_t ticks0, uint64_t mono0); /* ns per tick since then */
 int above_standard(int fd);
 int file_limit_raise(uint64_t *before);
 void file_limit_restore(uint64_t before);
+int spawn_grants(void); /* a program that gains privileges keeps them under our trace */
 pid_t spawn_program(const struct plan *p, const struct inherited *was, struct starting *starting, int lifeline,
 		    int channel);
 /* Starts the proxy and waits until it is ready: its pid, or -1 with a text. */
@@ -111,7 +117,7 @@ enum {
 	FIRST = -1, /* instead of a request: the run's first image */
 };
 
-enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED };
+enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED, TRACEE_KILLED };
 
 struct tracee {
 	enum tracee_state state;
@@ -142,6 +148,9 @@ struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request);
 /* What waitpid says: 1 if it was only about a tracee, 0 if a process is gone or changed that may be a child of ours. */
 int trace_changed(struct launch *l, pid_t pid, int status);
 void trace_requests(struct launch *l, int sweep);
+int trace_leave(struct launch *l, pid_t pid); /* 1: nobody traces it; 0: soon */
+void trace_note(struct launch *l, const char *name, const char *why, int error); /* what was missed first */
+const char *trace_reason(const struct launch *l, uint32_t kind);
 
 /* launch.c, front.c */
 void launch(const struct plan *p, const struct inherited *was, int pipe) __attribute__((noreturn));

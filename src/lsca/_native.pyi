@@ -49,11 +49,13 @@ def run(
     is_proxy: bool = False,
     hide_vdso: bool = False,
     drop: bool = False,
+    strict: bool = False,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
-    them; only for a process that has nothing else to do. `log` is closed by the launcher, not here.
+    them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
+    programs that cannot be captured; if there was one, the run has failed.
     """
 
 def probe() -> dict[str, int]:

@@ -42,6 +42,11 @@ def test_options_in_one_word() -> None:
     assert options.program == ["-odd"]
 
 
+def test_strict() -> None:
+    assert run.parse(["--strict", "true"]).strict
+    assert not run.parse(["true", "--strict"]).strict
+
+
 def test_no_daemon() -> None:
     assert run.parse(["true"]).use_daemon
     assert not run.parse(["--no-daemon", "true"]).use_daemon
@@ -57,6 +62,7 @@ def test_no_daemon() -> None:
         ["--route"],
         ["--route", "moon", "true"],
         ["--no-daemon=1", "true"],
+        ["--strict=yes", "true"],
         ["-o"],
     ],
 )

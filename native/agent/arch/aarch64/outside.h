@@ -10,6 +10,11 @@ enum {
 	NR_getsockopt = 209,
 	NR_getppid = 173,
 	NR_statx = 291,
+	NR_getuid = 174,
+	NR_getgid = 176,
+	NR_getxattr = 8,
+	NR_fstatfs = 44,
+	NR_faccessat2 = 439,
 };
 
 #endif

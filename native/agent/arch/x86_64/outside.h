@@ -10,6 +10,11 @@ enum {
 	NR_getsockopt = 55,
 	NR_getppid = 110,
 	NR_statx = 332,
+	NR_getuid = 102,
+	NR_getgid = 104,
+	NR_getxattr = 191,
+	NR_fstatfs = 138,
+	NR_faccessat2 = 439,
 };
 
 #endif
