@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -136,6 +137,11 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self._listener = self._listen()
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # two descriptors for each program that is attached
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     def serve(self) -> None:
         """Answers until told to stop, then removes its socket."""

@@ -171,6 +171,50 @@ def test_many_at_once(here: Place) -> None:
         assert sum(1 for record in log if record.name == "execve") == 2
 
 
+THREADS = r"""
+#include <pthread.h>
+#include <unistd.h>
+static char **args;
+static void *run(void *a) { (void)a; execv(args[1], args + 1); return 0; }
+static void *busy(void *a) { (void)a; for (;;) usleep(100); }
+int main(int argc, char **argv)
+{
+	pthread_t t;
+	(void)argc;
+	args = argv;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t, 0, busy, 0);
+	pthread_create(&t, 0, run, 0);
+	pthread_exit(0);
+}
+"""
+
+
+def test_exec_of_a_thread_that_does_not_lead(place: Place) -> None:
+    """The first thread has ended even; process and session stay the same."""
+    place.start("-o", str(place.logs))
+    program = place.compiled("threads", THREADS)
+    done = place.run(program, "/bin/sh", "-c", "echo through; exit 4")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "through\n", "")
+    log = read_log(place.log())
+    assert (log.lost, log.gaps) == (0, 0)
+    assert len({record.pid for record in log}) == 1
+    assert [record.name for record in log if record.name == "exit_group"] == ["exit_group"]
+
+
+def test_more_processes_than_entries(here: Place) -> None:
+    """Entries of those that have ended are given to others."""
+    here.start("-o", str(here.logs))
+    script = (
+        "for i in {1..4200}; do (:); done; for i in {1..100}; do /bin/true & done; wait; echo all"
+    )
+    done = here.run("bash", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all\n", "")
+    log = read_log(here.log())
+    assert (log.lost, log.gaps) == (0, 0)
+    assert sum(1 for record in log if record.name == "execve") == 100
+
+
 def test_killed_program_leaves_a_complete_log(place: Place) -> None:
     place.start("-o", str(place.logs))
     done = place.run("sh", "-c", "cat /etc/hostname >/dev/null; kill -KILL $$")

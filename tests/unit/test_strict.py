@@ -8,6 +8,7 @@ that fails for its own reasons must fail with its own errno. As root, most of it
 
 import os
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -413,6 +414,44 @@ def test_agent_that_cannot_be_put_in(place: Place, user: str) -> None:
     assert done.stderr.startswith("lsca: 1 program could not be captured and did not run (first: ")
     done = run("sh", "-c", f"{' '.join(words)}; echo $?", options=["--strict"], user=user_of(user))
     assert (done.returncode, done.stdout) == (125, "137\n")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("route", ROUTES)
+def test_many_at_once(place: Place, other: str, route: str) -> None:
+    """Refused, failing by themselves and ended ones, and others that run, all at the same time."""
+    gains = place.copy("setuid", 0o4755)
+    lines = [gains, other, "/nowhere/x", "/bin/true"]
+    if route == "kernel":
+        lines.append(" ".join(place.filtered()))
+    script = " & ".join(f"({line}) 2>/dev/null" for line in lines * 20) + " & wait; echo all"
+    done = run("bash", "-c", script, options=["--strict", f"--route={route}"])
+    assert (done.returncode, done.stdout) == (125, "all\n")
+    count = 60 if route == "kernel" else 40
+    assert f"lsca: {count} programs could not be captured and did not run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [([], "0"), (["--strict"], "126"), (["--route=proxy"], "126")]
+)
+def test_without_a_launcher(options: list[str], code: str) -> None:
+    """It is killed: a later exec runs uncaught, or fails."""
+    process = subprocess.Popen(
+        [*LSCA, "run", "--no-daemon", *options, "sh", "-c", "echo up; read x; /bin/true; echo $?"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (launcher,) = map(int, children)
+    os.kill(launcher, signal.SIGKILL)
+    out, err = process.communicate("\n", timeout=60)
+    assert (process.returncode, out) == (125, f"{code}\n")
+    assert "the launcher was killed" in err
+    assert ("Input/output error" in err) == (code == "126")
 
 
 @pytest.mark.parametrize("route", ROUTES)
