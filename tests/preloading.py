@@ -94,7 +94,7 @@ class Place:
 
     def run(self, *words: str, preload: bool = True) -> subprocess.CompletedProcess[str]:
         command = self.words(*words, preload=preload)
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
     def begin(self, *words: str, preload: bool = True) -> subprocess.Popen[str]:
         process = subprocess.Popen(

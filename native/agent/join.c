@@ -13,7 +13,8 @@
 enum {
 	TRIES = 100, /* for a place in the daemon's queue, with PAUSE ns in between */
 	PAUSE = 10000000,
-	PATIENCE = 1, /* s, for its answer */
+	LOOKS = 15, /* at a daemon that does not answer, with LOOK ns in between */
+	LOOK = 200000000,
 	CLOEXEC_ = 02000000,
 	NONBLOCK_ = 04000,
 	AT_SECURE_ = 23,
@@ -63,7 +64,28 @@ static int is_caught(void)
 	return gate(NR_prctl, 59, 0, 0, 0, 0, 0) < 0;
 }
 
-static int64_t connected(int64_t fd, const char *path)
+/* A daemon that is slow is worth waiting for, on a busy machine; one that was stopped is not. */
+static int is_stopped(uint32_t pid)
+{
+	char text[512], *p = text;
+	int64_t fd, n;
+
+	p = start_append(p, "/proc/");
+	p = start_decimal(p, pid);
+	p = start_append(p, "/stat");
+	*p = 0;
+	fd = GATE4(NR_openat, -100, text, CLOEXEC_, 0);
+	if (fd < 0)
+		return 0;
+	n = GATE3(NR_read, fd, text, sizeof text);
+	GATE1(NR_close, fd);
+	for (n -= 3; n > 0; n--)
+		if (text[n] == ')')
+			return text[n + 2] == 'T';
+	return 0;
+}
+
+static int64_t connected(int64_t fd, const char *path, uint32_t *pid)
 {
 	struct address to = {.family = 1};
 	uint64_t pause[2] = {0, PAUSE};
@@ -85,6 +107,7 @@ static int64_t connected(int64_t fd, const char *path)
 	r = GATE6(NR_getsockopt, fd, 1, 17, peer, &size, 0); /* SO_PEERCRED */
 	if (r < 0)
 		return r;
+	*pid = peer[0];
 	return !peer[1] || peer[1] == (uint32_t)GATE1(NR_geteuid, 0) ? 0 : -EPERM_;
 }
 
@@ -102,13 +125,13 @@ static int64_t ask(int64_t fd)
 }
 
 /* One message with one descriptor is an answer; anything else is not, and is not waited for either. */
-static int64_t answer(int64_t fd)
+static int64_t answer(int64_t fd, uint32_t pid)
 {
 	struct {
 		int32_t fd;
 		int16_t events, came;
 	} wait = {(int32_t)fd, 1, 0};
-	uint64_t patience[2] = {PATIENCE, 0}, control[3] = {0}, bytes[8], iov[2] = {(uint64_t)bytes, sizeof bytes};
+	uint64_t look[2], control[3] = {0}, bytes[8], iov[2] = {(uint64_t)bytes, sizeof bytes};
 	struct {
 		uint64_t name;
 		uint32_t name_len, pad;
@@ -116,8 +139,13 @@ static int64_t answer(int64_t fd)
 		uint32_t flags, pad2;
 	} m = {0, 0, 0, (uint64_t)iov, 1, (uint64_t)control, 20, 0, 0}; /* 20: room for one and no more */
 	int32_t head[5];
-	int64_t r = GATE6(NR_ppoll, &wait, 1, patience, 0, 8, 0);
+	int64_t r = 0;
 
+	for (int i = 0; r == 0 && i < LOOKS && !is_stopped(pid); i++) {
+		look[0] = 0;
+		look[1] = LOOK;
+		r = GATE6(NR_ppoll, &wait, 1, look, 0, 8, 0);
+	}
 	if (r <= 0)
 		return -EAGAIN_;
 	r = GATE3(NR_recvmsg, fd, &m, 0x40000040); /* MSG_CMSG_CLOEXEC, MSG_DONTWAIT */
@@ -157,11 +185,12 @@ static struct session *session_of_daemon(const char *path)
 {
 	struct session *s = 0;
 	int64_t fd = GATE3(NR_socket, 1, 1 | CLOEXEC_ | NONBLOCK_, 0), given = -1;
+	uint32_t pid = 0;
 
 	if (fd < 0)
 		return 0;
-	if (connected(fd, path) >= 0 && ask(fd) > 0)
-		given = answer(fd);
+	if (connected(fd, path, &pid) >= 0 && ask(fd) > 0)
+		given = answer(fd, pid);
 	if (given >= 0) {
 		s = mapped(given);
 		GATE1(NR_close, given);

@@ -39,7 +39,7 @@ static uint32_t sweep(struct session *s)
 {
 	uint32_t alive = 0;
 
-	for (uint32_t i = 0; i < PROCESSES; i++) {
+	for (uint32_t i = 0; i < PROCESSES && !session_unused(&s->processes[i]); i++) {
 		struct process *p = &s->processes[i];
 
 		if (get_acquire(&p->state) != PROCESS_LIVE)

@@ -82,6 +82,8 @@ void session_unmap(struct session *s);
 int session_is_last(struct session *s, int fd);
 void session_tune(struct session *s); /* spare, budget: once the clock has run for a while */
 uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent);
+int session_unused(const struct process *p); /* neither this entry nor any after it was ever taken */
+int session_has(int fd, uint32_t pid);
 int process_alive(uint32_t pid); /* and not a zombie */
 uint64_t clock_ns(int clock);
 int futex_sleep(uint32_t *word, uint32_t value, long ms);

@@ -45,6 +45,17 @@ static PyObject *py_session_keep(PyObject *self, PyObject *args)
 	return PyLong_FromLong(pid);
 }
 
+static PyObject *py_session_has(PyObject *self, PyObject *args)
+{
+	unsigned pid;
+	int session;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iI", &session, &pid))
+		return NULL;
+	return PyBool_FromLong(session_has(session, pid));
+}
+
 static PyObject *process_dict(const struct process *shared)
 {
 	struct process p = *shared;
@@ -59,7 +70,7 @@ static PyObject *process_list(const struct session *s)
 {
 	PyObject *list = PyList_New(0);
 
-	for (uint32_t i = 0; list && i < PROCESSES; i++) {
+	for (uint32_t i = 0; list && i < PROCESSES && !session_unused(&s->processes[i]); i++) {
 		PyObject *one;
 		int e;
 
@@ -165,6 +176,7 @@ static PyObject *py_probe(PyObject *self, PyObject *none)
 static PyMethodDef methods[] = {
 	{"session_create", py_session_create, METH_VARARGS,
 	 "session_create(is_proxy, has_log, preloaded=0) -> descriptor"},
+	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
 	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,

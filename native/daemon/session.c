@@ -164,6 +164,31 @@ uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t
 	return 0;
 }
 
+/* Entries are taken from the front, and keep the number of their last process. */
+int session_unused(const struct process *p)
+{
+	return get_acquire(&p->state) == PROCESS_FREE && !p->pid;
+}
+
+/* Asked of all sessions at every exec of a program that brought its agent along: a few of its bytes, and no mapping. */
+int session_has(int fd, uint32_t pid)
+{
+	struct process some[64];
+	off_t at = offsetof(struct session, processes);
+
+	for (uint32_t n = 0; n < PROCESSES; n += 64, at += (off_t)sizeof some) {
+		if (pread(fd, some, sizeof some, at) != (ssize_t)sizeof some)
+			return 0;
+		for (uint32_t i = 0; i < 64; i++) {
+			if (session_unused(&some[i]))
+				return 0;
+			if (some[i].state == PROCESS_LIVE && some[i].pid == pid)
+				return 1;
+		}
+	}
+	return 0;
+}
+
 int process_alive(uint32_t pid)
 {
 	char path[40], text[512], *end;

@@ -28,6 +28,9 @@ def session_create(is_proxy: bool, has_log: bool, preloaded: int = 0, /) -> int:
     `preloaded` is the id of a program that has its agent already, so that nobody will launch it.
     """
 
+def session_has(fd: int, pid: int, /) -> bool:
+    """Whether a process of this number is in a session."""
+
 def session_keep(fd: int, log: int, log_path: bytes, /) -> int:
     """Starts a process that stays with a session until its last program has ended; its id. OSError.
 

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,25 +27,42 @@ class Attached:
     """One program, with all that it starts."""
 
     fd: int
-    keeper: int
-    pidfd: int
+    log_fd: int
     pid: int
     about: dict[str, Any]
+    keeper: int = 0
+    pidfd: int = -1
     since: float = field(default_factory=time.time)
+
+    def keep(self) -> None:
+        """Starts its keeper, which has the log from now on. Not before the program has its answer: a fork takes long.
+        OSError."""
+        try:
+            self.keeper = _native.session_keep(
+                self.fd, self.log_fd, os.fsencode(self.about["log"] or "")
+            )
+            self.pidfd = os.pidfd_open(self.keeper)
+        finally:
+            self._close_log()
 
     def close(self) -> None:
         """Forgets it; the keeper and the program go on."""
-        os.close(self.fd)
-        os.close(self.pidfd)
+        self._close_log()
+        for fd in (self.fd, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+
+    def _close_log(self) -> None:
+        if self.log_fd >= 0:
+            os.close(self.log_fd)
+            self.log_fd = -1
 
 
-def find(sessions: list[Attached], pid: int) -> Attached | None:
+def find(sessions: Iterable[Attached], pid: int) -> Attached | None:
     """The session that has a process of this number."""
     for attached in sessions:
-        with contextlib.suppress(OSError):
-            snapshot = _native.session_snapshot(attached.fd)
-            if any(process["pid"] == pid for process in snapshot["processes"]):
-                return attached
+        if _native.session_has(attached.fd, pid):
+            return attached
     return None
 
 
@@ -57,24 +75,18 @@ def check(request: dict[str, Any], pid: int) -> None:
 
 
 def create(pid: int, directory: str | None) -> Attached:
-    """A session for a program, with a log in `directory`, and its keeper. OSError."""
+    """A session for a program, with a log in `directory`. OSError."""
     name, log = "", -1
     if directory is not None:
         name, log = _open_log(directory, pid)
-    fd = -1
     try:
         fd = _native.session_create(False, log >= 0, pid)
-        keeper = _native.session_keep(fd, log, os.fsencode(name))
-        pidfd = os.pidfd_open(keeper)
-    except BaseException:
-        if fd >= 0:
-            os.close(fd)
-        raise
-    finally:
+    except OSError:
         if log >= 0:
             os.close(log)
+        raise
     about = {"argv": _arguments(pid), "route": "kernel", "log": name or None, "preloaded": True}
-    return Attached(fd, keeper, pidfd, pid, about)
+    return Attached(fd, log, pid, about)
 
 
 def hand_over(client: socket.socket, attached: Attached) -> None:

@@ -125,7 +125,8 @@ class Daemon:
         self.path = path
         self.logs = logs and _log_directory(logs)
         self._connections: dict[int, Connection] = {}
-        self._attached: dict[int, attached.Attached] = {}
+        self._attached: list[attached.Attached] = []
+        self._unkept: list[attached.Attached] = []
         self._stopping = False
         self._identity = (0, 0)
         self._selector = selectors.DefaultSelector()
@@ -149,8 +150,11 @@ class Daemon:
         self._selector.register(self._listener, selectors.EVENT_READ)
         try:
             while not self._stopping:
-                for key, _ in self._selector.select():
+                events = self._selector.select(0 if self._unkept else None)
+                for key, _ in events:
                     self._on_event(key.fileobj)
+                if not events and self._unkept:
+                    self._keep(self._unkept.pop(0))
         finally:
             signal.set_wakeup_fd(-1)
             self._remove()
@@ -165,7 +169,7 @@ class Daemon:
             "logs": self.logs,
             "sessions": [
                 *(s for c in self._connections.values() if c.fd >= 0 for s in _session(c)),
-                *(s for a in self._attached.values() for s in _session(a)),
+                *(s for a in self._attached for s in _session(a)),
             ],
         }
 
@@ -230,7 +234,9 @@ class Daemon:
     def _remove(self) -> None:
         for connection in list(self._connections.values()):
             self._drop(connection)
-        for one in self._attached.values():  # the keepers go on
+        for one in self._unkept:
+            self._keep(one)
+        for one in self._attached:  # the keepers go on
             one.close()
         self._listener.close()
         with contextlib.suppress(OSError):
@@ -292,19 +298,30 @@ class Daemon:
 
     def _attach(self, connection: Connection, request: Json) -> None:
         attached.check(request, connection.pid)
-        known = attached.find(list(self._attached.values()), connection.pid)
+        known = attached.find(self._attached, connection.pid)
         if known is None:
             try:
                 known = attached.create(connection.pid, self.logs)
             except OSError as error:
                 print(f"lsca: program {connection.pid} runs uncaught: {error}", file=sys.stderr)
                 raise
-            self._attached[known.pidfd] = known
-            self._selector.register(known.pidfd, selectors.EVENT_READ)
+            self._attached.append(known)
+            self._unkept.append(known)
         attached.hand_over(connection.socket, known)
 
+    def _keep(self, one: attached.Attached) -> None:
+        try:
+            one.keep()
+        except OSError as error:
+            print(f"lsca: nobody keeps program {one.pid}: {error}", file=sys.stderr)
+            self._attached.remove(one)
+            one.close()
+        else:
+            self._selector.register(one.pidfd, selectors.EVENT_READ)
+
     def _detach(self, pidfd: int) -> None:
-        over = self._attached.pop(pidfd)
+        over = next(one for one in self._attached if one.pidfd == pidfd)
+        self._attached.remove(over)
         self._selector.unregister(pidfd)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(over.keeper, 0)

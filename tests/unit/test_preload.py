@@ -160,12 +160,14 @@ def test_linked(place: Place) -> None:
 
 def test_many_at_once(here: Place) -> None:
     here.start("-o", str(here.logs))
-    programs = [here.begin("sh", "-c", "/bin/true; (exit 3); /bin/true; exit 2") for _ in range(50)]
+    programs = [
+        here.begin("sh", "-c", "/bin/true; (exit 3); /bin/true; exit 2") for _ in range(100)
+    ]
     for program in programs:
         assert program.wait(timeout=60) == 2
     wait_for(lambda: not here.sessions())
     logs = [read_log(path) for path in here.logs.iterdir()]
-    assert len(logs) == 50
+    assert len(logs) == 100
     for log in logs:
         assert log.complete
         assert sum(1 for record in log if record.name == "execve") == 2

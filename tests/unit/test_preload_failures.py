@@ -262,6 +262,7 @@ def test_the_daemon_goes_and_the_log_stays(place: Place, number: signal.Signals)
     program = place.begin("sh", "-c", "echo up; read x; cat /etc/hostname; exit 3")
     assert program.stdout is not None and program.stdin is not None
     assert program.stdout.readline() == "up\n"
+    wait_for(lambda: next(place.logs.iterdir()).stat().st_size)  # it has its keeper
     place.daemon.send_signal(number)
     program.stdin.write("\n")
     program.stdin.close()
@@ -281,7 +282,7 @@ int main(void)
 	fflush(stdout);
 	if (getchar() == EOF)
 		return 1;
-	for (int i = 0; i < 900000; i++)
+	for (int i = 0; i < 700000; i++)
 		syscall(SYS_getppid);
 	return 3;
 }
@@ -296,10 +297,10 @@ def test_the_keeper_goes_and_the_program_goes_on(here: Place, number: signal.Sig
     assert program.stdout is not None and program.stdin is not None
     assert program.stdout.readline() == "up\n"
     assert here.daemon is not None
-    children = Path(f"/proc/{here.daemon.pid}/task/{here.daemon.pid}/children").read_text().split()
-    (keeper,) = map(int, children)
     path = next(here.logs.iterdir())
     wait_for(lambda: path.stat().st_size)
+    children = Path(f"/proc/{here.daemon.pid}/task/{here.daemon.pid}/children").read_text().split()
+    (keeper,) = map(int, children)
     os.kill(keeper, number)
     try:
         program.stdin.write("\n")
