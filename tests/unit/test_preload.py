@@ -143,6 +143,23 @@ def test_more_rights_than_the_caller() -> None:
         place.end()
 
 
+FIRST = r"""
+#include <sys/syscall.h>
+#include <unistd.h>
+static void first(void) { syscall(SYS_getpgid, 0); }
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = first;
+__attribute__((constructor)) static void second(void) { syscall(SYS_getsid, 0); }
+int main(void) { return 3; }
+"""
+
+
+def test_before_all_other_constructors(here: Place) -> None:
+    here.start("-o", str(here.logs))
+    assert here.run(here.compiled("first", FIRST)).returncode == 3
+    seen = [record.name for record in read_log(here.log())]
+    assert [name for name in seen if name in ("getpgid", "getsid")] == ["getpgid", "getsid"]
+
+
 def test_linked(place: Place) -> None:
     place.start("-o", str(place.logs))
     source = '#include <stdio.h>\nint main(void) { puts("linked"); return 6; }\n'
