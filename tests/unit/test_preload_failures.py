@@ -282,11 +282,19 @@ int main(void)
 	fflush(stdout);
 	if (getchar() == EOF)
 		return 1;
-	for (int i = 0; i < 700000; i++)
+	for (int i = 0; i < 800000; i++)
 		syscall(SYS_getppid);
 	return 3;
 }
 """
+
+
+def state(pid: int) -> str:
+    """Z for one that is gone, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -302,6 +310,7 @@ def test_the_keeper_goes_and_the_program_goes_on(here: Place, number: signal.Sig
     children = Path(f"/proc/{here.daemon.pid}/task/{here.daemon.pid}/children").read_text().split()
     (keeper,) = map(int, children)
     os.kill(keeper, number)
+    wait_for(lambda: state(keeper) in "TZ")
     try:
         program.stdin.write("\n")
         program.stdin.close()
@@ -310,4 +319,5 @@ def test_the_keeper_goes_and_the_program_goes_on(here: Place, number: signal.Sig
         with contextlib.suppress(ProcessLookupError):
             os.kill(keeper, signal.SIGCONT)
     if number == signal.SIGSTOP:
-        wait_for(lambda: read_log(path).lost)
+        wait_for(lambda: state(keeper) == "Z")  # it has written the end of the log
+        assert read_log(path).lost > 10000
