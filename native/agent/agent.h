@@ -197,6 +197,8 @@ void launcher_stop(uint64_t why, const struct agent_config *at);
 extern struct session *session;
 int64_t start_capture(void); /* catch this thread's calls from here on */
 void start_sigsys(void); /* SIGSYS is ours */
+char *start_append(char *to, const char *text);
+char *start_decimal(char *to, uint32_t n);
 
 /* memory.c: the program's memory, which may not be there. All return bytes moved; fewer than n: a fault. */
 uint64_t memory_read(void *to, uint64_t from, uint64_t n);
@@ -271,12 +273,13 @@ int signal_on_stack(const struct sigframe_stack *s, uint64_t sp);
 uint32_t signal_ttystop(const struct call *c);
 void signal_inherit(void);
 void signal_cleared(const struct process_self *p); /* a child whose handlers the kernel has reset, ours too */
+void signal_takeover(void); /* handlers from before the agent */
 void signal_leave(int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 
 /* arch/sites.c: call sites that are patched once they have run a few times */
 void sites_hit(struct call *c);
-void sites_setup(const struct agent_config *cfg);
+void sites_setup(uint32_t flags);           /* enum agent_flags */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 void sites_lock(int makes_thread);          /* around a birth */
 void sites_unlock(void);

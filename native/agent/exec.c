@@ -5,40 +5,60 @@
  */
 #include "agent.h"
 
+#include "outside.h"
+
+static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
+{
+	return gate(nr, a, b, c, d, e, 0);
+}
+
+#include "inspect.h"
+
+/* Under the route `proxy` a program without the agent would have no descriptors at all. */
+static int exec_must_be_caught(const struct process_self *p)
+{
+	return p->channel || session->flags & SESSION_STRICT;
+}
+
+static uint32_t exec_kind(const struct call *c, const uint64_t *args)
+{
+	int is_at = c->nr == NR_execveat;
+	uint64_t path = args[is_at ? 1 : 0];
+	uint32_t kind;
+	char first = 0;
+
+	if (memory_read(&first, path, 1) < 1)
+		return IMAGE_PLAIN; /* EFAULT */
+	if (!first && !(is_at && args[4] & 0x1000)) /* AT_EMPTY_PATH */
+		return IMAGE_PLAIN; /* ENOENT */
+	kind = inspect_image(is_at ? (int32_t)args[0] : INSPECT_HERE, (const char *)path, !first);
+	if (kind == IMAGE_GAINS && session->flags & SESSION_GRANTS)
+		return IMAGE_PLAIN;
+	/* A foreign image may run; it is the launcher that sees it go. */
+	if (kind == IMAGE_FOREIGN && !exec_must_be_caught(c->thread->process))
+		return IMAGE_PLAIN;
+	return kind;
+}
+
 /*
- * A look at the file before the launcher is asked. A path that leads nowhere is an error here and now, as it would be
- * from execve, and shells try many: asking for each costs as much as a start. EPERM: a program whose identity the
- * kernel would change at exec, which it does not do under a tracer without privilege. Else 0.
+ * A path that leads nowhere is an error here and now, as it would be from execve, and shells try many: asking the
+ * launcher for each costs as much as a start.
  */
 static int64_t exec_look(uint64_t nr, const uint64_t *args)
 {
-	struct {
-		uint64_t dev, ino, nlink;
-		uint32_t mode, uid, gid, pad;
-		uint64_t rest[20];
-	} st;
-	int is_at = nr == NR_execveat;
-	uint64_t flags = is_at ? args[4] : 0;
+	uint64_t st[32], flags = nr == NR_execveat ? args[4] : 0;
 	int64_t r;
 
 	if (flags & ~0x1100ull) /* AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW: the only ones that execveat knows */
 		return 0;
-	if (is_at)
-		r = GATE4(NR_newfstatat, args[0], args[1], &st, flags);
+	if (nr == NR_execveat)
+		r = GATE4(NR_newfstatat, args[0], args[1], st, flags);
 	else
-		r = GATE4(NR_newfstatat, -100, args[0], &st, 0);
-	if (r == -ENOENT_ || r == -EACCES_ || r == -ENOTDIR_ || r == -ENAMETOOLONG_ || r == -ELOOP_)
-		return r;
-	if (r < 0)
-		return 0;
-	if (st.mode & 04000 && st.uid != (uint32_t)GATE1(NR_geteuid, 0))
-		return -EPERM_;
-	if ((st.mode & 02010) == 02010 && st.gid != (uint32_t)GATE1(NR_getegid, 0))
-		return -EPERM_;
-	return 0;
+		r = GATE4(NR_newfstatat, -100, args[0], st, 0);
+	return r == -ENOENT_ || r == -EACCES_ || r == -ENOTDIR_ || r == -ENAMETOOLONG_ || r == -ELOOP_ ? r : 0;
 }
 
-static struct exec_request *exec_ask(struct thread *t, int64_t *error)
+static struct exec_request *exec_ask(struct thread *t, uint32_t kind, uint64_t path, int64_t *error)
 {
 	struct process_self *p = t->process;
 	struct exec_request *e = 0;
@@ -67,6 +87,8 @@ static struct exec_request *exec_ask(struct thread *t, int64_t *error)
 	e->channel = p->channel ? PRIVATE_CHANNEL : -1;
 	e->session = p->channel ? PRIVATE_SESSION : -1;
 	e->slot = t->slot;
+	e->kind = kind;
+	e->path = path;
 	put_release(&e->state, EXEC_ASKED);
 	add_one(&session->exec_bell);
 	life_wake(&session->exec_bell);
@@ -117,6 +139,7 @@ int64_t exec_call(struct call *c)
 	struct exec_request *e = 0;
 	uint64_t args[CALL_ARGS];
 	int64_t r = 0, borrowed = -1;
+	int uncaught = 0;
 
 	memcpy(args, c->args, sizeof args);
 	record_last(c);
@@ -128,15 +151,16 @@ int64_t exec_call(struct call *c)
 	}
 	if (session && !(session->flags & SESSION_PRELOAD)) {
 		r = exec_look(c->nr, args);
-		if (r < 0 && r != -EPERM_)
+		if (r < 0)
 			goto out;
-		if (!r)
-			e = exec_ask(c->thread, &r);
-		if (!e) {
-			if (p->channel) /* without the agent it would have no descriptors at all */
-				goto out;
-			add_one(&session->uncaught);
+		e = exec_ask(c->thread, exec_kind(c, args), args[c->nr == NR_execveat ? 1 : 0], &r);
+		if (!e && exec_must_be_caught(p)) {
+			add_one(&session->refused);
+			goto out;
 		}
+		uncaught = !e;
+		if (uncaught)
+			add_one(&session->uncaught);
 	}
 	record_release(c->thread);
 	signal_leave(1);
@@ -144,6 +168,8 @@ int64_t exec_call(struct call *c)
 	signal_leave(0);
 	if (e)
 		exec_failed(e);
+	if (uncaught)
+		__atomic_sub_fetch(&session->uncaught, 1, __ATOMIC_RELAXED);
 out:
 	if (borrowed >= 0)
 		GATE1(NR_close, borrowed);

@@ -322,3 +322,19 @@ void signal_inherit(void)
 	}
 	signal_faults();
 }
+
+/* As if the program had asked us for them: whoever started the agent as a library may have been there before it. */
+void signal_takeover(void)
+{
+	for (int sig = 1; sig < SIG_COUNT; sig++) {
+		struct sigaction old;
+
+		if (GATE4(NR_rt_sigaction, sig, 0, &old, 8))
+			continue;
+		if (old.handler == 1)
+			ignored |= SIG_BIT(sig);
+		handlers[sig] = old;
+		if (sig != SIGSYS_ && (old.handler > 1 || SIG_BIT(sig) & SIG_FAULTS))
+			install(sig, &old, 0);
+	}
+}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the agent gets going: put in by the launcher at an exec stop (start_injected), or loaded by LD_PRELOAD
- * (start_preloaded). Either way: find the session, take SIGSYS, arm Syscall User Dispatch for this thread with a
- * constant "block" and the one range from which calls are let through.
+ * How the agent gets going when the launcher has put it in at an exec stop (as a library: join.c). Either way: find the
+ * session, take SIGSYS, arm Syscall User Dispatch for this thread with a constant "block" and the one range from which
+ * calls are let through.
  */
 #include "agent.h"
 
@@ -10,9 +10,6 @@ struct session *session;
 
 /* The launcher fills this in before it starts agent_entry. */
 __attribute__((visibility("default"))) struct agent_config agent_config = {.version = ABI_VERSION};
-
-/* The environment, where there is a libc that has one. The only symbol from outside, and a weak one. */
-extern char **environ __attribute__((weak, visibility("default")));
 
 /* The linker's. */
 extern const uint64_t _DYNAMIC[][2] HIDDEN;
@@ -54,7 +51,7 @@ static int64_t map_session(int32_t fd, uint64_t size)
 	return GATE6(NR_mmap, ((uint64_t)__ehdr_start - size) & ~4095ull, size, 3, 1, fd, 0);
 }
 
-static char *decimal(char *to, uint32_t n)
+char *start_decimal(char *to, uint32_t n)
 {
 	char digits[12];
 	int len = 0;
@@ -67,7 +64,7 @@ static char *decimal(char *to, uint32_t n)
 	return to;
 }
 
-static char *append(char *to, const char *text)
+char *start_append(char *to, const char *text)
 {
 	while (*text)
 		*to++ = *text++;
@@ -78,10 +75,10 @@ static int64_t open_of(uint32_t pid, int32_t fd)
 {
 	char path[48], *p = path;
 
-	p = append(p, "/proc/");
-	p = decimal(p, pid);
-	p = append(p, "/fd/");
-	p = decimal(p, (uint32_t)fd);
+	p = start_append(p, "/proc/");
+	p = start_decimal(p, pid);
+	p = start_append(p, "/fd/");
+	p = start_decimal(p, (uint32_t)fd);
 	*p = 0;
 	return GATE4(NR_openat, -100, path, 02000002, 0);
 }
@@ -168,7 +165,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 	if (cfg->lifeline < 0)
 		GATE1(NR_close, fd);
 	dispatch_setup();
-	sites_setup(cfg);
+	sites_setup(cfg->flags);
 	signal_inherit();
 	start_sigsys();
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
@@ -200,44 +197,4 @@ HIDDEN void start_injected(const struct agent_config *told)
 		fail(r, __LINE__);
 	for (;;)
 		launcher_stop(STOP_READY, &agent_config);
-}
-
-static int64_t session_of_environment(char **env)
-{
-	for (; env && *env; env++) {
-		const char *want = "LSCA_SESSION=", *have = *env;
-
-		while (*want && *want == *have)
-			want++, have++;
-		if (!*want)
-			return GATE4(NR_openat, -100, have, 02000002, 0);
-	}
-	return -1;
-}
-
-/* The convenience: only what runs after the dynamic linker has called us, and only programs that keep LD_PRELOAD. */
-__attribute__((constructor)) static void start_preloaded(int argc, char **argv, char **env)
-{
-	int64_t fd, r;
-
-	(void)argc;
-	(void)argv;
-	if (&environ && environ)
-		env = environ;
-	fd = session_of_environment(env);
-	if (fd >= 0) {
-		r = map_session((int32_t)fd, 0);
-		if (r > 0)
-			session = (struct session *)r;
-		GATE1(NR_close, fd);
-	}
-	dispatch_setup();
-	process_main.pid = (uint32_t)GATE1(NR_getpid, 0);
-	process_main.entry = PROCESSES;
-	process_main.lifeline = -1;
-	thread_add(&process_main, 0);
-	life_enter(&process_main, 0);
-	signal_inherit();
-	start_sigsys();
-	start_capture();
 }

@@ -104,6 +104,10 @@ static const char *begin(struct launch *l, const struct inherited *was)
 		return text;
 	}
 	image_share(&l->image);
+	if (p->strict)
+		l->session->flags |= SESSION_STRICT;
+	if (!p->is_proxy && spawn_grants())
+		l->session->flags |= SESSION_GRANTS;
 	if (p->is_proxy) {
 		l->proxy = spawn_proxy(p, was, &l->lifeline, &l->channel_fd, &l->channel, text);
 		if (l->proxy < 0)
@@ -218,20 +222,60 @@ static void go_to_background(struct launch *l)
 		return;
 }
 
+/* How many programs did not run, in words. */
+static uint32_t refusals(const struct launch *l, char *text)
+{
+	uint32_t n = get_acquire(&l->session->refused) + l->killed;
+
+	snprintf(text, TEXT_SIZE, "%u program%s could not be captured and did not run%s%s%s", n, n > 1 ? "s" : "",
+		 l->first[0] ? " (first: " : "", l->first, l->first[0] ? ")" : "");
+	return n;
+}
+
 static void say_what_was_missed(const struct launch *l)
 {
 	uint32_t n = get_acquire(&l->session->uncaught);
+	char text[TEXT_SIZE];
 
-	if (!n || l->in_background)
+	if (l->in_background)
 		return;
-	if (l->killed)
-		fprintf(stderr, "lsca: %u program%s could not be captured and %s ended", n, n > 1 ? "s" : "",
-			n > 1 ? "were" : "was");
-	else
-		fprintf(stderr, "lsca: %u program%s ran uncaught", n, n > 1 ? "s" : "");
-	if (l->first[0])
-		fprintf(stderr, " (first: %s)", l->first);
-	fputc('\n', stderr);
+	if (refusals(l, text)) {
+		fprintf(stderr, "lsca: %s\n", text);
+		return;
+	}
+	if (n)
+		fprintf(stderr, "lsca: %u program%s ran uncaught%s%s%s\n", n, n > 1 ? "s" : "",
+			l->first[0] ? " (first: " : "", l->first, l->first[0] ? ")" : "");
+}
+
+/* With --strict the run has failed then, whatever the program has made of it. */
+static int failed_strictly(struct launch *l)
+{
+	char text[TEXT_SIZE], all[TEXT_SIZE + 100];
+
+	if (!l->plan->strict || l->in_background || !refusals(l, text))
+		return 0;
+	snprintf(all, sizeof all, "%s; %s", text,
+		 l->plan->is_proxy ? "--route kernel without --strict lets it run uncaught" :
+				     "without --strict it runs uncaught");
+	tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, all);
+	return 1;
+}
+
+/* A first program that must not be traced: it is let go before its exec, and runs as it would without us. */
+static void let_run_alone(struct launch *l)
+{
+	struct starting *s = l->starting;
+
+	if (!get_acquire(&s->alone) || l->started || !trace_leave(l, l->main))
+		return;
+	l->started = 1;
+	add_one(&l->session->uncaught);
+	s->path[sizeof s->path - 1] = 0;
+	trace_note(l, s->path, trace_reason(l, s->kind), 0);
+	tell(l, MESSAGE_STARTED, l->main, NULL);
+	put_release(&s->go, 3);
+	futex_call(&s->go);
 }
 
 static void finish(struct launch *l)
@@ -249,9 +293,19 @@ static void finish(struct launch *l)
 		if (l->proxy > 0)
 			futex_sleep(bell, seen, 20);
 	}
-	if (l->main_ended && l->started) {
+	if (l->main_ended && l->started && !e) {
+		if (failed_strictly(l))
+			return;
 		say_what_was_missed(l);
 		tell(l, MESSAGE_ENDED, l->main_status, NULL);
+		return;
+	}
+	if (l->starting->kind && e == EPERM && !l->started) {
+		snprintf(text, sizeof text, "%.150s cannot be captured: %s; %s", l->starting->path,
+			 trace_reason(l, l->starting->kind),
+			 l->plan->is_proxy ? "--route kernel without --strict lets it run uncaught" :
+					     "without --strict it runs uncaught");
+		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, text);
 		return;
 	}
 	if (e == ENOENT && !strchr(l->plan->argv[0], '/'))
@@ -280,6 +334,7 @@ static void loop(struct launch *l)
 			swept = now_ms();
 		listen_to_all(l);
 		trace_requests(l, sweep);
+		let_run_alone(l);
 		/* Looking at every process is for once in a while, not for every exec in the background. */
 		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
 			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0;
@@ -316,7 +371,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 		_exit(0);
 	}
 	l->session->launcher = (uint32_t)getpid();
-	bell = &l->session->exec_bell;
+	bell = l->starting->bell = &l->session->exec_bell;
 	sigaction(SIGCHLD, &child, NULL);
 	sigfillset(&mask); /* all that the terminal sends is for the program and the front */
 	sigdelset(&mask, SIGCHLD);

@@ -23,6 +23,7 @@ struct plan {
 	const char *agent, *proxy; /* paths */
 	const char *log_path;
 	int is_proxy, hide_vdso;
+	int strict; /* what cannot be caught does not run, and the run has failed */
 	int drop; /* the front lets go of descriptors that only the program should hold */
 };
 
@@ -49,8 +50,12 @@ struct inherited {
 
 /* Shared with the program's process until it calls execve. */
 struct starting {
-	uint32_t go;    /* futex: 1 go on, 2 give up */
+	uint32_t go;    /* futex: 1 go on, 2 give up, 3 go on untraced */
 	int32_t error;  /* errno of execve */
+	uint32_t kind;  /* enum image_kind; not plain: it was refused, or, with `alone`, is not to be traced */
+	uint32_t alone;
+	uint32_t *bell; /* the launcher's */
+	char path[200];
 };
 
 struct drain {
@@ -70,12 +75,15 @@ struct drain {
 };
 
 /* session.c */
-int session_create(int is_proxy, int has_log); /* memfd or negative errno */
+/* memfd or negative errno; preloaded: a program that has its agent already, or 0 */
+int session_create(int is_proxy, int has_log, uint32_t preloaded);
 struct session *session_map(int fd, int writable);
 void session_unmap(struct session *s);
 int session_is_last(struct session *s, int fd);
 void session_tune(struct session *s); /* spare, budget: once the clock has run for a while */
 uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent);
+int session_unused(const struct process *p); /* neither this entry nor any after it was ever taken */
+int session_has(int fd, uint32_t pid);
 int process_alive(uint32_t pid); /* and not a zombie */
 uint64_t clock_ns(int clock);
 int futex_sleep(uint32_t *word, uint32_t value, long ms);
@@ -87,6 +95,7 @@ double session_rate(void);
 int above_standard(int fd);
 int file_limit_raise(uint64_t *before);
 void file_limit_restore(uint64_t before);
+int spawn_grants(void); /* a program that gains privileges keeps them under our trace */
 pid_t spawn_program(const struct plan *p, const struct inherited *was, struct starting *starting, int lifeline,
 		    int channel);
 /* Starts the proxy and waits until it is ready: its pid, or -1 with a text. */
@@ -101,6 +110,9 @@ void drain_pause(struct drain *d); /* until drain_resume it does not touch the s
 void drain_resume(struct drain *d);
 void drain_finish(struct drain *d);
 
+/* keep.c: a process that stays with a session that has no launcher, until its last program ends: its pid or -errno */
+pid_t keep_start(int session_fd, int log_fd, const char *log_path);
+
 /* ---- the launcher's own --------------------------------------------------------------------------------------- */
 
 enum {
@@ -108,7 +120,7 @@ enum {
 	FIRST = -1, /* instead of a request: the run's first image */
 };
 
-enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED };
+enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED, TRACEE_KILLED };
 
 struct tracee {
 	enum tracee_state state;
@@ -140,6 +152,9 @@ struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request);
 /* What waitpid says: 1 if it was only about a tracee, 0 if a process is gone or changed that may be a child of ours. */
 int trace_changed(struct launch *l, pid_t pid, int status);
 void trace_requests(struct launch *l, int sweep);
+int trace_leave(struct launch *l, pid_t pid); /* 1: nobody traces it; 0: soon */
+void trace_note(struct launch *l, const char *name, const char *why, int error); /* what was missed first */
+const char *trace_reason(const struct launch *l, uint32_t kind);
 
 /* launch.c, front.c */
 void launch(const struct plan *p, const struct inherited *was, int pipe) __attribute__((noreturn));

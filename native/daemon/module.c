@@ -14,17 +14,46 @@
 
 static PyObject *py_session_create(PyObject *self, PyObject *args)
 {
+	unsigned preloaded = 0;
 	int is_proxy, has_log, fd;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "pp", &is_proxy, &has_log))
+	if (!PyArg_ParseTuple(args, "pp|I", &is_proxy, &has_log, &preloaded))
 		return NULL;
-	fd = session_create(is_proxy, has_log);
+	fd = session_create(is_proxy, has_log, preloaded);
 	if (fd < 0) {
 		errno = -fd;
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	return PyLong_FromLong(fd);
+}
+
+static PyObject *py_session_keep(PyObject *self, PyObject *args)
+{
+	int session, log;
+	const char *path;
+	pid_t pid;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iiy", &session, &log, &path))
+		return NULL;
+	pid = keep_start(session, log, path);
+	if (pid < 0) {
+		errno = -pid;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return PyLong_FromLong(pid);
+}
+
+static PyObject *py_session_has(PyObject *self, PyObject *args)
+{
+	unsigned pid;
+	int session;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iI", &session, &pid))
+		return NULL;
+	return PyBool_FromLong(session_has(session, pid));
 }
 
 static PyObject *process_dict(const struct process *shared)
@@ -41,7 +70,7 @@ static PyObject *process_list(const struct session *s)
 {
 	PyObject *list = PyList_New(0);
 
-	for (uint32_t i = 0; list && i < PROCESSES; i++) {
+	for (uint32_t i = 0; list && i < PROCESSES && !session_unused(&s->processes[i]); i++) {
 		PyObject *one;
 		int e;
 
@@ -102,15 +131,15 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "log_path", "is_proxy", "hide_vdso",
-				"drop", NULL};
+				"drop", "strict", NULL};
 	PyObject *argv, *env, *result = NULL;
 	struct plan plan = {.log_fd = -1, .log_path = ""};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iyppp", names, &plan.session_fd, &argv, &env, &plan.agent,
-					 &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy, &plan.hide_vdso,
-					 &plan.drop))
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iypppp", names, &plan.session_fd, &argv, &env,
+					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy,
+					 &plan.hide_vdso, &plan.drop, &plan.strict))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;
@@ -145,7 +174,10 @@ static PyObject *py_probe(PyObject *self, PyObject *none)
 }
 
 static PyMethodDef methods[] = {
-	{"session_create", py_session_create, METH_VARARGS, "session_create(is_proxy, has_log) -> descriptor"},
+	{"session_create", py_session_create, METH_VARARGS,
+	 "session_create(is_proxy, has_log, preloaded=0) -> descriptor"},
+	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
+	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},

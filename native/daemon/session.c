@@ -88,7 +88,7 @@ static void fill(struct session *s, int is_proxy, int has_log)
 		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
 }
 
-int session_create(int is_proxy, int has_log)
+int session_create(int is_proxy, int has_log, uint32_t preloaded)
 {
 	uint64_t limit = 0;
 	struct session *s;
@@ -110,6 +110,10 @@ int session_create(int is_proxy, int has_log)
 	fill(s, is_proxy, has_log);
 	began_mono = clock_ns(CLOCK_MONOTONIC);
 	began_ticks = arch_ticks();
+	if (preloaded) {
+		s->flags |= SESSION_PRELOAD;
+		session_enter(s, preloaded, 0, 0);
+	}
 	munmap(s, sizeof *s);
 	return fd;
 }
@@ -170,6 +174,31 @@ uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t
 	p->parent = parent;
 	put_release(&p->state, PROCESS_LIVE);
 	add_one(&s->live);
+	return 0;
+}
+
+/* Entries are taken from the front, and keep the number of their last process. */
+int session_unused(const struct process *p)
+{
+	return get_acquire(&p->state) == PROCESS_FREE && !p->pid;
+}
+
+/* Asked of all sessions at every exec of a program that brought its agent along: a few of its bytes, and no mapping. */
+int session_has(int fd, uint32_t pid)
+{
+	struct process some[64];
+	off_t at = offsetof(struct session, processes);
+
+	for (uint32_t n = 0; n < PROCESSES; n += 64, at += (off_t)sizeof some) {
+		if (pread(fd, some, sizeof some, at) != (ssize_t)sizeof some)
+			return 0;
+		for (uint32_t i = 0; i < 64; i++) {
+			if (session_unused(&some[i]))
+				return 0;
+			if (some[i].state == PROCESS_LIVE && some[i].pid == pid)
+				return 1;
+		}
+	}
 	return 0;
 }
 

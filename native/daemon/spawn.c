@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,23 @@
 #include <unistd.h>
 
 #include "ring.h"
+
+enum {
+	NR_openat = SYS_openat,
+	NR_read = SYS_read,
+	NR_close = SYS_close,
+	NR_statx = SYS_statx,
+	NR_faccessat2 = SYS_faccessat2,
+	NR_getxattr = SYS_getxattr,
+	NR_fstatfs = SYS_fstatfs,
+	NR_prctl = SYS_prctl,
+	NR_getuid = SYS_getuid,
+	NR_geteuid = SYS_geteuid,
+	NR_getgid = SYS_getgid,
+	NR_getegid = SYS_getegid,
+};
+
+#include "inspect.h"
 
 enum { HIGH = 200, PRIVATE_LIFELINE = 3, PRIVATE_CHANNEL = 4, PRIVATE_SESSION = 5, PROXY_PATIENCE = 5000 };
 
@@ -67,30 +85,71 @@ static const char *environment(char **env, const char *name)
 	return NULL;
 }
 
+static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
+{
+	int64_t r = syscall((long)nr, a, b, c, d, e);
+
+	return r < 0 ? -errno : r;
+}
+
+/* Being traced by whom may trace anybody takes no privileges away. */
+int spawn_grants(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	return !syscall(SYS_capget, &head, data) && data[0].effective >> CAP_SYS_PTRACE & 1;
+}
+
+/* The launcher traces us for the moment of the exec. If that would change what the program is, better not. */
+static int exec_checked(const struct plan *p, struct starting *s, const char *path)
+{
+	uint32_t kind = inspect_image(AT_FDCWD, path, 0);
+	int must = p->is_proxy || p->strict;
+
+	if (kind == IMAGE_GAINS && !p->is_proxy && spawn_grants())
+		kind = IMAGE_PLAIN;
+	if (kind == IMAGE_FOREIGN && !must)
+		kind = IMAGE_PLAIN; /* the launcher will see it, and say so */
+	if (kind != IMAGE_PLAIN) {
+		s->kind = kind;
+		snprintf(s->path, sizeof s->path, "%s", path);
+		if (must)
+			return EPERM;
+		put_release(&s->alone, 1);
+		add_one(s->bell);
+		futex_call(s->bell);
+		while (get_acquire(&s->go) == 1)
+			futex_sleep(&s->go, 1, 1000);
+		if (s->go != 3)
+			_exit(EXIT_OWN_FAILURE);
+	}
+	execve(path, p->argv, p->env);
+	return errno;
+}
+
 /* execvp's search, without its habit to hand what it does not know to a shell. */
-static int find_and_exec(const struct plan *p)
+static int find_and_exec(const struct plan *p, struct starting *starting)
 {
 	const char *name = p->argv[0], *dir = environment(p->env, "PATH");
 	char path[4096];
-	int denied = 0;
+	int denied = 0, e;
 
 	if (!*name)
 		return ENOENT;
-	if (strchr(name, '/')) {
-		execve(name, p->argv, p->env);
-		return errno;
-	}
+	if (strchr(name, '/'))
+		return exec_checked(p, starting, name);
 	for (dir = dir ? dir : "/bin:/usr/bin"; dir; dir = strchr(dir, ':') ? strchr(dir, ':') + 1 : NULL) {
 		int n = (int)strcspn(dir, ":");
 
 		if (snprintf(path, sizeof path, "%.*s%s%s", n, dir, n ? "/" : "", name) >= (int)sizeof path)
 			continue;
-		execve(path, p->argv, p->env);
-		if (errno == EACCES)
+		e = exec_checked(p, starting, path);
+		if (e == EACCES)
 			denied = 1;
-		else if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG && errno != ELOOP &&
-			 errno != ENODEV && errno != ETIMEDOUT && errno != ESTALE)
-			return errno;
+		else if (e != ENOENT && e != ENOTDIR && e != ENAMETOOLONG && e != ELOOP && e != ENODEV &&
+			 e != ETIMEDOUT && e != ESTALE)
+			return e;
 	}
 	return denied ? EACCES : ENOENT;
 }
@@ -126,7 +185,7 @@ pid_t spawn_program(const struct plan *p, const struct inherited *was, struct st
 	if (lifeline >= 0)
 		keep_private(lifeline, channel, p->session_fd);
 	give_back_signals(was);
-	starting->error = find_and_exec(p);
+	starting->error = find_and_exec(p, starting);
 	_exit(EXIT_NOT_FOUND);
 }
 

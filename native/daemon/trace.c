@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,22 +111,39 @@ static void name_of(pid_t pid, char *to, size_t size)
 	to[n] = 0;
 }
 
-/* Without the agent it runs as it would without us; without descriptors of its own it cannot run at all. */
+void trace_note(struct launch *l, const char *name, const char *why, int error)
+{
+	if (!l->first[0])
+		snprintf(l->first, sizeof l->first, "%s: %s%s%s", name, why, error ? ": " : "",
+			 error ? strerror(-error) : "");
+}
+
+const char *trace_reason(const struct launch *l, uint32_t kind)
+{
+	if (kind != IMAGE_GAINS)
+		return "it is not a 64-bit program of this machine";
+	return l->plan->is_proxy ? "it gains privileges, which its proxy would not" :
+				   "it gains privileges, and lsca has no CAP_SYS_PTRACE to follow it";
+}
+
+/*
+ * It has not run yet. Without the agent it runs as it would without us, unless it must not, or has no descriptors. One
+ * that was killed stays ours until it is dead: its parent hears of that only when we have.
+ */
 static void went_uncaught(struct launch *l, struct tracee *t)
 {
 	const struct injection *i = &t->injection;
 	char name[100];
 
-	if (!l->first[0]) {
-		name_of(t->pid, name, sizeof name);
-		snprintf(l->first, sizeof l->first, "%s: %s%s%s", name, i->why ? i->why : "unknown reason",
-			 i->error ? ": " : "", i->error ? strerror(-i->error) : "");
-	}
-	if (l->plan->is_proxy) {
+	name_of(t->pid, name, sizeof name);
+	trace_note(l, name, i->why ? i->why : "unknown reason", i->error);
+	if (l->plan->is_proxy || l->plan->strict) {
 		l->killed++;
+		t->state = TRACEE_KILLED;
 		kill(t->pid, SIGKILL);
+	} else {
+		add_one(&l->session->uncaught);
 	}
-	add_one(&l->session->uncaught);
 }
 
 static void injected(struct launch *l, struct tracee *t, int result)
@@ -134,6 +152,8 @@ static void injected(struct launch *l, struct tracee *t, int result)
 		return;
 	if (result < 0)
 		went_uncaught(l, t);
+	if (t->state == TRACEE_KILLED)
+		return;
 	inject_end(&t->injection);
 	tracee_over(l, t);
 }
@@ -222,6 +242,8 @@ static void tracee_stopped(struct launch *l, struct tracee *t, int status)
 		injected(l, t, inject_step(&t->injection, status));
 		return;
 	}
+	if (t->state == TRACEE_KILLED)
+		return;
 	if (event == PTRACE_EVENT_EXEC) {
 		on_exec(l, t);
 		return;
@@ -240,7 +262,7 @@ static void tracee_stopped(struct launch *l, struct tracee *t, int status)
 
 static void tracee_died(struct launch *l, struct tracee *t)
 {
-	if (t->state == TRACEE_INJECTED)
+	if (t->state == TRACEE_INJECTED || t->state == TRACEE_KILLED)
 		inject_gone(&t->injection);
 	tracee_drop(l, t);
 }
@@ -252,11 +274,47 @@ static int is_gone(const struct exec_request *e)
 	return syscall(SYS_tgkill, e->pid, e->tid, 0) && errno == ESRCH;
 }
 
+static void read_name(pid_t pid, uint64_t at, char *to, size_t room)
+{
+	while (room) { /* page by page: the next one may not be there */
+		size_t part = 4096 - at % 4096 < room ? 4096 - at % 4096 : room;
+		struct iovec ours = {to, part}, theirs = {(void *)(uintptr_t)at, part};
+		ssize_t n = process_vm_readv(pid, &ours, 1, &theirs, 1, 0);
+
+		if (n <= 0 || memchr(to, 0, (size_t)n))
+			return;
+		to += n;
+		at += (uint64_t)n;
+		room -= (size_t)n;
+	}
+}
+
+/* What the program itself has found to be out of reach. The name is the program's word, and only shown. */
+static void note_kind(struct launch *l, const struct exec_request *e)
+{
+	char name[100] = "";
+
+	read_name((pid_t)e->pid, e->path, name, sizeof name - 1);
+	for (char *c = name; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
+	if (!name[0])
+		snprintf(name, sizeof name, "started by process %u", e->pid);
+	trace_note(l, name, trace_reason(l, e->kind), 0);
+}
+
 static void ask(struct launch *l, int index)
 {
 	struct exec_request *e = &l->session->execs[index];
 	pid_t tid = (pid_t)e->tid, pid = (pid_t)e->pid;
+	char name[60];
 
+	if (e->kind != IMAGE_PLAIN) {
+		note_kind(l, e);
+		e->error = -EPERM;
+		request_set(l, index, EXEC_REFUSED);
+		return;
+	}
 	/* Of two threads that exec at once, one ends the other. Tracing both could stop us and them for good. */
 	if (tid <= 0 || pid <= 0 || is_busy(l, pid) || is_full(l))
 		return; /* asked again at the next turn */
@@ -266,9 +324,8 @@ static void ask(struct launch *l, int index)
 			request_set(l, index, EXEC_FREE);
 			return;
 		}
-		if (!l->first[0])
-			snprintf(l->first, sizeof l->first, "started by process %d, which cannot be traced: %s",
-				 (int)pid, strerror(-e->error));
+		snprintf(name, sizeof name, "started by process %d", (int)pid);
+		trace_note(l, name, "which cannot be traced", e->error);
 		request_set(l, index, EXEC_REFUSED);
 		return;
 	}
@@ -287,6 +344,18 @@ static void let_go(struct launch *l, int index)
 				tracee_drop(l, t);
 		}
 	}
+}
+
+int trace_leave(struct launch *l, pid_t pid)
+{
+	struct tracee *t = tracee_of(l, pid);
+
+	if (t && t->state == TRACEE_WAITS) {
+		t->state = TRACEE_LEAVES;
+		if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0))
+			tracee_drop(l, t);
+	}
+	return !tracee_of(l, pid);
 }
 
 void trace_requests(struct launch *l, int sweep)

@@ -38,6 +38,8 @@ enum session_flags {
 	SESSION_PROXY = 2,   /* route `proxy`: the program's process holds no descriptors of its own */
 	SESSION_PRELOAD = 4, /* no launcher: children are caught by LD_PRELOAD only */
 	SESSION_CLOSED = 8,  /* the launcher is gone or going: nobody injects any more */
+	SESSION_STRICT = 16, /* an exec that cannot be caught is refused */
+	SESSION_GRANTS = 32, /* programs that gain privileges keep them under this launcher's trace */
 };
 
 /*
@@ -48,6 +50,7 @@ enum session_flags {
  *   On failure the agent sets FAILED and rings; the launcher detaches, -> FREE.
  * Exec stop of a thread other than the leader changes its tid to the pid.
  */
+enum image_kind { IMAGE_PLAIN, IMAGE_GAINS /* privileges */, IMAGE_FOREIGN };
 enum exec_state { EXEC_FREE, EXEC_CLAIMED, EXEC_ASKED, EXEC_READY, EXEC_REFUSED, EXEC_FAILED };
 
 struct exec_request {
@@ -57,7 +60,9 @@ struct exec_request {
 	int32_t lifeline, channel, session; /* the agent's descriptors that survive the exec; -1: none */
 	uint32_t slot;                      /* the calling thread's slot */
 	uint32_t detached;                  /* launcher: let go after a FAILED (futex, the agent waits) */
-	uint32_t pad[7];
+	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
+	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
+	uint32_t pad[4];
 };
 
 enum process_state { PROCESS_FREE, PROCESS_CLAIMED, PROCESS_LIVE, PROCESS_GONE };
@@ -101,7 +106,8 @@ struct session {
 	uint32_t spare;    /* how many may: CPUs - 1 */
 	uint64_t budget;   /* ticks one may spin: about 50 us */
 	uint32_t chunk_high; /* chunks from here on were never leased */
-	uint32_t pad[8];
+	uint32_t refused;  /* execs that were refused because they would have gone on without the agent */
+	uint32_t pad[7];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct exec_request execs[EXEC_REQUESTS];
 	struct process processes[PROCESSES];

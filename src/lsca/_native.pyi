@@ -22,8 +22,20 @@ class Snapshot(TypedDict):
     lost: int
     processes: list[Process]
 
-def session_create(is_proxy: bool, has_log: bool, /) -> int:
-    """A new session's memory, as a descriptor (close-on-exec). OSError."""
+def session_create(is_proxy: bool, has_log: bool, preloaded: int = 0, /) -> int:
+    """A new session's memory, as a descriptor (close-on-exec). OSError.
+
+    `preloaded` is the id of a program that has its agent already, so that nobody will launch it.
+    """
+
+def session_has(fd: int, pid: int, /) -> bool:
+    """Whether a process of this number is in a session."""
+
+def session_keep(fd: int, log: int, log_path: bytes, /) -> int:
+    """Starts a process that stays with a session until its last program has ended; its id. OSError.
+
+    It writes the log, if `log` is a descriptor and not -1, whatever becomes of the process that calls.
+    """
 
 def session_snapshot(fd: int, /) -> Snapshot:
     """What is going on in a session. OSError if the descriptor is not one's memory."""
@@ -40,11 +52,13 @@ def run(
     is_proxy: bool = False,
     hide_vdso: bool = False,
     drop: bool = False,
+    strict: bool = False,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
-    them; only for a process that has nothing else to do. `log` is closed by the launcher, not here.
+    them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
+    programs that cannot be captured; if there was one, the run has failed.
     """
 
 def probe() -> dict[str, int]:

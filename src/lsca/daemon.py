@@ -3,7 +3,8 @@
 
 A run connects to a Unix socket, says who it is in one line of JSON and hands over its session's memory. The connection
 stays open as long as any of its programs lives, and its end is the end of the run. The daemon only looks: its death
-harms no run. `lsca daemon --status` asks in the same way.
+harms no run. `lsca daemon --status` asks in the same way. Programs that bring their agent along get their session here:
+attached.py.
 """
 
 import array
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsca import _native
+from lsca import _native, attached
 from lsca.errors import DaemonError
 
 PATIENCE = 0.5  # seconds that a run waits for a daemon that does not answer
@@ -114,11 +116,17 @@ class Connection:
 
 
 class Daemon:
-    """The registry. `serve` runs until `stop`; nothing that a client does can end it."""
+    """The registry. `serve` runs until `stop`; nothing that a client does can end it.
 
-    def __init__(self, path: str) -> None:
+    `logs` is a directory for the logs of programs that bring their agent along; without one they write none.
+    """
+
+    def __init__(self, path: str, logs: str | None = None) -> None:
         self.path = path
+        self.logs = logs and _log_directory(logs)
         self._connections: dict[int, Connection] = {}
+        self._attached: list[attached.Attached] = []
+        self._unkept: list[attached.Attached] = []
         self._stopping = False
         self._identity = (0, 0)
         self._selector = selectors.DefaultSelector()
@@ -130,6 +138,11 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self._listener = self._listen()
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # two descriptors for each program that is attached
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     def serve(self) -> None:
         """Answers until told to stop, then removes its socket."""
@@ -137,8 +150,11 @@ class Daemon:
         self._selector.register(self._listener, selectors.EVENT_READ)
         try:
             while not self._stopping:
-                for key, _ in self._selector.select():
+                events = self._selector.select(0 if self._unkept else None)
+                for key, _ in events:
                     self._on_event(key.fileobj)
+                if not events and self._unkept:
+                    self._keep(self._unkept.pop(0))
         finally:
             signal.set_wakeup_fd(-1)
             self._remove()
@@ -150,7 +166,11 @@ class Daemon:
         return {
             "pid": os.getpid(),
             "socket": self.path,
-            "sessions": [s for c in self._connections.values() if c.fd >= 0 for s in _session(c)],
+            "logs": self.logs,
+            "sessions": [
+                *(s for c in self._connections.values() if c.fd >= 0 for s in _session(c)),
+                *(s for a in self._attached for s in _session(a)),
+            ],
         }
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -163,6 +183,8 @@ class Daemon:
             connection = self._connections.get(where.fileno())
             if connection is not None:
                 self._receive(connection)
+        elif isinstance(where, int):
+            self._detach(where)
 
     def _listen(self) -> socket.socket:
         directory = os.path.dirname(os.path.abspath(self.path))
@@ -173,7 +195,7 @@ class Daemon:
             self._bind(listener)
             status = os.stat(self.path)
             self._identity = (status.st_dev, status.st_ino)
-            listener.listen(64)
+            listener.listen(1024)
             listener.setblocking(False)
         except OSError as error:
             listener.close()
@@ -212,6 +234,10 @@ class Daemon:
     def _remove(self) -> None:
         for connection in list(self._connections.values()):
             self._drop(connection)
+        for one in self._unkept:
+            self._keep(one)
+        for one in self._attached:  # the keepers go on
+            one.close()
         self._listener.close()
         with contextlib.suppress(OSError):
             now = os.stat(self.path)
@@ -262,11 +288,44 @@ class Daemon:
         if op == "join":
             _native.session_snapshot(connection.fd)  # OSError unless it is a session's memory
             connection.about = request
+        elif op == "attach":
+            self._attach(connection, request)
         elif op == "status":
             self._answer(connection, self.status())
         elif op == "stop":
             self._answer(connection, {"pid": os.getpid()})
             self._stopping = True
+
+    def _attach(self, connection: Connection, request: Json) -> None:
+        attached.check(request, connection.pid)
+        known = attached.find(self._attached, connection.pid)
+        if known is None:
+            try:
+                known = attached.create(connection.pid, self.logs)
+            except OSError as error:
+                print(f"lsca: program {connection.pid} runs uncaught: {error}", file=sys.stderr)
+                raise
+            self._attached.append(known)
+            self._unkept.append(known)
+        attached.hand_over(connection.socket, known)
+
+    def _keep(self, one: attached.Attached) -> None:
+        try:
+            one.keep()
+        except OSError as error:
+            print(f"lsca: nobody keeps program {one.pid}: {error}", file=sys.stderr)
+            self._attached.remove(one)
+            one.close()
+        else:
+            self._selector.register(one.pidfd, selectors.EVENT_READ)
+
+    def _detach(self, pidfd: int) -> None:
+        over = next(one for one in self._attached if one.pidfd == pidfd)
+        self._attached.remove(over)
+        self._selector.unregister(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(over.keeper, 0)
+        over.close()
 
     def _answer(self, connection: Connection, answer: Json) -> None:
         connection.socket.settimeout(PATIENCE)
@@ -282,7 +341,7 @@ class Daemon:
             connection.fd = -1
 
 
-def _session(connection: Connection) -> list[Json]:
+def _session(connection: Connection | attached.Attached) -> list[Json]:
     try:
         snapshot = _native.session_snapshot(connection.fd)
     except OSError:
@@ -295,6 +354,7 @@ def _session(connection: Connection) -> list[Json]:
             "argv": about.get("argv", []),
             "route": about.get("route", "?"),
             "log": about.get("log"),
+            "preloaded": about.get("preloaded", False),
             "launcher": snapshot["launcher"],
             "uncaught": snapshot["uncaught"],
             "lost": snapshot["lost"],
@@ -310,17 +370,19 @@ def _process(process: "_native.Process") -> Json:
         "parent": process["parent"],
         "proxy": process["proxy"] or None,
         "alive": process["alive"],
-        "command": _command(process["pid"]),
+        "command": attached.command(process["pid"]),
         "calls": {"kernel": kernel, "proxy": proxy, "local": local, "handler": handler},
     }
 
 
-def _command(pid: int) -> str:
+def _log_directory(path: str) -> str:
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise DaemonError(f"no logs can be kept in {path}: {_words(error)}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise DaemonError(f"no logs can be kept in {path}: it may not be written to")
+    return os.path.abspath(path)
 
 
 def _private_directory(path: str) -> None:
@@ -333,9 +395,9 @@ def _private_directory(path: str) -> None:
     os.chmod(path, 0o700)
 
 
-def background(path: str, ready: Callable[[Daemon], None]) -> None:
+def background(path: str, ready: Callable[[Daemon], None], logs: str | None = None) -> None:
     """Starts a daemon that stays when this process is gone; returns when it can be joined."""
-    daemon = Daemon(path)
+    daemon = Daemon(path, logs)
     pid = os.fork()
     if pid:
         ready(daemon)

@@ -28,11 +28,17 @@ def original_environment() -> list[bytes]:
 class Session:
     """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
 
-    `log` is the path of a file to write, `hide_vdso` makes clock calls visible at the price of their speed.
+    `log` is the path of a file to write, `hide_vdso` makes clock calls visible at the price of their speed. `strict`:
+    a program that cannot be captured does not run, and `run` raises StartError if there was one.
     """
 
     def __init__(
-        self, *, route: str = "kernel", log: str | None = None, hide_vdso: bool = False
+        self,
+        *,
+        route: str = "kernel",
+        log: str | None = None,
+        hide_vdso: bool = False,
+        strict: bool = False,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -43,6 +49,7 @@ class Session:
         self.route = route
         self.log = log
         self.hide_vdso = hide_vdso
+        self.strict = strict
         self.fd = -1
         self._log_fd = -1
         if log is not None:
@@ -71,6 +78,7 @@ class Session:
             is_proxy=self.route == "proxy",
             hide_vdso=self.hide_vdso,
             drop=drop,
+            strict=self.strict,
         )
         if text:
             raise StartError(text, code)

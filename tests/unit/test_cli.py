@@ -42,6 +42,11 @@ def test_options_in_one_word() -> None:
     assert options.program == ["-odd"]
 
 
+def test_strict() -> None:
+    assert run.parse(["--strict", "true"]).strict
+    assert not run.parse(["true", "--strict"]).strict
+
+
 def test_no_daemon() -> None:
     assert run.parse(["true"]).use_daemon
     assert not run.parse(["--no-daemon", "true"]).use_daemon
@@ -57,6 +62,7 @@ def test_no_daemon() -> None:
         ["--route"],
         ["--route", "moon", "true"],
         ["--no-daemon=1", "true"],
+        ["--strict=yes", "true"],
         ["-o"],
     ],
 )
@@ -76,7 +82,7 @@ def test_errors_are_printed_once(capfd: pytest.CaptureFixture[str]) -> None:
 def test_overview_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capfd.readouterr().out
-    for verb in ("run", "log", "help", "doctor", "daemon"):
+    for verb in ("run", "log", "help", "doctor", "daemon", "flags"):
         assert f"\n  {verb} " in out
 
 

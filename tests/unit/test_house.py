@@ -21,7 +21,7 @@ PACKAGE = ROOT / "src" / "lsca"
 # Lowest first. A file imports only from floors below its own, or from its own package.
 FLOORS = (
     ("table", "errors", "_native"),
-    ("codegen", "calls", "handlers", "log"),
+    ("codegen", "calls", "handlers", "log", "attached"),
     ("daemon",),
     ("session",),
     ("services", "cli", "tui", "pytest_plugin"),

@@ -29,9 +29,9 @@ def main(argv: list[str]) -> int:
         print(f"lsca: daemon {answer['pid']} stopped", file=sys.stderr)
         return 0
     if options.background:
-        background(path, _ready)
+        background(path, _ready, options.logs)
         return 0
-    daemon = Daemon(path)
+    daemon = Daemon(path, options.logs)
     _ready(daemon)
     daemon.serve()
     return 0
@@ -49,9 +49,8 @@ def _lines(status: dict[str, Any]) -> list[str]:
     for session in sessions:
         age = time.time() - session["since"]
         lines.append("")
-        lines.append(
-            f"run {session['pid']}  route {session['route']}  {age:.0f} s  {' '.join(session['argv'])}"
-        )
+        way = "preloaded" if session["preloaded"] else f"route {session['route']}"
+        lines.append(f"run {session['pid']}  {way}  {age:.0f} s  {' '.join(session['argv'])}")
         if session["log"]:
             lines.append(f"  log {session['log']}")
         for process in session["processes"]:
@@ -75,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "Without an option: serve in the foreground until Ctrl-C or SIGTERM.",
     )
     parser.add_argument("--socket", metavar="PATH", help="where (default: $LSCA_DAEMON or yours)")
+    parser.add_argument(
+        "-o",
+        dest="logs",
+        metavar="DIR",
+        help="write a log for each program that is preloaded with the agent or linked to it",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--background", action="store_true", help="serve in the background")
     what.add_argument("--status", action="store_true", help="print runs, programs, proxies, calls")

@@ -22,6 +22,8 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
   -o FILE                write a log of all calls; `lsca log FILE` prints it
+  --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
+                         that may not be traced) does not run, and the exit code is 125 if there was one
   --no-vdso              make clock calls real calls, so that they are caught too
   --daemon PATH          join the daemon at this socket; an error if there is none
   --no-daemon            do not look for a daemon
@@ -39,6 +41,7 @@ class Options:
         self.route = "kernel"
         self.log: str | None = None
         self.hide_vdso = False
+        self.strict = False
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False
@@ -91,6 +94,8 @@ def _switch(options: Options, name: str) -> bool:
         options.use_daemon = False
     elif name == "--no-vdso":
         options.hide_vdso = True
+    elif name == "--strict":
+        options.strict = True
     else:
         return False
     return True
@@ -102,7 +107,12 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    session = Session(route=options.route, log=options.log, hide_vdso=options.hide_vdso)
+    session = Session(
+        route=options.route,
+        log=options.log,
+        hide_vdso=options.hide_vdso,
+        strict=options.strict,
+    )
     connection = _join(session, options) if options.use_daemon else None
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
     if signal:

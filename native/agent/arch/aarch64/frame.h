@@ -179,6 +179,12 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
 }
 
 /* The thread pointer could tell threads apart here; nothing is patched yet that would want to know. */
+static inline int arch_keys_work(uint64_t hwcap2)
+{
+	(void)hwcap2;
+	return 0;
+}
+
 static inline uint64_t arch_key(void)
 {
 	return 0;

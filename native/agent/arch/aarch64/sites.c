@@ -12,9 +12,9 @@ void sites_hit(struct call *c)
 	(void)c;
 }
 
-void sites_setup(const struct agent_config *cfg)
+void sites_setup(uint32_t flags)
 {
-	(void)cfg;
+	(void)flags;
 }
 
 void sites_quiet(void)

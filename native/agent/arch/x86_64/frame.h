@@ -174,6 +174,17 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
  */
 extern uint8_t arch_has_key __attribute__((visibility("hidden")));
 
+/* The kernel says whether programs may read the fs base; rorx, which the stubs use, is BMI2's. */
+static inline int arch_keys_work(uint64_t hwcap2)
+{
+	uint32_t a = 7, b, c = 0, d;
+
+	if (!(hwcap2 & 2)) /* HWCAP2_FSGSBASE */
+		return 0;
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return b >> 8 & 1;
+}
+
 static inline uint64_t arch_key(void)
 {
 	uint64_t key = 0;

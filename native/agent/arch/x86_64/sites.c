@@ -331,11 +331,11 @@ void sites_quiet(void)
 	local_off();
 }
 
-void sites_setup(const struct agent_config *cfg)
+void sites_setup(uint32_t flags)
 {
-	arch_has_key = !!(cfg->flags & AGENT_KEYS);
+	arch_has_key = !!(flags & AGENT_KEYS);
 	off = !arch_has_key;
-	if (cfg->flags & AGENT_QUIET)
+	if (flags & AGENT_QUIET)
 		sites_quiet();
 	if (!off)
 		heap_start = (uint64_t)GATE1(NR_brk, 0);

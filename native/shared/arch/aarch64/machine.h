@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What both sides of the shared memory need from an aarch64: a tick counter, the current CPU, a spin hint. */
+/* What all parts need from an aarch64: a tick counter, the current CPU, a spin hint, which programs are foreign. */
 #ifndef LSCA_MACHINE_H
 #define LSCA_MACHINE_H
 
@@ -25,6 +25,12 @@ static inline uint32_t arch_cpu(void)
 static inline void arch_relax(void)
 {
 	__asm__ volatile("yield");
+}
+
+/* Of 32-bit programs, by e_machine: those that the kernel runs itself, and that hold no agent. */
+static inline int arch_runs_foreign(uint16_t machine)
+{
+	return machine == 40; /* EM_ARM */
 }
 
 #endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* aarch64: numbers of the calls with which the agent looks about outside of its program: sockets, files. */
+#ifndef LSCA_OUTSIDE_H
+#define LSCA_OUTSIDE_H
+
+enum {
+	NR_socket = 198,
+	NR_connect = 203,
+	NR_sendto = 206,
+	NR_getsockopt = 209,
+	NR_getppid = 173,
+	NR_statx = 291,
+	NR_getuid = 174,
+	NR_getgid = 176,
+	NR_getxattr = 8,
+	NR_fstatfs = 44,
+	NR_faccessat2 = 439,
+};
+
+#endif

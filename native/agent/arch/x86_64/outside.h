@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* x86-64: numbers of the calls with which the agent looks about outside of its program: sockets, files. */
+#ifndef LSCA_OUTSIDE_H
+#define LSCA_OUTSIDE_H
+
+enum {
+	NR_socket = 41,
+	NR_connect = 42,
+	NR_sendto = 44,
+	NR_getsockopt = 55,
+	NR_getppid = 110,
+	NR_statx = 332,
+	NR_getuid = 102,
+	NR_getgid = 104,
+	NR_getxattr = 191,
+	NR_fstatfs = 138,
+	NR_faccessat2 = 439,
+};
+
+#endif
