@@ -52,7 +52,7 @@ bench: native .venv/bin/lsca ## measure against the kernel and strace; writes be
 	@.venv/bin/python tests/bench/bench.py
 
 capture-table: native .venv/bin/lsca ## run the probes of capturing; writes the tables of docs/capture.md
-	@.venv/bin/python tests/capture/table.py
+	@.venv/bin/python tests/capture/page.py
 
 programs: setup ## run real programs both ways; writes docs/programs.md
 	@.venv/bin/python tests/programs/table.py --write docs/programs.md

@@ -361,9 +361,9 @@ class Session:
         line = command(route, argv)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
             os.chdir(cwd)
             os.execvpe(line[0], line, variables)
-        self.resize(40, 100)
 
     def resize(self, rows: int, columns: int) -> None:
         """Changes the window; the foreground process group is told by the kernel."""

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program forks: so does its proxy, by the kernel's own rules for descriptors, offsets and limits. The child makes
- * a channel of its own and announces it on its parent's lifeline; until it has put away what it needed for that, it makes
- * no call for the program. Called by serve.c.
+ * a channel of its own and announces it on its parent's lifeline; until it has put away what it needed for that, it
+ * makes no call for the program. Called by serve.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from table import CHANNELS, cover, marks
+from page import CHANNELS, cover, marks
 
 from differential import compare, execute, program, same
 

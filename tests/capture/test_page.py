@@ -3,8 +3,8 @@
 
 import platform
 
+import page
 import pytest
-import table
 
 from differential import ROUTES, Outcome
 
@@ -12,15 +12,15 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="written 
 
 
 def test_the_page_is_true() -> None:
-    if set(ROUTES) != set(table.ROUTES):
+    if set(ROUTES) != set(page.ROUTES):
         pytest.skip("only some routes are tested")
-    page = table.PAGE.read_text()
-    assert table.written(page) == page, "run `make capture-table`, and look at what has changed"
+    text = page.PAGE.read_text()
+    assert page.written(text) == text, "run `make capture-table`, and look at what has changed"
 
 
 def test_every_channel_has_a_row() -> None:
-    told = {channel for _, _, wanted in table.COVERAGE for channel in wanted}
-    assert told == {*table.CHANNELS, table.CLOCK}
+    told = {channel for _, _, wanted in page.COVERAGE for channel in wanted}
+    assert told == {*page.CHANNELS, page.CLOCK}
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,17 @@ def test_every_channel_has_a_row() -> None:
 )  # fmt: skip
 def test_a_cell(dynamic: bool, static: bool, text: str) -> None:
     shown = {"dynamic": {"a": True, "b": dynamic}, "static": {"a": True, "b": static}}
-    assert table.cell(shown, ["a", "b"]) == text
+    assert page.cell(shown, ["a", "b"]) == text
 
 
 def test_a_row_is_as_wide_as_its_head() -> None:
-    assert {len(table.others(text)) + 1 for _, text, _ in table.COVERAGE} == {
-        len(table.COVERAGE_HEAD)
-    }
-    assert {len(table.others(text)) + 1 for _, text, _, _ in table.PROPERTY} == {len(table.PROPERTY_HEAD)}  # fmt: skip
+    assert {len(page.others(text)) + 1 for _, text, _ in page.COVERAGE} == {len(page.COVERAGE_HEAD)}
+    assert {len(page.others(text)) + 1 for _, text, _, _ in page.PROPERTY} == {len(page.PROPERTY_HEAD)}  # fmt: skip
 
 
 def test_a_part_that_crashed_is_not_like_one_that_ended() -> None:
     well = Outcome(0, b"== one\nkept: yes\nend: exit 0\n== two\nkept: yes\nend: exit 0\n", b"")
     ill = Outcome(0, b"== one\nkept: yes\nend: signal 11\n== two\nkept: yes\nend: exit 0\n", b"")
-    one, two = table.parts(well), table.parts(ill)
+    one, two = page.parts(well), page.parts(ill)
     assert one["two"] == two["two"]
     assert one["one"] != two["one"]
