@@ -30,6 +30,19 @@ SMALL_STACK = (
 NO_STACK = "a call is caught by a signal, which needs a stack"
 ORDER = "a signal that interrupts a wait is queued again, behind others of its number"
 NEVER_WRITTEN = "an address is looked at only when something is written there"
+SHARING = "processes that share descriptors or directory have proxies that do not"
+SHARING_PARTS = ("FILES", "FS", "FS_FILES", "VM_FILES", "VM_FS", "VM_FS_FILES", "VM_FS_FILES_SIGHAND",
+                 "VM_VFORK_FILES")  # fmt: skip
+FILTER_PASSED = "the proxy makes the call, and the filter is the program's"
+STRICT = "the agent makes calls that strict mode does not allow"
+LISTENER = (
+    "the filter's listener stays a descriptor of the program's process, where nothing finds it"
+)
+DISPATCH = "there is one Syscall User Dispatch per thread, and the agent has it"
+SPACE = "the session, which each program maps, is larger than that"
+PROC_MASKS = (
+    "/proc tells the kernel's view: the agent's handler, and all blocked while a proxy answers"
+)
 OWN_SIGSYS = (
     "the program's SIGSYS handler runs in the agent's: on its stack, with its mask and frame"
 )
@@ -37,6 +50,17 @@ OWN_SIGSYS = (
 # Program: what of it is known to fail.
 PORTABLE: dict[str, tuple[Known, ...]] = {
     "properties": (),
+    "filters": (
+        Known("files", FILTER_PASSED, ("proxy",)),
+        Known("strict", STRICT),
+        Known("asked", LISTENER, ("proxy",)),
+        Known("own dispatch", DISPATCH),
+    ),
+    "images": (),
+    "bounds": (
+        Known("little space for an image", SPACE),
+        Known("masks in /proc", PROC_MASKS),
+    ),
     "pointers": (Known("never written", NEVER_WRITTEN, ("proxy",)),),
     "masks": (Known("queued in a read", ORDER),),
     "stacks": (
@@ -47,6 +71,10 @@ PORTABLE: dict[str, tuple[Known, ...]] = {
 }
 MACHINE: dict[str, tuple[Known, ...]] = {
     "abi": (),
+    "births": (
+        Known("little stack", SMALL_STACK),
+        *(Known(part, SHARING, ("proxy",)) for part in SHARING_PARTS),
+    ),
     "faults": (Known("call without a stack", NO_STACK),),
     "interrupted": (),
     "own_sigsys": (
