@@ -59,6 +59,8 @@ struct process_self {
 	uint32_t dead;     /* the proxy is gone: every delegated call ends with EIO */
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
 	uint32_t lock;     /* of the lifeline */
+	uint32_t vforked;  /* its parent stands still until it execs */
+	uint32_t traced_later; /* PTRACE_TRACEME of such a child, to be made at its exec */
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 

@@ -91,6 +91,13 @@ static int64_t perform(struct call *c)
 	case NR_wait4:
 	case NR_waitid:
 		return life_wait(c);
+	case NR_ptrace:
+		/* Each call of a traced thread is a signal that its tracer passes on; a vfork has stopped that one. */
+		if (!c->args[0] && c->thread->process->vforked) { /* PTRACE_TRACEME */
+			c->thread->process->traced_later = 1;
+			return 0;
+		}
+		break;
 	case NR_prctl:
 		if (c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
 			return -EINVAL_;

@@ -187,6 +187,7 @@ static void child_process(struct birth *b)
 	if (b->shares_memory) {
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
+		p->vforked = !!(b->flags & FLAG_VFORK);
 	} else {
 		thread_only();
 		memset(p, 0, sizeof *p);
@@ -369,7 +370,7 @@ int64_t life_exec(struct call *c)
 		args[0] = (uint64_t)borrowed;
 	}
 	if (session && !(session->flags & SESSION_PRELOAD)) {
-		if (changes_identity(c))
+		if (changes_identity(c) || p->traced_later) /* the launcher cannot trace it too */
 			r = -EPERM_;
 		else
 			e = exec_ask(c->thread, &r);
@@ -380,6 +381,8 @@ int64_t life_exec(struct call *c)
 		}
 	}
 	record_release(c->thread);
+	if (p->traced_later)
+		GATE1(NR_ptrace, 0);
 	signal_leave(1);
 	r = exec_now(c, args);
 	signal_leave(0);

@@ -55,6 +55,7 @@ enum {
 	NR_sigaltstack = 132,
 	NR_geteuid = 175,
 	NR_getegid = 177,
+	NR_ptrace = 117,
 	NR_prctl = 167,
 	NR_gettid = 178,
 	NR_futex = 98,

@@ -52,6 +52,7 @@ enum {
 	NR_sigaltstack = 131,
 	NR_geteuid = 107,
 	NR_getegid = 108,
+	NR_ptrace = 101,
 	NR_prctl = 157,
 	NR_gettid = 186,
 	NR_futex = 202,
