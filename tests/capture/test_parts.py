@@ -75,6 +75,7 @@ MACHINE: dict[str, tuple[Known, ...]] = {
         Known("little stack", SMALL_STACK),
         *(Known(part, SHARING, ("proxy",)) for part in SHARING_PARTS),
     ),
+    "changed": (),
     "faults": (Known("call without a stack", NO_STACK),),
     "interrupted": (),
     "own_sigsys": (
@@ -86,6 +87,7 @@ MACHINE: dict[str, tuple[Known, ...]] = {
         Known("traps", OWN_SIGSYS),
     ),
     "sites": (),
+    "stress": (),
 }
 SOURCES = {f"capture/{name}.c": known for name, known in PORTABLE.items()} | {
     f"capture/{platform.machine()}/{name}.c": known
