@@ -211,6 +211,9 @@ static int enter_process(void)
 }
 
 /* In the child of a fork: a proxy of its own, announced to the program on its parent's lifeline. Never returns. */
+/* Not 0: just forked, and what that takes is still open. Nobody is served before it is gone. */
+static uint32_t settling;
+
 static void forked(void)
 {
 	int pair[2], memfd, announced[2], parents, r;
@@ -233,6 +236,7 @@ static void forked(void)
 		send_line(hidden, LINE_FORKED, -errno, 0, 0);
 		_exit(1);
 	}
+	settling = 1;
 	r = main_adopt(pair[0], memfd);
 	if (!r)
 		r = enter_process();
@@ -243,6 +247,8 @@ static void forked(void)
 	setrlimit(RLIMIT_NOFILE, &own);
 	if (r < 0)
 		_exit(1);
+	put_release(&settling, 0);
+	futex(&settling, FUTEX_WAKE, 1 << 30, 0);
 	main_listen();
 }
 
@@ -302,6 +308,8 @@ static int64_t perform(uint32_t i, struct request *q)
 	struct slot *s = slot_at(i);
 	int fd = (int)q->args[0];
 
+	while (get_acquire(&settling))
+		futex(&settling, FUTEX_WAIT, 1, 0);
 	switch (q->op) {
 	case OP_CALL:
 		return execute_call(q, &workers[i], &s->cancel);
