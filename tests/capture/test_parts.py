@@ -6,6 +6,7 @@ run of its own, marked xfail: it fails the test run once it works.
 """
 
 import platform
+import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -96,14 +97,25 @@ SOURCES = {f"capture/{name}.c": known for name, known in PORTABLE.items()} | {
 }
 
 
-@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+BUILDS = [
+    "dynamic",
+    "static",
+    pytest.param(
+        "musl",
+        marks=pytest.mark.skipif(not shutil.which("musl-gcc"), reason="musl-gcc is not installed"),
+    ),
+]
+
+
+@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_parts(source: str, static: bool, route: str) -> None:
+def test_parts(source: str, build: str, route: str) -> None:
     left_out = [f"-{known.part}" for known in SOURCES[source] if route in known.routes]
-    path = program(source, static=static)
+    path = program(source, static=build == "static", musl=build == "musl")
     native = compare([path, *left_out], routes=(route,), status=0, timeout=110, ignore=["core*"])
     assert b": NO" not in native.stdout
     assert b"end: exit 0" in native.stdout
+    assert b"end: signal" not in native.stdout
 
 
 FAILING = [
