@@ -16,6 +16,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import platform
 import pty
 import pwd
 import re
@@ -91,30 +92,42 @@ class Outcome:
 # ---- building ------------------------------------------------------------------------------------
 
 
+MUSL = (
+    "musl-gcc",
+    "-idirafter",
+    "/usr/include",
+    "-idirafter",
+    f"/usr/include/{platform.machine()}-linux-gnu",
+)
+
+
 def program(
     source: str,
     *,
     static: bool = False,
     flags: Sequence[str] = (),
+    musl: bool = False,
     name: str = "",
     compiler: Sequence[str] = ("gcc", "-std=gnu11", *CFLAGS),
 ) -> str:
-    """Path of the program built from tests/SOURCE, compiled when a source is newer.
+    """Path of the program built from tests/SOURCE, compiled when a source is newer. With musl it is static.
 
     Several test processes may ask at once: each compiles under a lock, and the result
     appears under its name in one step.
     """
     path = TESTS / source
     target = BUILD / (name or path.stem)
-    if static:
-        target = target.parent / (target.name + "-static")
+    if static or musl:
+        target = target.parent / (target.name + ("-musl" if musl else "-static"))
     newest = max(p.stat().st_mtime for p in (path, *TESTS.rglob("*.h")))
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists() or target.stat().st_mtime < newest:
             half = BUILD / f".{target.name}.{os.getpid()}"
-            command = [*compiler, *flags, *(["-static"] if static else []), "-o", str(half)]
+            if musl:
+                compiler = [*MUSL, "-std=gnu11", *CFLAGS]
+            command = [*compiler, *flags, *(["-static"] if static or musl else []), "-o", str(half)]
             subprocess.run([*command, str(path)], check=True, timeout=100)
             half.replace(target)
     return str(target)

@@ -74,6 +74,8 @@ struct process_self {
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
 	uint32_t lock;     /* of the lifeline */
 	uint32_t threaded; /* there are, or were, other threads */
+	uint32_t vforked;  /* its parent stands still until it execs */
+	uint32_t traced_later; /* PTRACE_TRACEME of such a child, to be made at its exec */
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
@@ -152,6 +154,8 @@ _Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 
 
 /* A clone, fork or vfork under way: shared by parent and child where they share memory. */
 struct birth {
+	uint64_t parent_stack, child_stack; /* where birth_stub goes on: entry.S knows the offsets */
+	struct thread *child; /* a new thread's, if not in its parent's place */
 	uint32_t refs;
 	uint32_t is_thread, shares_memory;
 	uint64_t kept, resume, mask; /* kept: the register that carried us */
@@ -210,7 +214,10 @@ void *memory_pages(uint64_t size);
 
 /* threads.c */
 struct thread *thread_self(void);
-struct thread *thread_add(struct process_self *process, uint64_t stack); /* stack: 0: a new one */
+struct thread *thread_make(uint64_t stack); /* stack: its own place, or 0: a new one */
+void thread_unmake(struct thread *t);
+void thread_enter(struct thread *t, struct process_self *process); /* it is the caller */
+struct thread *thread_add(struct process_self *process);           /* both */
 void thread_remove(struct thread *t);
 void thread_forget(uint32_t tid); /* a vfork child that is gone, with its process */
 void thread_only(void); /* after fork: all others are gone */
@@ -283,6 +290,7 @@ void sites_setup(uint32_t flags);           /* enum agent_flags */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 void sites_lock(int makes_thread);          /* around a birth */
 void sites_unlock(void);
+void sites_restore(uint64_t from, uint64_t size); /* code that is about to be moved */
 uint64_t sites_slow(uint32_t index);        /* where its call is made by way of the signal */
 int sites_finish(struct thread *t, struct ucontext *uc); /* this SIGSYS only ends a call during which a signal came */
 uint64_t sites_number(uint64_t pc, uint64_t nr); /* of a call whose number makes no sense */
@@ -293,7 +301,12 @@ int sites_fault(struct ucontext *uc);       /* of copy_try and string_try */
 
 /* life.c */
 int64_t life_birth(struct call *c, uint64_t start, int *resumes);
-uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept);
+struct birth_end {
+	uint64_t resume;
+	struct thread *thread;
+};
+
+struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept);
 void life_exit(struct call *c);
 int64_t life_wait(struct call *c);
 void life_enter(struct process_self *p, uint32_t parent);

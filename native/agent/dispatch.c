@@ -113,6 +113,13 @@ int64_t dispatch_perform(struct call *c)
 	case NR_wait4:
 	case NR_waitid:
 		return life_wait(c);
+	case NR_ptrace:
+		/* Each call of a traced thread is a signal that its tracer passes on; a vfork has stopped that one. */
+		if (!c->args[0] && c->thread->process->vforked) { /* PTRACE_TRACEME */
+			c->thread->process->traced_later = 1;
+			return 0;
+		}
+		break;
 	case NR_prctl:
 		if (c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
 			return -EINVAL_;
@@ -121,6 +128,9 @@ int64_t dispatch_perform(struct call *c)
 		break;
 	case NR_seccomp:
 		sites_quiet();
+		break;
+	case NR_mremap:
+		sites_restore(c->args[0], c->args[1]);
 		break;
 	case NR_arch_prctl:
 		ret = dispatch_kernel(c);
@@ -171,7 +181,7 @@ uint8_t dispatch_way[CALL_LIMIT];
 
 void dispatch_setup(void)
 {
-	static const uint64_t special[] = {NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid};
+	static const uint64_t special[] = {NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap};
 	static const uint64_t framed[] = {
 		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,
 		NR_clone,	 NR_clone3,	   NR_fork,	       NR_vfork,       NR_execve, NR_execveat,
@@ -242,7 +252,7 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 /* A thread from before our time. */
 static struct thread *unknown(struct ucontext *uc)
 {
-	struct thread *t = thread_add(&process_main, 0);
+	struct thread *t = thread_add(&process_main);
 
 	signal_return(t, uc); /* takes the stack that comes with it, and leaves ours */
 	return t;

@@ -153,7 +153,10 @@ int64_t exec_call(struct call *c)
 		r = exec_look(c->nr, args);
 		if (r < 0)
 			goto out;
-		e = exec_ask(c->thread, exec_kind(c, args), args[c->nr == NR_execveat ? 1 : 0], &r);
+		if (!p->traced_later) /* the launcher cannot trace it, too */
+			e = exec_ask(c->thread, exec_kind(c, args), args[c->nr == NR_execveat ? 1 : 0], &r);
+		else
+			r = -EPERM_;
 		if (!e && exec_must_be_caught(p)) {
 			add_one(&session->refused);
 			goto out;
@@ -163,6 +166,8 @@ int64_t exec_call(struct call *c)
 			add_one(&session->uncaught);
 	}
 	record_release(c->thread);
+	if (p->traced_later)
+		GATE1(NR_ptrace, 0);
 	signal_leave(1);
 	r = exec_now(c, args);
 	signal_leave(0);

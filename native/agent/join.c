@@ -234,7 +234,7 @@ static int64_t begin(uint64_t mask, uint32_t flags)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
-	t = thread_add(p, 0);
+	t = thread_add(p);
 	if (!t)
 		return -ENOMEM_;
 	GATE2(NR_sigaltstack, 0, &t->alternate);

@@ -114,6 +114,16 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	b = birth_new();
 	if (!b)
 		return -ENOMEM_;
+	b->parent_stack = b->child_stack = c->thread->stack;
+	if ((flags & (FLAG_VM | FLAG_VFORK)) == FLAG_VM) { /* it does not wait for the child, whose place is another */
+		b->child = thread_make(0);
+		b->child_stack = b->child ? b->child->stack : 0;
+	}
+	if (!b->child_stack || !b->parent_stack) {
+		b->refs = 1;
+		birth_drop(b);
+		return -ENOMEM_;
+	}
 	b->is_thread = !!(flags & FLAG_THREAD);
 	b->shares_memory = !!(flags & FLAG_VM);
 	b->refs = b->shares_memory ? 2 : 1;
@@ -136,6 +146,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 		else
 			r = delegate_fork(c->thread, &b->lifeline, &b->channel, &b->entry);
 		if (r < 0) {
+			if (b->child)
+				thread_unmake(b->child);
 			b->refs = 1;
 			birth_drop(b);
 			return r;
@@ -166,6 +178,8 @@ static void parent_done(int64_t ret, struct birth *b)
 	b->call.thread->mask = b->mask;
 	if (b->twin_of && ret < 0)
 		thread_alone(b->twin_of);
+	if (b->child && ret < 0)
+		thread_unmake(b->child);
 	if (b->lifeline >= 0) {
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
@@ -199,12 +213,12 @@ static void child_process(struct birth *b)
 {
 	struct process_self *p = &process_main;
 	struct thread *t, *was = b->call.thread; /* who called; not to be found any more, and yet there */
-	int inherits = (b->flags & (FLAG_VM | FLAG_VFORK)) != FLAG_VM; /* the kernel's rule for alternate stacks */
 	uint32_t parent = b->parent->pid;
 
 	if (b->shares_memory) {
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
+		p->vforked = !!(b->flags & FLAG_VFORK);
 	} else {
 		struct siginfo parents;
 
@@ -216,11 +230,12 @@ static void child_process(struct birth *b)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
 	p->entry = PROCESSES;
 	p->lifeline = -1;
-	t = thread_add(p, inherits ? was->stack : 0);
-	if (inherits)
-		t->alternate = was->alternate;
-	else
+	t = b->child ? b->child : thread_make(was->stack);
+	thread_enter(t, p);
+	if (b->child) /* the kernel's rule, too: it begins without an alternate stack */
 		signal_own_stack(t, 0);
+	else
+		t->alternate = was->alternate;
 	t->mask = b->mask;
 	t->sys_blocked = b->sys_blocked;
 	t->twin_of = b->twin_of;
@@ -254,7 +269,7 @@ static void child_process(struct birth *b)
 	record_event(t, RECORD_START, parent, 0);
 }
 
-uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
+struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 {
 	uint64_t resume = b->resume, mask = b->mask;
 	struct process_self parent = *b->parent;
@@ -266,8 +281,9 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 			thread_forget((uint32_t)ret);
 		birth_drop(b);
 	} else if (b->is_thread) {
-		struct thread *t = thread_add(b->parent, 0);
+		struct thread *t = b->child;
 
+		thread_enter(t, b->parent);
 		signal_own_stack(t, 0);
 		t->mask = mask;
 		t->slot = b->slot;
@@ -290,7 +306,7 @@ uint64_t birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		child_process(&copy);
 	}
 	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
-	return resume;
+	return (struct birth_end){resume, thread_self()};
 }
 
 /* ---- exit and wait ---------------------------------------------------------------------------------------------- */

@@ -171,7 +171,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
-	t = thread_add(p, 0);
+	t = thread_add(p);
 	if (!t)
 		fail(-ENOMEM_, __LINE__);
 	signal_own_stack(t, 0);

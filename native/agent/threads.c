@@ -108,35 +108,56 @@ static struct thread *take_thread(void)
 	return t;
 }
 
-struct thread *thread_add(struct process_self *process, uint64_t stack)
+struct thread *thread_make(uint64_t stack)
 {
 	struct thread *t;
-	uint32_t tid = (uint32_t)GATE1(NR_gettid, 0);
 
 	lock();
 	t = take_thread();
-	if (t) {
-		if (!stack)
-			stack = t->stack;
-		memset(t, 0, sizeof *t);
-		t->stack = stack;
-		t->minus_key = 1;
-		local_forget(t);
-		t->tid = tid;
-		t->process = process;
-		t->slot = SLOT_COUNT;
-		t->chunk = CHUNK_COUNT;
-		t->patience.credit = 2;
-		t->next = buckets[tid % BUCKETS];
-		buckets[tid % BUCKETS] = t;
-	}
 	unlock();
-	if (t && !t->stack) {
+	if (!t)
+		return 0;
+	if (!stack)
+		stack = t->stack;
+	memset(t, 0, sizeof *t);
+	t->stack = stack;
+	t->minus_key = 1;
+	t->slot = SLOT_COUNT;
+	t->chunk = CHUNK_COUNT;
+	t->patience.credit = 2;
+	local_forget(t);
+	if (!t->stack) {
 		char *pages = memory_pages(ALT_SIZE + STACK_SIZE);
 
 		if (pages) /* entry.S wants it so that a call finds it aligned */
 			t->stack = (uint64_t)pages + ALT_SIZE + STACK_SIZE - 8;
 	}
+	return t;
+}
+
+void thread_unmake(struct thread *t)
+{
+	lock();
+	give((void **)&free_threads, t);
+	unlock();
+}
+
+void thread_enter(struct thread *t, struct process_self *process)
+{
+	t->tid = (uint32_t)GATE1(NR_gettid, 0);
+	t->process = process;
+	lock();
+	t->next = buckets[t->tid % BUCKETS];
+	buckets[t->tid % BUCKETS] = t;
+	unlock();
+}
+
+struct thread *thread_add(struct process_self *process)
+{
+	struct thread *t = thread_make(0);
+
+	if (t)
+		thread_enter(t, process);
 	return t;
 }
 

@@ -354,7 +354,7 @@ int inject_step(struct injection *i, int status)
 	return -1;
 }
 
-void inject_end(struct injection *i)
+int inject_end(struct injection *i)
 {
 	/* SIGSYS is how calls are caught: a mask that blocks it would kill the program. */
 	uint64_t mask = i->mask & ~(1ull << (SIGSYS - 1));
@@ -369,7 +369,7 @@ void inject_end(struct injection *i)
 		close(i->memory);
 	for (uint32_t n = 0; n < i->put_off_count; n++)
 		syscall(SYS_tgkill, i->tid, i->tid, i->put_off[n]);
-	ptrace(PTRACE_DETACH, i->tid, 0, 0);
+	return ptrace(PTRACE_DETACH, i->tid, 0, 0) ? -1 : 0;
 }
 
 void inject_gone(struct injection *i)

@@ -67,7 +67,7 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 		 const struct agent_config *config, int hide_vdso);
 int inject_step(struct injection *i, int status);
 /* Gives the program its registers back and lets go of it. */
-void inject_end(struct injection *i);
+int inject_end(struct injection *i);
 /* It died meanwhile. */
 void inject_gone(struct injection *i);
 

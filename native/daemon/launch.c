@@ -66,11 +66,13 @@ static void changed(struct launch *l, pid_t pid, int status)
 
 static void listen_to(struct launch *l, pid_t pid, int options)
 {
-	pid_t got;
+	pid_t got = 0;
 	int status;
 
 	while (pid > 0 && (got = waitpid(pid, &status, WNOHANG | __WALL | options)) > 0)
 		changed(l, got, status);
+	if (pid > 0 && got < 0 && errno == ECHILD)
+		trace_lost(l, pid);
 }
 
 static void listen_to_all(struct launch *l)

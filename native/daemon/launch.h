@@ -150,6 +150,7 @@ struct launch {
 void tell(struct launch *l, int kind, int value, const char *text);
 struct tracee *tracee_add(struct launch *l, pid_t tid, pid_t pid, int request);
 /* What waitpid says: 1 if it was only about a tracee, 0 if a process is gone or changed that may be a child of ours. */
+void trace_lost(struct launch *l, pid_t tid); /* nothing to be heard of it any more */
 int trace_changed(struct launch *l, pid_t pid, int status);
 void trace_requests(struct launch *l, int sweep);
 int trace_leave(struct launch *l, pid_t pid); /* 1: nobody traces it; 0: soon */

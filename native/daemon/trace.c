@@ -146,6 +146,18 @@ static void went_uncaught(struct launch *l, struct tracee *t)
 	}
 }
 
+/*
+ * One that cannot be detached has just been killed. Until we have heard of its death nobody else does, so its parent
+ * would wait for ever.
+ */
+static void tracee_detach(struct launch *l, struct tracee *t, int failed)
+{
+	if (failed)
+		t->state = TRACEE_LEAVES;
+	else
+		tracee_drop(l, t);
+}
+
 static void injected(struct launch *l, struct tracee *t, int result)
 {
 	if (!result)
@@ -154,8 +166,7 @@ static void injected(struct launch *l, struct tracee *t, int result)
 		went_uncaught(l, t);
 	if (t->state == TRACEE_KILLED)
 		return;
-	inject_end(&t->injection);
-	tracee_over(l, t);
+	tracee_detach(l, t, inject_end(&t->injection));
 }
 
 static uint32_t parent_of(const struct launch *l, pid_t pid)
@@ -251,8 +262,7 @@ static void tracee_stopped(struct launch *l, struct tracee *t, int status)
 	if (is_group_stop(status) && t->pid == l->main)
 		tell(l, MESSAGE_STOPPED, sig, NULL);
 	if (t->state == TRACEE_LEAVES) {
-		ptrace(PTRACE_DETACH, t->tid, 0, pass);
-		tracee_drop(l, t);
+		tracee_detach(l, t, ptrace(PTRACE_DETACH, t->tid, 0, pass) != 0);
 	} else if (is_group_stop(status)) {
 		ptrace(PTRACE_LISTEN, t->tid, 0, 0);
 	} else {
@@ -340,8 +350,7 @@ static void let_go(struct launch *l, int index)
 
 		if (t->state == TRACEE_WAITS && t->request == index) {
 			t->state = TRACEE_LEAVES;
-			if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0))
-				tracee_drop(l, t);
+			ptrace(PTRACE_INTERRUPT, t->tid, 0, 0); /* fails if it is dead, of which we shall hear */
 		}
 	}
 }
@@ -371,6 +380,14 @@ void trace_requests(struct launch *l, int sweep)
 		if (sweep && (state == EXEC_ASKED || state == EXEC_REFUSED) && is_gone(e))
 			swap_if(&e->state, state, EXEC_FREE);
 	}
+}
+
+void trace_lost(struct launch *l, pid_t tid)
+{
+	struct tracee *t = tracee_of(l, tid);
+
+	if (t && t->state == TRACEE_LEAVES)
+		tracee_drop(l, t);
 }
 
 int trace_changed(struct launch *l, pid_t pid, int status)

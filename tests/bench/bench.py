@@ -104,7 +104,7 @@ PROGRAMS = (
 
 # What to run for which of the first measures.
 CALLS = ("getppid", "getpid", "write", "read", "open")
-BIRTHS = ("fork", "thread")
+FORKS = ("fork", "thread")
 
 
 def build(into: Path) -> None:
@@ -151,7 +151,7 @@ def one_turn(
         (CALLS, [str(work / "calls"), seconds, str(work / "file")]),
         (("echo",), [str(work / "echo"), seconds]),
         (("spawn",), [str(work / "spawn"), str(effort.spawns), true]),
-        (BIRTHS, [str(work / "births"), str(effort.spawns)]),
+        (FORKS, [str(work / "forks"), str(effort.spawns)]),
     )
     for keys, command in inside:
         if wanted.isdisjoint(keys):

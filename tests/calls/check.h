@@ -30,6 +30,10 @@ static inline void begin(void)
 	umask(022);
 }
 
+#ifndef __GLIBC__
+#define strerrorname_np strerror /* other C libraries have only a text for it */
+#endif
+
 static inline const char *error_name(int error)
 {
 	const char *name = strerrorname_np(error);

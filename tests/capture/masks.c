@@ -207,7 +207,8 @@ static void instead(void)
 		kill(getppid(), SIGUSR1);
 		_exit(0);
 	}
-	report("interrupted by another", sigwaitinfo(&set, &info));
+	/* By itself: some C libraries wait on. */
+	report("interrupted by another", syscall(SYS_rt_sigtimedwait, &set, &info, NULL, 8));
 	printf("handled %d\n", (int)count);
 	reap("child", child);
 	report("unmapped set", syscall(SYS_rt_sigtimedwait, nowhere(), NULL, &now, 8));
@@ -243,8 +244,11 @@ static int feed[2];
 
 static void *sender(void *argument)
 {
-	for (int i = 0; i < 20; i++)
-		pthread_sigqueue(*(pthread_t *)argument, SIGRTMIN, (union sigval){.sival_int = i});
+	for (int i = 0; i < 20; i++) {
+		siginfo_t info = {.si_code = SI_QUEUE, .si_value.sival_int = i};
+
+		MUST(syscall(SYS_rt_tgsigqueueinfo, getpid(), *(pid_t *)argument, SIGRTMIN, &info));
+	}
 	write(feed[1], "x", 1);
 	return NULL;
 }
@@ -252,7 +256,8 @@ static void *sender(void *argument)
 /* Signals that interrupt a blocked read keep their order and their values, however often it is interrupted. */
 static void queued_in_a_read(void)
 {
-	pthread_t thread, self = pthread_self();
+	pid_t self = (pid_t)syscall(SYS_gettid);
+	pthread_t thread;
 	int lost = 0, disorder = 0;
 	char byte;
 

@@ -121,13 +121,21 @@ leave_frame:
 /*
  * clone, clone3, fork and vfork are made here, in the program's own context (registers, vector state, stack), which
  * rt_sigreturn has restored with all signals blocked. r9, which none of the four uses, carries the struct birth.
- * Parent and child both come out of the call; what must be kept lies in the birth, not on a stack they may share.
+ * Parent and child both come out of the call, and go on on stacks of the agent's; what must be kept lies in the birth,
+ * not on a stack they may share. birth_done() lets signals in again. One that comes at once is put off, as in
+ * fast_leave: from birth_leave on, rcx says where to go, and signal_arrived() may change it.
  */
-	.globl birth_stub
-	.hidden birth_stub
+	.globl birth_stub, birth_leave, birth_gone, fast_finish_insn
+	.hidden birth_stub, birth_leave, birth_gone, fast_finish_insn
 birth_stub:
 	syscall
-	lea	-128(%rsp), %rsp	/* the red zone */
+	mov	%rsp, %r11
+	mov	%rax, %rcx
+	jrcxz	1f
+	mov	(%r9), %rsp		/* the parent's */
+	jmp	2f
+1:	mov	8(%r9), %rsp		/* the child's */
+2:	push	%r11
 	pushfq
 	push	%rax
 	push	%rdi
@@ -146,7 +154,15 @@ birth_stub:
 	call	birth_done
 	mov	%rbp, %rsp
 	mov	%rax, %rcx
-	pop	%rbp
+birth_leave:
+	cmpl	$0, 24(%rdx)
+	je	3f
+	lea	fast_finish_insn(%rip), %r11
+	cmp	%r11, %rcx
+	je	3f
+	mov	%rcx, 32(%rdx)
+	mov	%r11, %rcx
+3:	pop	%rbp
 	pop	%r9
 	pop	%r8
 	pop	%r10
@@ -155,7 +171,8 @@ birth_stub:
 	pop	%rdi
 	pop	%rax
 	popfq
-	lea	128(%rsp), %rsp
+	pop	%rsp
+birth_gone:
 	jmp	*%rcx
 
 /*

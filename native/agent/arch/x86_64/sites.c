@@ -288,6 +288,38 @@ static int patch(uint64_t at, uint32_t nr)
 	return done;
 }
 
+/* As it was. Other threads may stand anywhere: the last step of make_jump() first. */
+static void unmake_jump(int64_t fd, struct site *s)
+{
+	uint64_t from = s->at - sites_lead[s->shape];
+
+	if (stubs_put(fd, from, s->old, 1) && s->shape == SHAPE_TABLE && (!process_main.threaded || everybody_sees()))
+		stubs_put(fd, from + 1, s->old + 1, 4);
+	s->dead = 1;
+}
+
+/* Code is about to be moved: a jump would lead to where it was. */
+void sites_restore(uint64_t from, uint64_t size)
+{
+	int64_t fd = -1;
+
+	sites_lock(0);
+	for (uint32_t i = 0; i < site_count; i++) {
+		struct site *s = &sites[i];
+
+		if (s->dead || s->at + 8 < from || s->at - 8 >= from + size)
+			continue;
+		if (fd < 0)
+			fd = GATE4(NR_openat, -100, "/proc/self/mem", 02000002, 0);
+		if (failed(fd))
+			break;
+		unmake_jump(fd, s);
+	}
+	if (fd >= 0)
+		GATE1(NR_close, fd);
+	sites_unlock();
+}
+
 /* A call has come by the signal from `c`'s site. */
 void sites_hit(struct call *c)
 {

@@ -10,7 +10,7 @@ extern char site_stub[] HIDDEN, site_stub_any[] HIDDEN, site_stub_keys[] HIDDEN,
 extern char site_stub_slow[] HIDDEN, site_stub_resume[] HIDDEN, site_stub_index[] HIDDEN, site_stub_end[] HIDDEN;
 extern char fast_quick_armed[] HIDDEN, fast_quick_insn[] HIDDEN, fast_quick_bail[] HIDDEN;
 extern char fast_quick_leave[] HIDDEN, fast_leave[] HIDDEN, fast_gone[] HIDDEN, fast_quick_gone[] HIDDEN;
-extern char fast_finished[] HIDDEN;
+extern char fast_finish_insn[] HIDDEN, fast_finished[] HIDDEN, birth_leave[] HIDDEN, birth_gone[] HIDDEN;
 extern char gate_fast_armed[] HIDDEN, gate_fast_insn[] HIDDEN, gate_fast_bail[] HIDDEN;
 extern char copy_try_insn[] HIDDEN, copy_try_out[] HIDDEN, string_try_fault[] HIDDEN;
 
@@ -121,7 +121,7 @@ void sites_rewind(struct ucontext *uc)
 	uint32_t i;
 
 	/* All but the last jump is done. */
-	if (uc->rip == (uint64_t)fast_gone || uc->rip == (uint64_t)fast_quick_gone) {
+	if (uc->rip == (uint64_t)fast_gone || uc->rip == (uint64_t)fast_quick_gone || uc->rip == (uint64_t)birth_gone) {
 		uc->rip = uc->rcx;
 		return;
 	}
@@ -140,6 +140,10 @@ void sites_cut(struct thread *t, struct ucontext *uc)
 		   (uc->rip >= (uint64_t)fast_leave && uc->rip < (uint64_t)fast_gone)) {
 		uc->rip = (uint64_t)fast_leave;
 		uc->rsp = t->stack - sizeof(struct fast);
+	} else if (uc->rip >= (uint64_t)birth_leave && uc->rip < (uint64_t)birth_gone &&
+		   uc->rcx != (uint64_t)fast_finish_insn) {
+		t->resume = uc->rcx;
+		uc->rcx = (uint64_t)fast_finish_insn;
 	}
 }
 
