@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from differential import MARKER, command, environment, leftovers, processes, program, scratch
+from differential import (
+    MARKER,
+    command,
+    compare,
+    environment,
+    leftovers,
+    processes,
+    program,
+    scratch,
+)
 
 GRACE = 5.0
 MOMENTS = (0.0, 0.03, 0.1, 0.3)
@@ -156,6 +165,11 @@ def test_launcher_killed_while_starting(route: str, moment: float) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert run.left() == ()
+
+
+def test_children_shot_at_their_exec(route: str) -> None:
+    """Killed while the launcher is at it: the parent hears of each of them, and none is said to have run uncaught."""
+    compare([program("capture/shot.c"), "150"], routes=(route,), status=0)
 
 
 def test_terminated(route: str) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 from lsca.log import read_log
 
 LSCA = [sys.executable, "-m", "lsca", "run", "--no-daemon"]
+SOURCES = Path(__file__).parents[2] / "src"
 
 THREADS = r"""
 #include <pthread.h>
@@ -357,3 +359,54 @@ def test_session_from_python() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert json.loads(done.stdout.replace("(", "[").replace(")", "]")) == [9, 0]
+
+
+def readable_python() -> str:
+    """A Python that an ordinary user can run lsca with, or nothing."""
+    python = "/usr/bin/python3"
+    command = [python, "-c", "import lsca._native, sys; sys.exit(sys.version_info < (3, 11))"]
+    if os.geteuid() or not os.path.exists(python):
+        return ""
+    env = {"PYTHONPATH": str(SOURCES)}
+    done = subprocess.run(command, user=65534, group=65534, extra_groups=[], env=env)
+    return python if done.returncode == 0 else ""
+
+
+@pytest.mark.parametrize("route", ["kernel", "proxy"])
+def test_program_that_its_user_may_not_read(route: str, tmp_path: Path) -> None:
+    """The kernel keeps its memory from tracers: it runs uncaught, or is ended and its parent told so."""
+    python = readable_python()
+    if not python:
+        pytest.skip("no Python 3.11 in /usr/bin with which an ordinary user could run lsca")
+    with tempfile.TemporaryDirectory(prefix="lsca-unreadable-") as where:
+        os.chmod(where, 0o755)
+        secret = shutil.copy("/bin/true", where)
+        os.chmod(secret, 0o711)
+        code = f"{secret}; echo $?"
+        command = [
+            python,
+            "-B",
+            "-m",
+            "lsca",
+            "run",
+            "--no-daemon",
+            "--route",
+            route,
+            "sh",
+            "-c",
+            code,
+        ]
+        env = {"PYTHONPATH": str(SOURCES), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            command,
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            env=env,
+            cwd=where,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert done.stdout == ("0\n" if route == "kernel" else "137\n")
+    assert "1 program" in done.stderr and "memory cannot be opened" in done.stderr
