@@ -228,6 +228,7 @@ struct birth *birth_new(void);
 void birth_drop(struct birth *b);
 extern struct thread *thread_keys[KEY_SLOTS];
 void thread_admit(struct thread *t); /* to the patched sites, if its key is its alone */
+void thread_bar(struct thread *t);   /* for good */
 void thread_doubt(uint32_t tid); /* another thread begins with its key */
 void thread_alone(uint32_t tid); /* or no longer has it */
 void thread_rekey(struct thread *t); /* it has a new one */

@@ -94,6 +94,9 @@ int64_t signal_action(struct call *c)
 		goto answer;
 	}
 	if (c->thread->process->raw) { /* a process with handlers of its own, and memory of another's */
+		/* Such a handler does not come by us, and may find anything: also the agent on a stack of its own. */
+		if (c->args[1] && act.handler > 1)
+			thread_bar(c->thread);
 		r = GATE4(NR_rt_sigaction, sig, c->args[1] ? &act : 0, &old, 8);
 	} else if (!c->args[1]) {
 		r = GATE4(NR_rt_sigaction, sig, 0, &old, 8);

@@ -211,12 +211,21 @@ void thread_rekey(struct thread *t)
 	unlock();
 }
 
+void thread_bar(struct thread *t)
+{
+	t->minus_key = 1;
+	t->twins++;
+}
+
 void thread_admit(struct thread *t)
 {
 	uint64_t key = arch_key();
 	struct thread **slot = &thread_keys[KEY_SLOT(key)];
 
-	if (!key || !t->stack || t->twins || t->twin_of || t->process != &process_main)
+	if (!key || !t->stack || t->twins)
+		return;
+	/* A vfork child has its parent's key, too, and may use it: the parent stands still until it is gone. */
+	if (!t->process->vforked && (t->twin_of || t->process != &process_main))
 		return;
 	if (t->key != key) {
 		lock();

@@ -135,6 +135,8 @@ static void went_uncaught(struct launch *l, struct tracee *t)
 	const struct injection *i = &t->injection;
 	char name[100];
 
+	if (i->error == -ESRCH) /* killed meanwhile: it does not run at all */
+		return;
 	name_of(t->pid, name, sizeof name);
 	trace_note(l, name, i->why ? i->why : "unknown reason", i->error);
 	if (l->plan->is_proxy || l->plan->strict) {
