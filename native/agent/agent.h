@@ -289,6 +289,7 @@ void signal_raise(int sig);
 void sites_hit(struct call *c);
 void sites_setup(uint32_t flags);           /* enum agent_flags */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
+int sites_are_quiet(void);
 void sites_lock(int makes_thread);          /* around a birth */
 void sites_unlock(void);
 void sites_restore(uint64_t from, uint64_t size); /* code that is about to be moved */
@@ -349,6 +350,9 @@ int64_t borrow_route(struct call *c); /* where every call of the route `proxy` b
 int64_t borrow_call(struct call *c);
 int64_t borrow_handover(struct call *c);
 int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
+
+/* filter.c */
+int64_t filter_install(struct call *c); /* a seccomp filter of the program's */
 
 /* record.c */
 static inline int record_is_on(void)

@@ -123,11 +123,16 @@ int64_t dispatch_perform(struct call *c)
 	case NR_prctl:
 		if (c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
 			return -EINVAL_;
-		if (c->args[0] == 22) /* PR_SET_SECCOMP */
+		if (c->args[0] == 22) { /* PR_SET_SECCOMP */
 			sites_quiet();
+			if (c->args[1] == 2) /* SECCOMP_MODE_FILTER */
+				return filter_install(c);
+		}
 		break;
 	case NR_seccomp:
 		sites_quiet();
+		if (c->args[0] == 1) /* SECCOMP_SET_MODE_FILTER */
+			return filter_install(c);
 		break;
 	case NR_mremap:
 		sites_restore(c->args[0], c->args[1]);

@@ -88,6 +88,7 @@ static struct exec_request *exec_ask(struct thread *t, uint32_t kind, uint64_t p
 	e->session = p->channel ? PRIVATE_SESSION : -1;
 	e->slot = t->slot;
 	e->kind = kind;
+	e->flags = sites_are_quiet() ? AGENT_QUIET : 0;
 	e->path = path;
 	put_release(&e->state, EXEC_ASKED);
 	add_one(&session->exec_bell);

@@ -23,6 +23,7 @@ struct plan {
 	const char *agent, *proxy; /* paths */
 	const char *log_path;
 	int is_proxy, hide_vdso;
+	int unpatched; /* call sites stay as they are */
 	int strict; /* what cannot be caught does not run, and the run has failed */
 	int drop; /* the front lets go of descriptors that only the program should hold */
 };

@@ -131,15 +131,15 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "log_path", "is_proxy", "hide_vdso",
-				"drop", "strict", NULL};
+				"drop", "strict", "unpatched", NULL};
 	PyObject *argv, *env, *result = NULL;
 	struct plan plan = {.log_fd = -1, .log_path = ""};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iypppp", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iyppppp", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy,
-					 &plan.hide_vdso, &plan.drop, &plan.strict))
+					 &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;

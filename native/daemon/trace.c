@@ -211,13 +211,14 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.lifeline = -1,
 		.channel = -1,
 		.by_exec = t->request != FIRST,
-		.flags = machine_has_keys() ? AGENT_KEYS : 0,
+		.flags = machine_has_keys() && !l->plan->unpatched ? AGENT_KEYS : 0,
 		.parent = t->request == FIRST ? (uint32_t)getpid() : parent_of(l, t->pid),
 	};
 
 	if (t->request != FIRST) {
 		const struct exec_request *e = &l->session->execs[t->request];
 
+		c.flags |= e->flags & AGENT_QUIET;
 		c.session_fd = e->session;
 		c.lifeline = e->lifeline;
 		c.channel = e->channel;

@@ -62,7 +62,8 @@ struct exec_request {
 	uint32_t detached;                  /* launcher: let go after a FAILED (futex, the agent waits) */
 	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
 	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
-	uint32_t pad[4];
+	uint32_t flags;                     /* enum agent_flags that the next image is to know: AGENT_QUIET */
+	uint32_t pad[3];
 };
 
 enum process_state { PROCESS_FREE, PROCESS_CLAIMED, PROCESS_LIVE, PROCESS_GONE };

@@ -53,12 +53,13 @@ def run(
     hide_vdso: bool = False,
     drop: bool = False,
     strict: bool = False,
+    unpatched: bool = False,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
-    programs that cannot be captured; if there was one, the run has failed.
+    programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
     """
 
 def probe() -> dict[str, int]:

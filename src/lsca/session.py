@@ -29,7 +29,8 @@ class Session:
     """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
 
     `log` is the path of a file to write, `hide_vdso` makes clock calls visible at the price of their speed. `strict`:
-    a program that cannot be captured does not run, and `run` raises StartError if there was one.
+    a program that cannot be captured does not run, and `run` raises StartError if there was one. `patch`: whether call
+    sites may become jumps once they have run, which changes nothing but their price.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Session:
         log: str | None = None,
         hide_vdso: bool = False,
         strict: bool = False,
+        patch: bool = True,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -50,6 +52,7 @@ class Session:
         self.log = log
         self.hide_vdso = hide_vdso
         self.strict = strict
+        self.patch = patch
         self.fd = -1
         self._log_fd = -1
         if log is not None:
@@ -79,6 +82,7 @@ class Session:
             hide_vdso=self.hide_vdso,
             drop=drop,
             strict=self.strict,
+            unpatched=not self.patch,
         )
         if text:
             raise StartError(text, code)

@@ -28,6 +28,7 @@ FAMILIES = {
     "mappings": 0,
     "signals": 0,
     "sigsys": 0,
+    "filters": 0,
     "storms": 0,
     "undisturbed": 0,
     "threads": 6,

@@ -25,6 +25,7 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
                          that may not be traced) does not run, and the exit code is 125 if there was one
   --no-vdso              make clock calls real calls, so that they are caught too
+  --no-patch             leave the program's code as it is: each call then costs a signal
   --daemon PATH          join the daemon at this socket; an error if there is none
   --no-daemon            do not look for a daemon
   --help                 this text
@@ -42,6 +43,7 @@ class Options:
         self.log: str | None = None
         self.hide_vdso = False
         self.strict = False
+        self.patch = True
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False
@@ -94,6 +96,8 @@ def _switch(options: Options, name: str) -> bool:
         options.use_daemon = False
     elif name == "--no-vdso":
         options.hide_vdso = True
+    elif name == "--no-patch":
+        options.patch = False
     elif name == "--strict":
         options.strict = True
     else:
@@ -112,6 +116,7 @@ def main(argv: list[str]) -> int:
         log=options.log,
         hide_vdso=options.hide_vdso,
         strict=options.strict,
+        patch=options.patch,
     )
     connection = _join(session, options) if options.use_daemon else None
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)

@@ -290,7 +290,8 @@ class prctl(
     generic=167,
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
-    caveat="arguments after the option are logged as numbers; the proxy does not follow changes",
+    caveat="arguments after the option are logged as numbers; the proxy does not follow changes; "
+    "for PR_SET_SECCOMP see seccomp",
 ):
     """operations on a process or thread"""
 

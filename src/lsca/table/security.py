@@ -81,7 +81,8 @@ class seccomp(
     since="3.17",
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
-    caveat="the filter sees the agent's calls, and not those that the proxy makes for the program",
+    caveat="calls that the agent needs pass every filter, and so do those that the proxy makes for the "
+    "program; strict mode and SECCOMP_RET_TRAP kill the program",
 ):
     """operate on Secure Computing state of the process"""
 

@@ -21,6 +21,11 @@ void sites_quiet(void)
 {
 }
 
+int sites_are_quiet(void)
+{
+	return 0;
+}
+
 void sites_lock(int makes_thread)
 {
 	(void)makes_thread;

@@ -25,7 +25,7 @@ enum {
 };
 
 uint8_t arch_has_key;
-static uint32_t lock, off;
+static uint32_t lock, off, is_quiet;
 static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
 static uint64_t pun_pages[PUN_PAGES];
 static uint32_t pun_page_count, is_registered;
@@ -357,8 +357,14 @@ void sites_unlock(void)
 	put_release(&lock, 0);
 }
 
+int sites_are_quiet(void)
+{
+	return (int)get_acquire(&is_quiet);
+}
+
 void sites_quiet(void)
 {
+	put_release(&is_quiet, 1);
 	put_release(&off, 1);
 	local_off();
 }
