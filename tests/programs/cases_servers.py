@@ -128,6 +128,47 @@ MEMCACHED = r"""
     kill $server; wait $server; echo "status $?"
 """
 
+SSH = r"""
+    mkdir -p /run/sshd; port
+    ssh-keygen -q -t ed25519 -N '' -f host; ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized
+    cat > sshd_config <<end
+ListenAddress 127.0.0.1:$PORT
+HostKey $PWD/host
+AuthorizedKeysFile $PWD/authorized
+PidFile $PWD/pid
+UsePAM no
+StrictModes no
+PermitRootLogin yes
+PrintMotd no
+PrintLastLog no
+SetEnv SHLVL=5
+Subsystem sftp internal-sftp
+end
+    cat > ssh_config <<end
+Host there
+HostName 127.0.0.1
+Port $PORT
+IdentityFile $PWD/key
+IdentitiesOnly yes
+UserKnownHostsFile $PWD/known
+StrictHostKeyChecking accept-new
+LogLevel ERROR
+BatchMode yes
+end
+    $(command -v sshd || echo /usr/sbin/sshd) -D -E log -f $PWD/sshd_config & server=$!
+    ready $server listens
+    ssh -F ssh_config there 'echo $((6 * 7)); exit 3'; echo "status $?"
+    head -c 3000000 /dev/zero | ssh -F ssh_config there md5sum
+    ssh -tt -F ssh_config there 'test -t 0 && stty size && tty | tr -d 0-9' < /dev/null
+    seq 100000 > file
+    scp -q -F ssh_config file there:$PWD/copied; cmp file copied && echo copied
+    scp -q -F ssh_config there:$PWD/copied back; cmp file back && echo back
+    printf 'cd %s\nmkdir new\nput file new/put\nls -1 new\n' $PWD | sftp -q -b - -F ssh_config there | sed "s,$PWD,,"
+    rsync -a -e "ssh -F ssh_config" new there:$PWD/synced; cmp file synced/new/put && echo synced
+    ssh -F ssh_config -O check there 2> /dev/null; echo $?
+    kill $server; wait $server; echo "status $?"
+"""
+
 WEB = """
 import http.server, threading, subprocess, sys, functools, os
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -194,6 +235,9 @@ CASES = [
     Case("PostgreSQL", "initdb, pgbench, crash, pg_amcheck", POSTGRESQL, ("psql", "pgbench"),
          ignore=("data", "*.log", "log"), user="nobody", timeout=100),
     Case("memcached", "threads and many clients", MEMCACHED, ("memcached", "socat")),
+    # Keys are drawn; the port stands in both configurations. A shell of some depth reads no start files of its user.
+    Case("ssh", "commands, terminal, scp, sftp, rsync", SSH, ("sshd|/usr/sbin/sshd", "ssh", "rsync"),
+         ignore=("host*", "key*", "authorized", "ssh*_config", "known", "log")),
     Case("curl", "from a Python server", "$PYTHON -I server.py", ("curl",), prepare=web_files),
     Case("socat", "TCP", SOCAT_TCP, ("socat",)),
     Case("socat", "Unix socket and terminal", SOCAT_UNIX, ("socat",), prepare=one_file),
