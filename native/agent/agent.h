@@ -20,7 +20,6 @@ enum {
 	EFAULT_ = 14, ENOTDIR_ = 20, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */
-	ERESTARTNOINTR_ = 513, /* from the proxy: it has not even been made, so it is not interrupted either */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGBUS_ = 7, SIGSEGV_ = 11, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22,
 	SIGXFSZ_ = 25, SIG_COUNT = 65,
 };
@@ -61,7 +60,7 @@ struct gate_wait {
 	uint64_t mask, full; /* signals blocked during, and again after the call; entry.S knows the offsets */
 	uint64_t nr, args[CALL_ARGS];
 	int64_t ret;
-	uint64_t put_off; /* a signal came and waits to be delivered */
+	uint64_t put_off; /* 1: a signal came and waits to be delivered; 2: its handler wants no restart */
 };
 
 /* One process as the agent sees it. A vfork child shares our memory and yet has one of its own. */

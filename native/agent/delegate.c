@@ -54,30 +54,28 @@ static void send_line(struct process_self *p, uint32_t op, int32_t value)
 }
 
 /* Sleep until the word changes, with the program's signals let in. */
-static int64_t sleep(const struct call *c, uint64_t mask, struct slot *s, uint32_t owner, uint64_t *put_off)
+static void sleep(const struct call *c, uint64_t mask, struct slot *s, uint32_t owner, uint64_t *put_off)
 {
 	struct gate_wait w = {.mask = mask, .full = MASK_FULL, .nr = NR_futex, .args = {(uint64_t)&s->word, 0, owner}};
-	int64_t cut;
 
-	if (!c->uc) {
-		cut = gate_fast(NR_futex, w.args, &c->thread->put_off);
+	if (c->uc) {
+		gate_wait(&w);
+		*put_off = w.put_off;
+	} else {
+		gate_fast(NR_futex, w.args, &c->thread->put_off);
 		*put_off = c->thread->put_off;
-		return *put_off ? (c->thread->restarts ? -ERESTART_ : -EINTR_) : cut;
 	}
-	cut = gate_wait(&w);
-	*put_off = w.put_off;
-	return cut;
 }
 
 /*
  * Post what is in the slot and wait for the answer. With `c`, the program's signals are let in while we sleep, under
- * `mask`. Returns the call's result, or -ERESTART_ where a signal came before it was made or says to make it again.
+ * `mask`. Returns the call's result, or -ERESTART_ where a signal's handler says to make it again.
  */
 static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, uint64_t mask, uint64_t *put_off)
 {
 	struct process_self *p = t->process;
 	uint32_t owner = get_acquire(&s->owner), word;
-	int64_t ret, cut = 0;
+	int64_t ret;
 	int interrupted = 0;
 
 	if (get_acquire(&p->exiting) && s->op != OP_EXIT)
@@ -104,7 +102,7 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, 
 		if (get_acquire(&s->word) == owner) {
 			s->agent.slept++;
 			if (c && !interrupted)
-				cut = sleep(c, mask, s, owner, put_off);
+				sleep(c, mask, s, owner, put_off);
 			else
 				GATE4(NR_futex, &s->word, 0, owner, 0);
 		}
@@ -130,11 +128,9 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, 
 	if (s->signals & 2)
 		signal_raise(SIGXFSZ_);
 	put_relaxed(&s->word, WORD_IDLE);
-	/* It has waited: the kernel's choice for our own wait says whether the handler asked for a restart. */
-	if (ret == -ERESTART_ && cut != -ERESTART_)
+	/* It has waited, and nothing was done. */
+	if (ret == -ERESTART_ && !t->restarts)
 		ret = -EINTR_;
-	if (ret == -ERESTARTNOINTR_) /* as if the signal had come before the call */
-		ret = -ERESTART_;
 	return ret;
 }
 

@@ -462,8 +462,8 @@ int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel
 	if (m.row->flags & CALL_TERMINAL)
 		terminal_stops(&m);
 	do
-		r = cancellable(cancel, q->nr, m.args);
-	while (r == -EINTR && !get_acquire(cancel)); /* a late signal, meant for an earlier call */
+		r = cancellable(q->nr, m.args);
+	while ((r == -EINTR || r == -512) && !get_acquire(cancel)); /* a late signal, meant for an earlier call */
 	if (q->nr == SYS_getdents64 && r > 0 && is_fd_directory((int)q->args[0]))
 		r = hide_entry((uint8_t *)m.args[1], r);
 	if (q->nr == SYS_fcntl && r >= 0 && m.places[2].copy && m.places[2].len >= 28 &&

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,8 @@ static void gone(void)
 
 int main_listen(void)
 {
+	int waiting = 0; /* calls that should have been interrupted and still go on */
+
 	for (;;) {
 		struct lifeline_message m = {0, 0};
 		struct iovec iov = {&m, sizeof m};
@@ -94,9 +97,16 @@ int main_listen(void)
 		} control;
 		struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
 				   .msg_controllen = sizeof control.bytes};
-		ssize_t n = recvmsg(hidden, &h, 0);
+		struct pollfd line = {hidden, POLLIN, 0};
 		struct cmsghdr *c;
+		ssize_t n;
 
+		/* The signal may have come before the call had begun to wait. */
+		while (waiting && !poll(&line, 1, 1)) {
+			waiting = serve_insist();
+			line.fd = hidden; /* it may have had to make room */
+		}
+		n = recvmsg(hidden, &h, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -109,8 +119,10 @@ int main_listen(void)
 			if (serve_taken(fd))
 				close(fd);
 		}
-		if (n == sizeof m && m.op == LINE_CANCEL && (uint32_t)m.value < SLOT_COUNT)
+		if (n == sizeof m && m.op == LINE_CANCEL && (uint32_t)m.value < SLOT_COUNT) {
 			serve_interrupt((uint32_t)m.value);
+			waiting = 1;
+		}
 	}
 }
 

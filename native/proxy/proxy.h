@@ -47,6 +47,7 @@ void serve_forget(void);
 void serve_interrupt(uint32_t slot);
 void serve_hold(void);   /* requests wait until serve_go_on() */
 void serve_go_on(void);
+int serve_insist(void); /* interrupt again; how many have not stopped waiting */
 int serve_taken(int fd); /* a descriptor came over the lifeline */
 struct slot *slot_at(uint32_t i);
 
@@ -57,7 +58,7 @@ int64_t fork_send_line(int to, uint32_t op, int32_t value, const int *fds, int c
 /* execute.c */
 int64_t execute_call(struct request *q, struct worker *w, const uint32_t *cancel);
 /* arch */
-int64_t cancellable(const uint32_t *cancel, uint64_t nr, const uint64_t *args);
-extern char cancellable_insn[], cancellable_out[], cancellable_again[];
+int64_t cancellable(uint64_t nr, const uint64_t *args);
+extern char cancellable_insn[], cancellable_again[];
 
 #endif

@@ -49,7 +49,10 @@ static void yield(void)
 	sched_yield();
 }
 
-/* SA_RESTART: the program counter then tells a call that may be made again from one that must say EINTR. */
+/*
+ * SA_RESTART: the program counter then tells a call that may be made again from one that must say EINTR. A call that
+ * has not been made is made: it may not have to wait, and if it does, serve_insist() interrupts it again.
+ */
 static void on_cancel(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
@@ -59,8 +62,6 @@ static void on_cancel(int sig, siginfo_t *info, void *context)
 	(void)info;
 	if (pc == (uint64_t)cancellable_insn && CONTEXT_RESTARTS(uc))
 		CONTEXT_PC(uc) = (long long)cancellable_again;
-	else if (pc >= (uint64_t)cancellable && pc <= (uint64_t)cancellable_insn)
-		CONTEXT_PC(uc) = (long long)cancellable_out;
 }
 
 void serve_setup(void)
@@ -81,6 +82,20 @@ void serve_interrupt(uint32_t i)
 {
 	if (get_acquire(&workers[i].active) && get_acquire(&slot_at(i)->cancel))
 		syscall(SYS_tgkill, getpid(), workers[i].tid, SIG_CANCEL);
+}
+
+/* Interrupt once more whoever should have stopped waiting and has not answered. How many there are. */
+int serve_insist(void)
+{
+	int left = 0;
+
+	for (uint32_t i = 0; i < SLOT_COUNT; i++)
+		if (get_acquire(&workers[i].active) && get_acquire(&slot_at(i)->cancel) &&
+		    get_acquire(&slot_at(i)->word) == get_acquire(&slot_at(i)->owner)) {
+			serve_interrupt(i);
+			left++;
+		}
+	return left;
 }
 
 /* End all threads but one and wait until they are gone; a call in hand is interrupted. Bounded: half a second. */

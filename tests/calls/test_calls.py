@@ -31,6 +31,7 @@ FAMILIES = {
     "filters": 0,
     "storms": 0,
     "undisturbed": 0,
+    "interrupted": 0,
     "threads": 6,
     "processes": 0,
     "births": 0,
