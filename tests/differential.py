@@ -116,7 +116,7 @@ def program(
     appears under its name in one step.
     """
     path = TESTS / source
-    target = BUILD / (name or path.stem)
+    target = BUILD / (name or "-".join(path.relative_to(TESTS).with_suffix("").parts))
     if static or musl:
         target = target.parent / (target.name + ("-musl" if musl else "-static"))
     newest = max(p.stat().st_mtime for p in (path, *TESTS.rglob("*.h")))

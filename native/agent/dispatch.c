@@ -186,7 +186,9 @@ uint8_t dispatch_way[CALL_LIMIT];
 
 void dispatch_setup(void)
 {
-	static const uint64_t special[] = {NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap};
+	static const uint64_t special[] = {
+		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
+	};
 	static const uint64_t framed[] = {
 		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,
 		NR_clone,	 NR_clone3,	   NR_fork,	       NR_vfork,       NR_execve, NR_execveat,

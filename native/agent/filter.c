@@ -31,7 +31,8 @@ enum {
 
 static const uint16_t always[] = {
 	NR_rt_sigreturn, NR_rt_sigprocmask, NR_futex, NR_sched_yield, NR_process_vm_readv, NR_process_vm_writev,
-	NR_getpid, NR_gettid, NR_sigaltstack, NR_tgkill, NR_rt_tgsigqueueinfo, NR_clock_gettime, NR_ppoll, NR_nanosleep, NR_munmap,
+	NR_getpid, NR_gettid, NR_sigaltstack, NR_tgkill, NR_rt_tgsigqueueinfo, NR_clock_gettime, NR_ppoll,
+	NR_nanosleep, NR_munmap,
 	NR_madvise, NR_close,
 };
 
