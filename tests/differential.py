@@ -300,6 +300,7 @@ def scratch() -> Iterator[Path]:
     """A base directory, the same for all runs of this process: outputs may contain its name."""
     base = Path(tempfile.gettempdir()) / f"lsca-test-{os.getpid()}"
     base.mkdir()
+    base.chmod(0o755)  # servers and cases that run as somebody else have to come through
     try:
         yield base
     finally:

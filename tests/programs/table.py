@@ -65,11 +65,7 @@ def table(results: dict[str, dict[str, dict[str, str]]]) -> list[str]:
     ]
     notes = []
     for program, rows in results.items():
-        what = (
-            "; ".join(rows)
-            if len(rows) < 5
-            else f"{', '.join(list(rows)[:12])}: {len(rows)} in all"
-        )
+        what = "; ".join(rows)
         cells = [summary([row[route] for row in rows.values()]) for route in ROUTES]
         lines.append(f"| {program} | {what} | {' | '.join(cells)} |")
         notes += [
