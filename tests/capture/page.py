@@ -49,6 +49,7 @@ CHANNELS = (
     "exec from a thread",
 )
 CLOCK = "libc's clock"
+HIDDEN_CLOCK = "libc's clock, hidden"
 
 # A row: its name, the other ways in the order of the head, and the channels that must all be in the log.
 COVERAGE_HEAD = (
@@ -75,6 +76,7 @@ COVERAGE = (
     ("start of a static program", "- - - -/- - killed yes - yes", ["spawn, static"]),
     ("exec from a thread, empty environment", "? ? ? ? ? ? ? ? ?", ["exec from a thread"]),
     ("vDSO `clock_gettime`", "yes - - -/- - - - - -", [CLOCK]),
+    ("the same with `--no-vdso`", "? ? ? ? ? ? ? ? ?", [HIDDEN_CLOCK]),
     ("`int 0x80`", "- - wrong_call -/- yes yes yes - yes", ["i386 entry"]),
 )  # fmt: skip
 
@@ -154,6 +156,10 @@ def measure_coverage(base: Path, route: str, static: bool) -> dict[str, bool]:
         own = [line for line in expected if line.startswith(channel.encode() + b":")]
         if own:  # a static program loads no library
             result[channel] = channel in seen and all(line in lines for line in own)
+    log.unlink()
+    options = ["-o", str(log), "--no-vdso"]
+    hidden = execute([path], route=route, base=base, env=env, options=options)
+    result[HIDDEN_CLOCK] = CLOCK in marks(log) and hidden.stdout == native.stdout
     return result
 
 
