@@ -18,7 +18,7 @@
 enum {
 	TABLE_AT = 0x050f0000,
 	PUN_PAGES = 256,
-	HITS = 1024,
+	HITS = 256, WAYS = 4,
 	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
 	HEAP_ROOM = 32 << 20, /* what we leave a heap that grows towards us */
 	REGISTER_SYNC_CORE = 64, SYNC_CORE = 32,
@@ -30,10 +30,10 @@ static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
 static uint64_t pun_pages[PUN_PAGES];
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
-static struct {
+static struct hit {
 	uint64_t at;
 	uint32_t count;
-} hits[HITS];
+} hits[HITS][WAYS];
 
 static int failed(int64_t r)
 {
@@ -320,21 +320,33 @@ void sites_restore(uint64_t from, uint64_t size)
 	sites_unlock();
 }
 
+/* How often a site has come by the signal; of those that share a place the least frequent is forgotten. */
+static uint32_t count_hit(uint64_t at)
+{
+	struct hit *set = hits[(uint32_t)(at * 0x9e3779b1u >> 20) % HITS], *least = set;
+
+	for (struct hit *h = set; h < set + WAYS; h++) {
+		if (h->at == at)
+			return ++h->count;
+		if (h->count < least->count)
+			least = h;
+	}
+	least->at = at;
+	least->count = 1;
+	return 1;
+}
+
 /* A call has come by the signal from `c`'s site. */
 void sites_hit(struct call *c)
 {
 	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
-	uint32_t n = (uint32_t)(at * 0x9e3779b1u >> 20) % HITS;
+	uint32_t n;
 
 	if (off || c->nr >= CALL_LIMIT || dispatch_way[c->nr] == WAY_SLOW || !c->thread->key)
 		return;
-	if (hits[n].at != at) {
-		hits[n].at = at;
-		hits[n].count = 0;
-	}
+	n = count_hit(at);
 	/* Once more each time the number of hits has doubled: something may have changed. */
-	if (++hits[n].count < PATCH_AFTER ||
-	    (hits[n].count > PATCH_AFTER && hits[n].count & (hits[n].count - 1)))
+	if (n < PATCH_AFTER || (n > PATCH_AFTER && n & (n - 1)))
 		return;
 	if (!swap_if(&lock, 0, 1))
 		return;
