@@ -116,15 +116,15 @@ def program(
     appears under its name in one step.
     """
     path = TESTS / source
-    target = BUILD / (name or "-".join(path.relative_to(TESTS).with_suffix("").parts))
+    target = BUILD / path.parent.relative_to(TESTS) / (name or path.stem)
     if static or musl:
         target = target.parent / (target.name + ("-musl" if musl else "-static"))
     newest = max(p.stat().st_mtime for p in (path, *TESTS.rglob("*.h")))
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / f".{target.name}.lock").open("w") as lock:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists() or target.stat().st_mtime < newest:
-            half = BUILD / f".{target.name}.{os.getpid()}"
+            half = target.parent / f".{target.name}.{os.getpid()}"
             if musl:
                 compiler = [*MUSL, "-std=gnu11", *CFLAGS]
             command = [*compiler, *flags, *(["-static"] if static or musl else []), "-o", str(half)]
