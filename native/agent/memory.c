@@ -14,8 +14,7 @@ void *memcpy(void *to, const void *from, unsigned long n)
 
 void *memset(void *to, int c, unsigned long n)
 {
-	for (volatile unsigned char *d = to; n; n--)
-		*d++ = (unsigned char)c;
+	arch_fill(to, c, n);
 	return to;
 }
 

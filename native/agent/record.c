@@ -293,7 +293,6 @@ static void keep(struct call *c, struct record *r, int i, int out, int64_t ret)
 
 static void fill(struct call *c, struct record *r)
 {
-	memset(r, 0, sizeof *r);
 	r->size = sizeof *r;
 	r->kind = RECORD_CALL;
 	r->nr = (uint16_t)c->nr;
@@ -301,8 +300,11 @@ static void fill(struct call *c, struct record *r)
 	r->pid = c->thread->process->pid;
 	r->tid = c->thread->tid;
 	r->flags = (c->foreign ? RECORD_FOREIGN : 0) | (c->uc ? RECORD_TRAPPED : 0);
-	memcpy(r->args, c->args, sizeof r->args);
-	r->start = arch_ticks();
+	r->pieces = 0;
+	r->start = r->end = 0;
+	r->ret = 0;
+	for (int i = 0; i < CALL_ARGS; i++)
+		r->args[i] = c->args[i];
 	if (!c->foreign)
 		for (int i = 0; i < c->row->nargs; i++)
 			if (pack_is_pointer(c->row->args[i].kind) || c->row->args[i].kind >= ARG_FCNTL)

@@ -209,4 +209,10 @@ static inline void arch_copy(void *to, const void *from, unsigned long n)
 				 : "memory");
 }
 
+static inline void arch_fill(void *to, int c, unsigned long n)
+{
+	for (; n; n--)
+		__asm__ volatile("strb %w1, [%0], #1" : "+r"(to) : "r"(c) : "memory");
+}
+
 #endif

@@ -202,4 +202,9 @@ static inline void arch_copy(void *to, const void *from, unsigned long n)
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 }
 
+static inline void arch_fill(void *to, int c, unsigned long n)
+{
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(c) : "memory");
+}
+
 #endif
