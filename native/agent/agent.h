@@ -247,6 +247,7 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc);
 void dispatch_setup(void);
 int64_t dispatch_perform(struct call *c);
 extern uint8_t dispatch_way[CALL_LIMIT];
+int dispatch_unmasked(uint64_t nr, const uint64_t *args); /* it could bring a signal mask, and does not */
 
 static inline uint8_t dispatch_route(const struct process_self *p, uint64_t nr)
 {

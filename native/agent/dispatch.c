@@ -173,6 +173,23 @@ static int is_masked(const struct call_row *row)
 	return 0;
 }
 
+/* pselect6 and its like with no mask are as common as select itself. */
+int dispatch_unmasked(uint64_t nr, const uint64_t *args)
+{
+	const struct call_row *row = &call_rows[nr];
+	uint64_t six[2];
+
+	for (int i = 0; i < row->nargs; i++) {
+		uint8_t kind = row->args[i].kind;
+
+		if (kind == ARG_SIGMASK && args[i])
+			return 0;
+		if (kind == ARG_SIGMASK6 && args[i] && (memory_read(six, args[i], 16) < 16 || six[0]))
+			return 0;
+	}
+	return is_masked(row);
+}
+
 static uint8_t way_of(const struct call_row *row)
 {
 	if (!(row->flags & CALL_KNOWN) || is_masked(row))
@@ -219,8 +236,8 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 		foreign(&c);
 		return;
 	}
-	sites_hit(&c);
 	frame_args(uc, c.args);
+	sites_hit(&c);
 	c.route = dispatch_route(t->process, c.nr);
 	record_begin(&c, &start);
 	switch (c.nr) {

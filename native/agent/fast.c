@@ -31,7 +31,7 @@ void fast_call(struct thread *t, struct fast *f)
 	uint8_t route;
 	int64_t ret;
 
-	if (f->nr >= CALL_LIMIT || dispatch_way[f->nr] == WAY_SLOW) {
+	if (f->nr >= CALL_LIMIT || (dispatch_way[f->nr] == WAY_SLOW && !dispatch_unmasked(f->nr, f->args))) {
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}

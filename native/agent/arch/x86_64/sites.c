@@ -342,7 +342,8 @@ void sites_hit(struct call *c)
 	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
 	uint32_t n;
 
-	if (off || c->nr >= CALL_LIMIT || dispatch_way[c->nr] == WAY_SLOW || !c->thread->key)
+	if (off || c->nr >= CALL_LIMIT || !c->thread->key ||
+	    (dispatch_way[c->nr] == WAY_SLOW && !dispatch_unmasked(c->nr, c->args)))
 		return;
 	n = count_hit(at);
 	/* Once more each time the number of hits has doubled: something may have changed. */
