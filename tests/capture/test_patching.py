@@ -114,3 +114,68 @@ def test_bytes(option: str | None, build: str, route: str, tmp_path: Path) -> No
     if route != "native":
         numbers = {int(site[0]) for site in now if "syscall" in site[1]}
         assert calls.keys() == numbers
+
+
+# ---- real programs -------------------------------------------------------------------------------
+
+# Where a Python that has a fixed place gets its heap is chance, and it may be where the table would lie.
+PLAIN = ["setarch", "-R"]
+PYTHON = (
+    "import os\nfor i in range(500):\n f = os.open('/etc/passwd', 0); os.read(f, 9); os.close(f)"
+)
+BUSY = {
+    "bash": ["bash", "-c", "for ((i = 0; i < 1000; i++)); do echo $i; done"],
+    "python": [*PLAIN, "/usr/bin/python3", "-S", "-c", PYTHON],
+    "directories": ["find", "/usr/share/doc"],
+    "cat": ["cat", *["big"] * 50],
+    "git": ["git", "hash-object", *["big"] * 100],
+    "dd": ["dd", "if=big", "of=/dev/null", "bs=512", "status=none"],
+}
+FEW = 0.2
+
+
+def share(log: Path) -> tuple[float, str]:
+    """The part of the calls that cost a signal, and a line for each name that has most of them."""
+    made: collections.Counter[str] = collections.Counter()
+    trapped: collections.Counter[str] = collections.Counter()
+    for record in read_log(log).records:
+        if record.kind == "call":
+            made[str(record.name)] += 1
+            trapped[str(record.name)] += record.trapped
+    worst = ", ".join(f"{name} {n} of {made[name]}" for name, n in trapped.most_common(6))
+    return trapped.total() / made.total(), f"{made.total()} calls, by a signal: {worst}"
+
+
+@pytest.mark.parametrize("name", BUSY)
+def test_busy_programs(name: str, route: str, tmp_path: Path) -> None:
+    """What real programs do again and again goes by patched sites, their start included."""
+    if not shutil.which(BUSY[name][0]):
+        pytest.skip(f"{BUSY[name][0]} is not installed")
+    if route == "native":
+        return
+    files, log = tmp_path / "files", tmp_path / "log"
+    files.mkdir()
+    (files / "big").write_bytes(bytes(1_000_000))
+    options = ["-o", str(log)]
+    done = execute(BUSY[name], route=route, base=tmp_path, files=files, options=options)
+    assert done.status == 0, "\n".join(done.lines())
+    part, told = share(log)
+    print(f"{name}, {route}: {part:.1%} of {told}")
+    assert part < FEW, told
+
+
+def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
+    """libc's opens of its own files: a jump that leads 4 MB up, where nothing of ours may lie."""
+    if route == "native":
+        return
+    log = tmp_path / "log"
+    code = "import os\nfor i in range(100):\n os.listdir('/proc/self/fdinfo')"
+    done = execute(
+        [*PLAIN, "/usr/bin/python3", "-S", "-c", code],
+        route=route,
+        base=tmp_path,
+        options=["-o", str(log)],
+    )
+    assert done.status == 0
+    opens = [r for r in read_log(log).records if r.name == "openat"][-100:]
+    assert sum(record.trapped for record in opens) < 20
