@@ -30,6 +30,7 @@ PUN_XOR = ("31c00f0548", "e9c00f0548")
 CHANGES = {
     "mov; syscall; ret": TABLE,
     "mov; syscall; cmp": TABLE,
+    "first of a page: mov; syscall; ret": TABLE,
     "syscall; cmp": PUN_CMP,
     "syscall; ret": PUN_RET,
     "xor; syscall; cmp": PUN_CMP,

@@ -13,7 +13,7 @@
 
 enum { TIMES = 10, MARK = 0x7ca000, SITE_AT = 128, ROOM_PAGES = 0x60000 /* the longest jump is 1.2 GB */ };
 
-enum memory { CODE, WRITABLE, SHARED };
+enum memory { CODE, WRITABLE, SHARED, FIRST /* of all that is there */ };
 
 struct shape {
 	const char *name, *code;
@@ -33,6 +33,7 @@ struct shape {
 static const struct shape shapes[] = {
 	{"mov; syscall; ret", BYTES(GETPGID CALL RET), 5, 0, 1, CODE},
 	{"mov; syscall; cmp", BYTES(GETPGID CALL ERROR RET), 5, 0, 0, CODE},
+	{"first of a page: mov; syscall; ret", BYTES(GETPGID CALL RET), 5, 0, 1, FIRST},
 	{"syscall; cmp", BYTES(CALL ERROR RET), 0, SYS_getpgid, 0, CODE},
 	{"syscall; ret", BYTES(CALL RET), 0, SYS_getpgid, 0, CODE},
 	{"xor; syscall; cmp", BYTES(XOR CALL ERROR RET), 2, 0, 0, CODE},
@@ -101,9 +102,11 @@ static void occupy(const unsigned char *from)
 static unsigned char *lay(const struct shape *shape)
 {
 	size_t room = ROOM_PAGES * 4096ul;
-	unsigned char *area = map(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE), *code = area + SITE_AT, *call;
+	unsigned char *area = map(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE), *code, *call;
 
 	MUST(munmap(area, room));
+	area += 4096;
+	code = area + (shape->memory == FIRST ? 0 : SITE_AT);
 	map(area, 4096, PROT_READ | PROT_WRITE,
 	    MAP_FIXED_NOREPLACE | (shape->memory == SHARED ? MAP_SHARED : MAP_PRIVATE));
 	memset(area, 0xcc, 4096);
@@ -134,18 +137,18 @@ static void try(const struct shape *shape, long argument)
 {
 	unsigned char before[4096], *code = lay(shape);
 	long ret = 0, first = 0;
-	int changed = 0, differ = 0;
+	int changed = 0, differ = 0, at = (int)((uintptr_t)code & 4095);
 
-	memcpy(before, code - SITE_AT, 4096);
+	memcpy(before, code - at, 4096);
 	for (int i = 0; i < TIMES; i++) {
 		ret = run(code, shape->nr, argument, 0, 0, 0);
 		first = i ? first : ret;
 		differ += ret != first;
 	}
 	for (int i = 0; i < 4096; i++)
-		if (i < SITE_AT || i >= SITE_AT + shape->length)
-			changed += before[i] != code[i - SITE_AT];
-	show(shape->name, before + SITE_AT, code, shape->length, changed, differ ? 1000 + differ : ret);
+		if (i < at || i >= at + shape->length)
+			changed += before[i] != code[i - at];
+	show(shape->name, before + at, code, shape->length, changed, differ ? 1000 + differ : ret);
 }
 
 static void on_signal(int signal)
