@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from differential import execute, program
+from differential import execute, program, same
 from lsca.log import read_log
 
 pytestmark = pytest.mark.skipif(
@@ -180,3 +180,24 @@ def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
     assert done.status == 0
     opens = [r for r in read_log(log).records if r.name == "openat"][-100:]
     assert sum(record.trapped for record in opens) < 20
+
+
+# ---- answers in place ----------------------------------------------------------------------------
+
+WHO = ("getpid", "gettid", "getuid", "geteuid", "getgid", "getegid")
+
+
+def test_answers_in_place(route: str, tmp_path: Path) -> None:
+    """The agent does answer by itself, mostly, and knows of every change; with a log by other code than without."""
+    if route == "native":
+        return
+    path, log = program("capture/x86_64/known.c"), tmp_path / "log"
+    native = execute([path, "to and fro"], base=tmp_path)
+    options = ["-o", str(log)]
+    captured = execute([path, "to and fro"], route=route, base=tmp_path, options=options)
+    assert native.status == 0 and b"NO" not in native.stdout
+    same(native, captured, route)
+    asked = [record for record in read_log(log).records if record.name in WHO]
+    assert {record.name for record in asked if record.route == "local"} == set(WHO)
+    assert sum(record.route == "local" for record in asked) > 0.8 * len(asked)
+    assert sum(record.trapped for record in asked) < 0.1 * len(asked)
