@@ -14,7 +14,9 @@ static struct slot *slot_of(struct process_self *p, uint32_t i)
 /* Map the channel and take our place in it. */
 int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeline, int32_t channel, uint32_t slot)
 {
-	int64_t r = GATE6(NR_mmap, 0, CHANNEL_SIZE, 3, 1, channel, 0);
+	/* Beside the agent: above the program's libraries it would lie where the jumps of patched sites want to go. */
+	uint64_t beside = ((uint64_t)_end + (1 << 20)) & ~4095ull;
+	int64_t r = GATE6(NR_mmap, beside, CHANNEL_SIZE, 3, 1, channel, 0);
 
 	if (packer_failed(r))
 		return r;

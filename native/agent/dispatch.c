@@ -137,6 +137,10 @@ int64_t dispatch_perform(struct call *c)
 	case NR_mremap:
 		sites_restore(c->args[0], c->args[1]);
 		break;
+	case NR_mprotect:
+		if (c->args[2] & 2) /* PROT_WRITE: who rewrites a part of his code must find the rest as it was */
+			sites_restore(c->args[0], c->args[1]);
+		break;
 	case NR_arch_prctl:
 		ret = dispatch_kernel(c);
 		if (arch_key() != c->thread->key)
@@ -205,6 +209,7 @@ void dispatch_setup(void)
 {
 	static const uint64_t special[] = {
 		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
+		NR_mprotect,
 	};
 	static const uint64_t framed[] = {
 		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,

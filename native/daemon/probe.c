@@ -152,6 +152,30 @@ static int execmem(void)
 	return at == MAP_FAILED ? errno : 0;
 }
 
+/* What tells a thread that comes from a patched site. */
+static int keys_probe(void)
+{
+	return machine_has_keys() ? 0 : EOPNOTSUPP;
+}
+
+/* Code that nobody may write is written all the same, as a debugger would: a newer kernel can forbid it. */
+static int code_write(void)
+{
+	char *code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+
+	if (code == MAP_FAILED || fd < 0)
+		return errno;
+	if (pwrite(fd, "x", 1, (off_t)(uintptr_t)code) != 1)
+		return errno;
+	return *(volatile char *)code == 'x' ? 0 : EIO;
+}
+
+static int code_write_probe(void)
+{
+	return in_child(code_write);
+}
+
 const struct probe probes[] = {
 	{"sud", sud_probe},
 	{"ptrace", ptrace_probe},
@@ -160,6 +184,8 @@ const struct probe probes[] = {
 	{"seccomp_unotify", unotify_probe},
 	{"memfd_sealing", sealing_probe},
 	{"executable_memory", execmem},
+	{"keys", keys_probe},
+	{"code_write", code_write_probe},
 	{"io_uring", io_uring_probe},
 	{NULL, NULL},
 };

@@ -35,6 +35,9 @@ LISTENER = (
     "the filter's listener stays a descriptor of the program's process, where nothing finds it"
 )
 DISPATCH = "there is one Syscall User Dispatch per thread, and the agent has it"
+OWN_CALLS = "a filter lets through what the agent must call for itself, whoever calls it"
+FOREIGN_USERS = "int 0x80 could not tell the proxy of a new user"
+USER_NAMESPACE = "a process with several threads, as a proxy is, cannot have a new user namespace"
 COPIED = "a site that is patched cannot tell that its bytes have been copied to elsewhere"
 SPACE = "the session, which each program maps, is larger than that"
 PROC_MASKS = (
@@ -65,6 +68,12 @@ MACHINE: dict[str, tuple[Known, ...]] = {
     "changed": (Known("copied", COPIED),),
     "faults": (),
     "interrupted": (),
+    "known": (
+        Known("filter of getpid", OWN_CALLS),
+        Known("i386", FOREIGN_USERS, ("proxy",)),
+        Known("user namespace", USER_NAMESPACE, ("proxy",)),
+        Known("entered namespace", USER_NAMESPACE, ("proxy",)),
+    ),
     "own_sigsys": (),
     "sites": (),
     "stress": (),

@@ -4,8 +4,12 @@
 Programs are started by test_launch.py; here is what happens before and beside that.
 """
 
+import ctypes
+import errno
 import json
+import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from lsca.cli import main, run
+from lsca.cli import doctor, main, run
 from lsca.errors import UsageError
 
 LSCA = [sys.executable, "-m", "lsca"]
@@ -116,6 +120,48 @@ def test_doctor() -> None:
     assert told["works"] == (done.returncode == 0)
     names = {finding["name"] for finding in told["findings"]}
     assert {"syscall user dispatch", "ptrace", "kernel", "agent", "proxy"} <= names
+    assert {"fs base and BMI2", "writing to own code"} <= names
+
+
+def own_code_is_written() -> bool:
+    """Whether /proc/self/mem takes a byte for a page that this process may only read and execute."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    what = mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    page = libc.mmap(None, ctypes.c_size_t(4096), *what, -1, ctypes.c_long(0))
+    memory = os.open("/proc/self/mem", os.O_RDWR)
+    try:
+        os.pwrite(memory, b"x", page)
+    except OSError:
+        return False
+    finally:
+        os.close(memory)
+    return ctypes.string_at(page, 1) == b"x"
+
+
+def test_doctor_on_patching() -> None:
+    """Both findings are as another source has it, and neither decides whether `lsca run` works."""
+    told = json.loads(lsca("doctor", "--json").stdout)
+    found = {finding["name"]: finding for finding in told["findings"]}
+    keys, code = found["fs base and BMI2"], found["writing to own code"]
+    flags = Path("/proc/cpuinfo").read_text()
+    assert keys["ok"] == bool(re.search(r"\bfsgsbase\b", flags) and re.search(r"\bbmi2\b", flags))
+    assert code["ok"] == own_code_is_written()
+    assert not keys["needed"] and not code["needed"]
+
+
+@pytest.mark.parametrize("probe", ["keys", "code_write"])
+def test_doctor_without_patching(probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it calls cost a signal, says the one line, and everything else stands as before."""
+    real = doctor._native.probe()
+    before = doctor.findings()
+    monkeypatch.setattr(doctor._native, "probe", lambda: {**real, probe: errno.EPERM})
+    after = doctor.findings()
+    label = doctor.PROBES[probe][0]
+    (line,) = [finding for finding in after if finding.name == label]
+    assert not line.ok and not line.needed
+    assert "each call costs a signal" in line.text and line.text.endswith("(EPERM)")
+    assert [f for f in before if f.name != label] == [f for f in after if f.name != label]
 
 
 class Running:

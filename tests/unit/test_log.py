@@ -319,6 +319,12 @@ def test_json(path: Path) -> None:
     assert json.loads(as_json(record, Style("x86_64")))["exit"] == {"1": {"hex": "ff", "full": 9}}
 
 
+def test_json_says_what_cost_a_signal(path: Path) -> None:
+    records = read(path, whole(Call(flags=16), Call(flags=8, start=4000))).records
+    style = Style("x86_64")
+    assert [json.loads(as_json(record, style))["trapped"] for record in records] == [True, False]
+
+
 # ---- the verb ----
 
 

@@ -65,6 +65,18 @@ PROBES = {
         "programs that may not see /proc get the session through it",
         "programs that may not see /proc of lsca run uncaught: Linux 5.6 or newer is needed",
     ),
+    "keys": (
+        "fs base and BMI2",
+        False,
+        "call sites that run often are patched, and cost no signal",
+        "each call costs a signal: x86-64 with BMI2 and Linux 5.9 is needed",
+    ),
+    "code_write": (
+        "writing to own code",
+        False,
+        "call sites are patched through /proc/self/mem",
+        "each call costs a signal: the kernel forbids it, by proc_mem.force_override=",
+    ),
     "seccomp_unotify": (
         "seccomp notification",
         False,

@@ -34,6 +34,7 @@ NO_RETURN: Final = 1
 REPLACES: Final = 2
 FOREIGN: Final = 4
 RESTARTS: Final = 8
+TRAPPED: Final = 16
 PIECE_OUT: Final = 1
 
 
@@ -90,6 +91,11 @@ class Record:
     def foreign(self) -> bool:
         """The call was made by another machine's convention (int 0x80); `nr` and `args` are i386's."""
         return bool(self.flags & FOREIGN)
+
+    @property
+    def trapped(self) -> bool:
+        """The call cost a signal: its site in the program is not, or not yet, patched."""
+        return bool(self.flags & TRAPPED)
 
 
 class _Place(NamedTuple):

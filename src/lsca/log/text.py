@@ -63,6 +63,7 @@ def as_json(record: Record, style: Style) -> str:
         facts |= {
             "end_ns": record.end_ns,
             "route": record.route,
+            "trapped": record.trapped,
             "name": call_name(record),
             "nr": record.nr,
             "args": list(record.args),

@@ -64,6 +64,7 @@ enum {
 	NR_futex = 98,
 	NR_arch_prctl = NR_NONE(7),
 	NR_mremap = 216,
+	NR_mprotect = 226,
 	NR_pselect6 = 72,
 	NR_exit_group = 94,
 	NR_waitid = 95,

@@ -248,7 +248,9 @@ static int patch(uint64_t at, uint32_t nr)
 
 	if (memory_read(a.at, at, 5) < 5)
 		return 0;
-	memory_read(a.before, at - 8, 8);
+	/* The page before may not be there. */
+	if (memory_read(a.before, at - 8, 8) < 8 && (at & 4095) < 8)
+		memory_read(a.before + 8 - (at & 4095), at & ~4095ull, at & 4095);
 	if (index < SITES) {
 		enum found found = look_at(index, &a);
 
