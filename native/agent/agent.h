@@ -155,6 +155,7 @@ _Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 
 struct birth {
 	uint64_t parent_stack, child_stack; /* where birth_stub goes on: entry.S knows the offsets */
 	struct thread *child; /* a new thread's, if not in its parent's place */
+	struct thread *vforked; /* of a child that is; not to be found by its id, which may be another here */
 	uint32_t refs;
 	uint32_t is_thread, shares_memory;
 	uint64_t kept, resume, mask; /* kept: the register that carried us */
@@ -218,7 +219,7 @@ void thread_unmake(struct thread *t);
 void thread_enter(struct thread *t, struct process_self *process); /* it is the caller */
 struct thread *thread_add(struct process_self *process);           /* both */
 void thread_remove(struct thread *t);
-void thread_forget(uint32_t tid); /* a vfork child that is gone, with its process */
+void thread_forget(struct thread *t); /* a vfork child that is gone, with its process */
 void thread_only(void); /* after fork: all others are gone */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);

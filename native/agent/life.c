@@ -115,7 +115,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (!b)
 		return -ENOMEM_;
 	b->parent_stack = b->child_stack = c->thread->stack;
-	if ((flags & (FLAG_VM | FLAG_VFORK)) == FLAG_VM) { /* it does not wait for the child, whose place is another */
+	/* Unless it waits for a child that comes out in its place. */
+	if (flags & FLAG_VM && (!(flags & FLAG_VFORK) || flags & FLAG_THREAD)) {
 		b->child = thread_make(0);
 		b->child_stack = b->child ? b->child->stack : 0;
 	}
@@ -209,7 +210,7 @@ static void parent_done(int64_t ret, struct birth *b)
 	record_end(&b->call, b->started, ret);
 }
 
-static void child_process(struct birth *b)
+static void child_process(struct birth *b, struct thread **known)
 {
 	struct process_self *p = &process_main;
 	struct thread *t, *was = b->call.thread; /* who called; not to be found any more, and yet there */
@@ -232,6 +233,7 @@ static void child_process(struct birth *b)
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);
 	thread_enter(t, p);
+	*known = t;
 	if (b->child) /* the kernel's rule, too: it begins without an alternate stack */
 		signal_own_stack(t, 0);
 	else
@@ -278,7 +280,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 	if (ret) {
 		parent_done(ret, b);
 		if (ret > 0 && b->flags & FLAG_VFORK && b->shares_memory && !b->is_thread)
-			thread_forget((uint32_t)ret);
+			thread_forget(b->vforked);
 		birth_drop(b);
 	} else if (b->is_thread) {
 		struct thread *t = b->child;
@@ -301,9 +303,9 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		struct birth copy = *b;
 
 		copy.parent = &parent;
+		child_process(&copy, &b->vforked);
 		if (b->shares_memory)
 			birth_drop(b);
-		child_process(&copy);
 	}
 	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
 	return (struct birth_end){resume, thread_self()};
@@ -330,7 +332,8 @@ void life_exit(struct call *c)
 	record_release(t);
 	if (p->channel)
 		delegate_op(t, OP_LEAVE, 0, 0);
-	thread_remove(t);
+	if (!p->vforked || t->tid != p->pid) /* that one's stack is its parent's, who forgets it: thread_forget() */
+		thread_remove(t);
 	gate(NR_exit, c->args[0], 0, 0, 0, 0, 0);
 }
 

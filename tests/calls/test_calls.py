@@ -34,6 +34,7 @@ FAMILIES = {
     "interrupted": 0,
     "threads": 6,
     "processes": 0,
+    "vforks": 0,
     "births": 0,
     "execs": 0,
     "endings": 0,
