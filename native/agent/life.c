@@ -164,7 +164,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (b->shares_memory)
 		sites_unlock();
 	b->kept = frame_birth(c->uc, birth_stub, c->nr, b);
-	c->uc->sigmask = MASK_FULL;
+	c->uc->sigmask = signal_full(c->thread);
 	*resumes = 1;
 	return 0;
 }
@@ -219,6 +219,7 @@ static void child_process(struct birth *b, struct thread **known)
 	if (b->shares_memory) {
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
+		p->sys = b->parent->raw ? b->parent->sys : *signal_handler(SIGSYS_);
 		p->vforked = !!(b->flags & FLAG_VFORK);
 	} else {
 		struct siginfo parents;
@@ -318,7 +319,7 @@ void life_exit(struct call *c)
 	struct thread *t = c->thread;
 	struct process_self *p = t->process;
 
-	if (c->nr == NR_exit_group) {
+	if (c->nr == NR_exit_group || !p->threaded) { /* whose only thread ends, too */
 		record_event(t, RECORD_EXIT, c->args[0], 0);
 		record_release(t);
 		if (p->channel)
@@ -327,7 +328,7 @@ void life_exit(struct call *c)
 			put_release(&session->processes[p->entry].state, PROCESS_FREE);
 		if (session)
 			__atomic_sub_fetch(&session->live, 1, __ATOMIC_RELAXED);
-		gate(NR_exit_group, c->args[0], 0, 0, 0, 0, 0);
+		gate(c->nr, c->args[0], 0, 0, 0, 0, 0);
 	}
 	record_release(t);
 	if (p->channel)

@@ -29,6 +29,8 @@ FAMILIES = {
     "signals": 0,
     "sigsys": 0,
     "filters": 0,
+    "masks": 0,
+    "faults": 0,
     "storms": 0,
     "undisturbed": 0,
     "interrupted": 0,

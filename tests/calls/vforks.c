@@ -89,9 +89,75 @@ static void in_a_namespace(void)
 	printf("wrong ids: %d\n", bad);
 }
 
-int main(void)
+static void on_signal(int signal)
+{
+	(void)signal;
+}
+
+/* What a child does with its handlers is its own business, and where it has none a bad address is still an error. */
+static void handlers(void)
+{
+	struct sigaction old;
+	pid_t child;
+
+	signal(SIGSYS, on_signal);
+	child = vfork();
+	if (!child) {
+		struct {
+			uint64_t handler, flags, restorer, mask;
+		} none = {0};
+		long r;
+
+		signal(SIGSYS, SIG_DFL);
+		syscall(SYS_rt_sigaction, SIGSEGV, &none, NULL, 8);
+		r = syscall(SYS_rt_sigprocmask, SIG_BLOCK, 8, NULL, 8);
+		_exit(r == -1 && errno == EFAULT ? 3 : 4);
+	}
+	reap("an error", child);
+	sigaction(SIGSYS, NULL, &old);
+	check("SIGSYS has its handler", old.sa_handler == on_signal);
+}
+
+/* The next image ignores what its process did, of the signals that are the agent's as well. */
+static void ignored(const char *name, int parent, void (*to)(int), int child_signal)
+{
+	pid_t child;
+
+	signal(parent, SIG_IGN);
+	child = vfork();
+	if (!child) {
+		signal(child_signal, to);
+		execl("/proc/self/exe", "vforks", name, (char *)NULL);
+		_exit(99);
+	}
+	reap(name, child);
+	signal(parent, SIG_DFL);
+}
+
+static void tell_ignored(const char *name)
+{
+	const int signals[] = {SIGSEGV, SIGBUS, SIGSYS};
+	struct sigaction old;
+
+	for (int i = 0; i < 3; i++) {
+		sigaction(signals[i], NULL, &old);
+		printf("%s: %d ignored: %d\n", name, signals[i], old.sa_handler == SIG_IGN);
+	}
+}
+
+int main(int argc, char **argv)
 {
 	begin();
+	if (argc > 1) {
+		tell_ignored(argv[1]);
+		return 0;
+	}
+	handlers();
+	ignored("both as they are", SIGSEGV, SIG_DFL, SIGUSR1);
+	ignored("SIGSEGV again", SIGSEGV, SIG_DFL, SIGSEGV);
+	ignored("SIGBUS still", SIGBUS, SIG_DFL, SIGSEGV);
+	ignored("SIGSYS again", SIGSYS, SIG_DFL, SIGSYS);
+	ignored("SIGSYS, too", SIGSEGV, SIG_IGN, SIGSYS);
 	leave_by_exit();
 	wait_for_thread();
 	in_a_namespace();
