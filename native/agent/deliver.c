@@ -161,7 +161,13 @@ void signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
 		return;
 	waits = is_fast(t, frame_sp(uc)) || in_wait(frame_pc(uc));
 	if (fault && (waits ? t->kept_signal : (uint32_t)is_agent(frame_pc(uc)))) {
-		/* Somebody has sent one, and at the worst of moments: MASK_FULL does not hold it back. */
+		uint64_t it = SIG_BIT(sig);
+
+		/*
+		 * Somebody has sent one, and at the worst of moments: MASK_FULL does not hold it back, and unless it is
+		 * blocked here, too, it would be back at once.
+		 */
+		GATE4(NR_rt_sigprocmask, 0, &it, 0, 8);
 		queue_again(sig, info);
 		uc->sigmask |= SIG_BIT(sig);
 		if (t)

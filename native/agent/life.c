@@ -276,6 +276,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 {
 	uint64_t resume = b->resume, mask = b->mask;
 	struct process_self parent = *b->parent;
+	struct thread *t;
 
 	*kept = b->kept;
 	if (ret) {
@@ -284,8 +285,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 			thread_forget(b->vforked);
 		birth_drop(b);
 	} else if (b->is_thread) {
-		struct thread *t = b->child;
-
+		t = b->child;
 		thread_enter(t, b->parent);
 		signal_own_stack(t, 0);
 		t->mask = mask;
@@ -308,8 +308,9 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		if (b->shares_memory)
 			birth_drop(b);
 	}
-	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
-	return (struct birth_end){resume, thread_self()};
+	t = thread_self();
+	gate_fast(NR_rt_sigprocmask, (uint64_t[]){2, (uint64_t)&mask, 0, 8, 0, 0}, &t->put_off);
+	return (struct birth_end){resume, t};
 }
 
 /* ---- exit and wait ---------------------------------------------------------------------------------------------- */
