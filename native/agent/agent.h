@@ -71,10 +71,12 @@ struct process_self {
 	int32_t lifeline;
 	uint32_t dead;     /* the proxy is gone: every delegated call ends with EIO */
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
+	uint32_t no_fault; /* which of SIGSEGV and SIGBUS such a process has taken from us: SIG_BIT */
 	uint32_t lock;     /* of the lifeline */
 	uint32_t threaded; /* there are, or were, other threads */
 	uint32_t vforked;  /* its parent stands still until it execs */
 	uint32_t traced_later; /* PTRACE_TRACEME of such a child, to be made at its exec */
+	struct sigaction sys; /* such a process's SIGSYS */
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
@@ -155,6 +157,7 @@ _Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 
 struct birth {
 	uint64_t parent_stack, child_stack; /* where birth_stub goes on: entry.S knows the offsets */
 	struct thread *child; /* a new thread's, if not in its parent's place */
+	struct thread *vforked; /* of a child that is; not to be found by its id, which may be another here */
 	uint32_t refs;
 	uint32_t is_thread, shares_memory;
 	uint64_t kept, resume, mask; /* kept: the register that carried us */
@@ -218,7 +221,7 @@ void thread_unmake(struct thread *t);
 void thread_enter(struct thread *t, struct process_self *process); /* it is the caller */
 struct thread *thread_add(struct process_self *process);           /* both */
 void thread_remove(struct thread *t);
-void thread_forget(uint32_t tid); /* a vfork child that is gone, with its process */
+void thread_forget(struct thread *t); /* a vfork child that is gone, with its process */
 void thread_only(void); /* after fork: all others are gone */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
@@ -231,6 +234,12 @@ void thread_bar(struct thread *t);   /* for good */
 void thread_doubt(uint32_t tid); /* another thread begins with its key */
 void thread_alone(uint32_t tid); /* or no longer has it */
 void thread_rekey(struct thread *t); /* it has a new one */
+
+/* What the agent blocks when it waits no more. It takes no fault from the program that the program does not take. */
+static inline uint64_t signal_full(const struct thread *t)
+{
+	return MASK_FULL | (t->mask & SIG_FAULTS);
+}
 
 #define KEY_SLOT(key) ((key) >> 12 & (KEY_SLOTS - 1))
 
@@ -282,7 +291,7 @@ uint32_t signal_ttystop(const struct call *c);
 void signal_inherit(void);
 void signal_cleared(const struct process_self *p); /* a child whose handlers the kernel has reset, ours too */
 void signal_takeover(void); /* handlers from before the agent */
-void signal_leave(int over); /* around an exec: what the next image inherits */
+void signal_leave(const struct process_self *p, int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
 
 /* arch/sites.c: call sites that are patched once they have run a few times */
@@ -298,6 +307,7 @@ int sites_finish(struct thread *t, struct ucontext *uc); /* this SIGSYS only end
 uint64_t sites_number(uint64_t pc, uint64_t nr); /* of a call whose number makes no sense */
 void sites_origin(struct ucontext *uc);     /* from a site's stub to the site: after the call */
 void sites_rewind(struct ucontext *uc);     /* the same, before the call */
+int sites_left(struct ucontext *uc);        /* past the last jump out of the agent; 1: it leads to sites_finish() */
 void sites_cut(struct thread *t, struct ucontext *uc); /* a signal has come in the middle of fast_call */
 int sites_fault(struct ucontext *uc);       /* of copy_try and string_try */
 

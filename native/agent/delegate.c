@@ -58,7 +58,8 @@ static void send_line(struct process_self *p, uint32_t op, int32_t value)
 /* Sleep until the word changes, with the program's signals let in. */
 static void sleep(const struct call *c, uint64_t mask, struct slot *s, uint32_t owner, uint64_t *put_off)
 {
-	struct gate_wait w = {.mask = mask, .full = MASK_FULL, .nr = NR_futex, .args = {(uint64_t)&s->word, 0, owner}};
+	struct gate_wait w = {.mask = mask, .full = signal_full(c->thread), .nr = NR_futex,
+			      .args = {(uint64_t)&s->word, 0, owner}};
 
 	if (c->uc) {
 		gate_wait(&w);

@@ -152,12 +152,22 @@ static int own_fault(const struct thread *t, int sig, const struct siginfo *info
 void signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
 {
 	struct thread *t = thread_self();
-	int fault = !!(SIG_BIT(sig) & SIG_FAULTS);
+	int fault = !!(SIG_BIT(sig) & SIG_FAULTS), waits;
 
+	sites_left(uc);
 	if (fault && own_fault(t, sig, info, uc))
 		return;
-	if (fault && (is_fast(t, frame_sp(uc)) || is_agent(frame_pc(uc)))) {
-		/* Somebody has sent one, and at the worst of moments: MASK_FULL does not hold it back. */
+	if (fault && !is_fault(info) && signal_handler(sig)->handler == 1)
+		return;
+	waits = is_fast(t, frame_sp(uc)) || in_wait(frame_pc(uc));
+	if (fault && (waits ? t->kept_signal : (uint32_t)is_agent(frame_pc(uc)))) {
+		uint64_t it = SIG_BIT(sig);
+
+		/*
+		 * Somebody has sent one, and at the worst of moments: MASK_FULL does not hold it back, and unless it is
+		 * blocked here, too, it would be back at once.
+		 */
+		GATE4(NR_rt_sigprocmask, 0, &it, 0, 8);
 		queue_again(sig, info);
 		uc->sigmask |= SIG_BIT(sig);
 		if (t)
@@ -172,6 +182,10 @@ void signal_arrived(int sig, struct siginfo *info, struct ucontext *uc)
 		keep(t, sig, info, uc);
 		cut_wait(uc);
 	} else if (has_own_stack(t, uc)) {
+		if (sites_left(uc)) { /* to the end of a call, which comes first */
+			keep(t, sig, info, uc);
+			return;
+		}
 		sites_rewind(uc);
 		deliver(t, sig, info, uc, uc->sigmask);
 	} else {
@@ -185,6 +199,7 @@ void signal_own(struct siginfo *info, struct ucontext *uc)
 	struct thread *t = thread_self();
 	int fast = is_fast(t, frame_sp(uc));
 
+	sites_left(uc);
 	if (signal_handler(SIGSYS_)->handler == 1 && !is_fault(info))
 		return;
 	if (t && (t->sys_blocked || fast || is_agent(frame_pc(uc)))) {
@@ -198,12 +213,11 @@ void signal_own(struct siginfo *info, struct ucontext *uc)
 		if (t->sys_blocked)
 			return;
 		t->restarts = !!(signal_handler(SIGSYS_)->flags & ON_SIGNAL_RESTART);
-		if (fast) {
-			t->put_off = 1;
+		t->put_off = 1;
+		if (fast)
 			sites_cut(t, uc);
-		} else {
+		else
 			cut_wait(uc);
-		}
 		return;
 	}
 	if (has_own_stack(t, uc)) {

@@ -33,7 +33,7 @@ static int foreign_harmless(uint64_t nr)
 
 int64_t dispatch_kernel_args(struct call *c, const uint64_t *given)
 {
-	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = MASK_FULL, .nr = c->nr};
+	struct gate_wait w = {.mask = c->thread->mask & ~SIG_BIT(SIGSYS_), .full = signal_full(c->thread), .nr = c->nr};
 	uint64_t mask = 0, six[2] = {0, 0};
 	uint32_t was = c->thread->sys_blocked;
 	int masked = 0;
@@ -314,6 +314,8 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 	}
 	t->no_fault = 0;
 	t->mask = uc->sigmask;
-	if (frame_pc(uc) != (uint64_t)birth_stub)
+	if (frame_pc(uc) != (uint64_t)birth_stub) {
+		t->put_off = 0;
 		signal_release(t, uc);
+	}
 }

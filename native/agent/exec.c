@@ -124,7 +124,7 @@ static int64_t exec_now(struct call *c, const uint64_t *args)
 {
 	const struct thread *t = c->thread;
 	uint64_t mask = t->mask | (t->sys_blocked ? SIG_BIT(SIGSYS_) : 0);
-	struct gate_wait w = {.mask = mask, .full = MASK_FULL, .nr = c->nr};
+	struct gate_wait w = {.mask = mask, .full = signal_full(t), .nr = c->nr};
 	int64_t r;
 
 	memcpy(w.args, args, sizeof w.args);
@@ -169,9 +169,9 @@ int64_t exec_call(struct call *c)
 	record_release(c->thread);
 	if (p->traced_later)
 		GATE1(NR_ptrace, 0);
-	signal_leave(1);
+	signal_leave(p, 1);
 	r = exec_now(c, args);
-	signal_leave(0);
+	signal_leave(p, 0);
 	if (e)
 		exec_failed(e);
 	if (uncaught)

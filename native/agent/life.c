@@ -115,7 +115,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (!b)
 		return -ENOMEM_;
 	b->parent_stack = b->child_stack = c->thread->stack;
-	if ((flags & (FLAG_VM | FLAG_VFORK)) == FLAG_VM) { /* it does not wait for the child, whose place is another */
+	/* Unless it waits for a child that comes out in its place. */
+	if (flags & FLAG_VM && (!(flags & FLAG_VFORK) || flags & FLAG_THREAD)) {
 		b->child = thread_make(0);
 		b->child_stack = b->child ? b->child->stack : 0;
 	}
@@ -163,7 +164,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (b->shares_memory)
 		sites_unlock();
 	b->kept = frame_birth(c->uc, birth_stub, c->nr, b);
-	c->uc->sigmask = MASK_FULL;
+	c->uc->sigmask = signal_full(c->thread);
 	*resumes = 1;
 	return 0;
 }
@@ -209,7 +210,7 @@ static void parent_done(int64_t ret, struct birth *b)
 	record_end(&b->call, b->started, ret);
 }
 
-static void child_process(struct birth *b)
+static void child_process(struct birth *b, struct thread **known)
 {
 	struct process_self *p = &process_main;
 	struct thread *t, *was = b->call.thread; /* who called; not to be found any more, and yet there */
@@ -218,6 +219,7 @@ static void child_process(struct birth *b)
 	if (b->shares_memory) {
 		p = process_new();
 		p->raw = !(b->flags & FLAG_SIGHAND);
+		p->sys = b->parent->raw ? b->parent->sys : *signal_handler(SIGSYS_);
 		p->vforked = !!(b->flags & FLAG_VFORK);
 	} else {
 		struct siginfo parents;
@@ -232,6 +234,7 @@ static void child_process(struct birth *b)
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);
 	thread_enter(t, p);
+	*known = t;
 	if (b->child) /* the kernel's rule, too: it begins without an alternate stack */
 		signal_own_stack(t, 0);
 	else
@@ -273,16 +276,16 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 {
 	uint64_t resume = b->resume, mask = b->mask;
 	struct process_self parent = *b->parent;
+	struct thread *t;
 
 	*kept = b->kept;
 	if (ret) {
 		parent_done(ret, b);
 		if (ret > 0 && b->flags & FLAG_VFORK && b->shares_memory && !b->is_thread)
-			thread_forget((uint32_t)ret);
+			thread_forget(b->vforked);
 		birth_drop(b);
 	} else if (b->is_thread) {
-		struct thread *t = b->child;
-
+		t = b->child;
 		thread_enter(t, b->parent);
 		signal_own_stack(t, 0);
 		t->mask = mask;
@@ -301,12 +304,13 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		struct birth copy = *b;
 
 		copy.parent = &parent;
+		child_process(&copy, &b->vforked);
 		if (b->shares_memory)
 			birth_drop(b);
-		child_process(&copy);
 	}
-	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
-	return (struct birth_end){resume, thread_self()};
+	t = thread_self();
+	gate_fast(NR_rt_sigprocmask, (uint64_t[]){2, (uint64_t)&mask, 0, 8, 0, 0}, &t->put_off);
+	return (struct birth_end){resume, t};
 }
 
 /* ---- exit and wait ---------------------------------------------------------------------------------------------- */
@@ -316,7 +320,7 @@ void life_exit(struct call *c)
 	struct thread *t = c->thread;
 	struct process_self *p = t->process;
 
-	if (c->nr == NR_exit_group) {
+	if (c->nr == NR_exit_group || !p->threaded) { /* whose only thread ends, too */
 		record_event(t, RECORD_EXIT, c->args[0], 0);
 		record_release(t);
 		if (p->channel)
@@ -325,12 +329,13 @@ void life_exit(struct call *c)
 			put_release(&session->processes[p->entry].state, PROCESS_FREE);
 		if (session)
 			__atomic_sub_fetch(&session->live, 1, __ATOMIC_RELAXED);
-		gate(NR_exit_group, c->args[0], 0, 0, 0, 0, 0);
+		gate(c->nr, c->args[0], 0, 0, 0, 0, 0);
 	}
 	record_release(t);
 	if (p->channel)
 		delegate_op(t, OP_LEAVE, 0, 0);
-	thread_remove(t);
+	if (!p->vforked || t->tid != p->pid) /* that one's stack is its parent's, who forgets it: thread_forget() */
+		thread_remove(t);
 	gate(NR_exit, c->args[0], 0, 0, 0, 0, 0);
 }
 

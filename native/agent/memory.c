@@ -65,7 +65,7 @@ static int may_fault(void)
 {
 	const struct thread *t = thread_here();
 
-	return t && !t->no_fault && !(t->mask & SIG_FAULTS);
+	return t && !t->no_fault && !t->process->no_fault && !(t->mask & SIG_FAULTS);
 }
 
 uint64_t memory_read(void *to, uint64_t from, uint64_t n)

@@ -53,8 +53,8 @@ static int64_t install(int sig, const struct sigaction *act, struct sigaction *o
 
 	if (act->handler > 1 || is_fault) {
 		ours.handler = (uint64_t)signal_arrived;
-		ours.flags = (act->handler > 1 ? act->flags & kept : 0) | ON_SIGNAL_SIGINFO | ON_SIGNAL_RESTORER |
-			     ON_SIGNAL_ONSTACK | (is_fault ? ON_SIGNAL_NODEFER : 0);
+		ours.flags = (act->handler > 1 ? act->flags & kept : ON_SIGNAL_RESTART) | ON_SIGNAL_SIGINFO |
+			     ON_SIGNAL_RESTORER | ON_SIGNAL_ONSTACK | (is_fault ? ON_SIGNAL_NODEFER : 0);
 		ours.restorer = (uint64_t)trap_restorer;
 		ours.mask = MASK_FULL;
 	} else {
@@ -85,11 +85,14 @@ int64_t signal_action(struct call *c)
 	was = handlers[sig];
 	out = was;
 	if (sig == SIGSYS_) {
+		struct process_self *p = c->thread->process;
+		struct sigaction *at = p->raw ? &p->sys : &handlers[sig];
 		struct siginfo dropped;
 
+		out = *at;
 		if (c->args[1])
-			handlers[sig] = act;
-		if (c->args[1] && act.handler == 1)
+			*at = act;
+		if (c->args[1] && act.handler == 1 && !p->raw)
 			signal_sys_take(&dropped);
 		goto answer;
 	}
@@ -97,6 +100,8 @@ int64_t signal_action(struct call *c)
 		/* Such a handler does not come by us, and may find anything: also the agent on a stack of its own. */
 		if (c->args[1] && act.handler > 1)
 			thread_bar(c->thread);
+		if (c->args[1] && SIG_BIT(sig) & SIG_FAULTS)
+			c->thread->process->no_fault |= (uint32_t)SIG_BIT(sig);
 		r = GATE4(NR_rt_sigaction, sig, c->args[1] ? &act : 0, &old, 8);
 	} else if (!c->args[1]) {
 		r = GATE4(NR_rt_sigaction, sig, 0, &old, 8);
@@ -155,8 +160,9 @@ int64_t signal_mask(struct call *c)
 		c->thread->mask = now & ~UNBLOCKABLE;
 		if (c->uc)
 			c->uc->sigmask = c->thread->mask;
-		else if (!c->thread->put_off)
-			signal_set_mask(c->thread->mask);
+		else /* not once one has come: another would, and only one is kept */
+			gate_fast(NR_rt_sigprocmask, (uint64_t[]){2, (uint64_t)&c->thread->mask, 0, 8, 0, 0},
+				  &c->thread->put_off);
 	}
 	if (c->args[2] && memory_write(c->args[2], &old, 8) < 8)
 		return -EFAULT_;
@@ -281,12 +287,16 @@ uint32_t signal_ttystop(const struct call *c)
 }
 
 /* Tell the next image, by the kernel's own means, which of the signals that are ours the program ignores. */
-void signal_leave(int over)
+void signal_leave(const struct process_self *p, int over)
 {
 	struct sigaction ignore = {1, ON_SIGNAL_RESTORER, (uint64_t)trap_restorer, 0};
 
 	for (int sig = 1; sig < SIG_COUNT; sig++) {
-		if (!(SIG_BIT(sig) & (SIG_FAULTS | SIG_BIT(SIGSYS_))) || handlers[sig].handler != 1)
+		const struct sigaction *now = p->raw && sig == SIGSYS_ ? &p->sys : &handlers[sig];
+
+		if (!(SIG_BIT(sig) & (SIG_FAULTS | SIG_BIT(SIGSYS_))) || now->handler != 1)
+			continue;
+		if (p->no_fault & SIG_BIT(sig)) /* the kernel has it as it is to be */
 			continue;
 		if (over)
 			GATE4(NR_rt_sigaction, sig, &ignore, 0, 8);

@@ -256,13 +256,8 @@ void thread_remove(struct thread *t)
 	unlock();
 }
 
-void thread_forget(uint32_t tid)
+void thread_forget(struct thread *t)
 {
-	struct thread *t;
-
-	lock();
-	t = by_tid(tid);
-	unlock();
 	if (!t)
 		return;
 	if (t->process != &process_main) {

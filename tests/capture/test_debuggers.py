@@ -35,7 +35,7 @@ class Target:
         mark = uuid.uuid4().hex
         self.marker = f"{MARKER}={mark}"
         self.process = subprocess.Popen(
-            command(route, [program("capture/attached.c"), mode]),
+            command(route, [program("capture/attached.c", name="attached"), mode]),
             cwd=where,
             env=environment(where) | {MARKER: mark},
             stdin=subprocess.PIPE,
@@ -196,7 +196,8 @@ def test_strace_itself_captured(tmp_path: Path) -> None:
 @needs_gdb
 def test_gdb_itself_captured(tmp_path: Path) -> None:
     commands = ["break wait_for_a_line", "run", "bt", "delete", "continue"]
-    line = [*GDB, *(word for each in commands for word in ("-ex", each)), program("capture/attached.c")]  # fmt: skip
+    words = [word for each in commands for word in ("-ex", each)]
+    line = [*GDB, *words, program("capture/attached.c", name="attached")]
     said = {}
     for route in ("native", "kernel", "proxy"):
         done = execute(line, route=route, base=tmp_path, stdin=b"line\n", timeout=60)

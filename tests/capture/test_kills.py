@@ -44,7 +44,7 @@ class Victim:
         marker = uuid.uuid4().hex
         self.marker = f"{MARKER}={marker}"
         self.process = subprocess.Popen(
-            command(route, [program("capture/victim.c")]),
+            command(route, [program("capture/victim.c", name="victim")]),
             cwd=where,
             env=environment(where) | {MARKER: marker},
             stdin=subprocess.DEVNULL,

@@ -64,6 +64,12 @@ void sites_origin(struct ucontext *uc)
 	(void)uc;
 }
 
+int sites_left(struct ucontext *uc)
+{
+	(void)uc;
+	return 0;
+}
+
 void sites_rewind(struct ucontext *uc)
 {
 	(void)uc;

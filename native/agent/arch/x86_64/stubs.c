@@ -116,16 +116,17 @@ void sites_origin(struct ucontext *uc)
 		uc->rip = sites[i].at + ARCH_SYSCALL_BYTES;
 }
 
+int sites_left(struct ucontext *uc)
+{
+	if (uc->rip == (uint64_t)fast_gone || uc->rip == (uint64_t)fast_quick_gone || uc->rip == (uint64_t)birth_gone)
+		uc->rip = uc->rcx;
+	return uc->rip == (uint64_t)fast_finish_insn;
+}
+
 void sites_rewind(struct ucontext *uc)
 {
-	uint32_t i;
+	uint32_t i = site_of(uc->rip);
 
-	/* All but the last jump is done. */
-	if (uc->rip == (uint64_t)fast_gone || uc->rip == (uint64_t)fast_quick_gone || uc->rip == (uint64_t)birth_gone) {
-		uc->rip = uc->rcx;
-		return;
-	}
-	i = site_of(uc->rip);
 	if (i < SITES)
 		uc->rip = sites[i].at - sites_lead[sites[i].shape];
 }
