@@ -29,7 +29,6 @@ FAMILIES = {
     "signals": 0,
     "sigsys": 0,
     "filters": 0,
-    "masks": 0,
     "faults": 0,
     "storms": 0,
     "undisturbed": 0,

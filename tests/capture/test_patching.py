@@ -56,7 +56,6 @@ STAY = {
     "clone3",
     "execve",
     "rt_sigsuspend",
-    "epoll_pwait",
     "rt_sigreturn",
     "beside a thread: syscall; ret, occupied",
 }

@@ -59,7 +59,7 @@ static const struct {
 } framed[] = {
 	{"sigaltstack", SYS_sigaltstack, 0},  {"prctl", SYS_prctl, -1},	  {"arch_prctl", SYS_arch_prctl, 0x7fff},
 	{"clone", SYS_clone, 0x10000},	      {"clone3", SYS_clone3, 0},  {"execve", SYS_execve, 0},
-	{"rt_sigsuspend", SYS_rt_sigsuspend, 0}, {"epoll_pwait", SYS_epoll_pwait, -1},
+	{"rt_sigsuspend", SYS_rt_sigsuspend, 0},
 };
 
 static volatile sig_atomic_t handled;
