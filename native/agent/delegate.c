@@ -188,6 +188,8 @@ static int64_t receive_line(struct process_self *p, uint32_t op, int32_t *fds, u
 		patience[0] = 0; /* ppoll leaves the rest of it here */
 		patience[1] = 50000000;
 		r = gate(NR_ppoll, (uint64_t)&wait, 1, (uint64_t)patience, 0, 8, 0);
+		if (r == -EINTR_) /* a signal, put off by now */
+			continue;
 		if (r)
 			break;
 		if (sender && GATE2(NR_kill, sender, 0) == -ESRCH_ &&

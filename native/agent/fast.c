@@ -36,6 +36,11 @@ void fast_call(struct thread *t, struct fast *f)
 		return;
 	}
 	route = dispatch_route(t->process, f->nr);
+	if (route == ROUTE_PROXY && call_rows[f->nr].runs != RUNS_ANYWHERE) {
+		/* Done in two places: no signal may come between them and have it made again. */
+		f->resume = sites_slow((uint32_t)f->site);
+		return;
+	}
 	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on())
 		ret = just_make(t, f);
 	else

@@ -213,14 +213,20 @@ int64_t signal_stack(struct call *c)
 	old.pad = 0;
 	if (c->args[0]) {
 		int same = now.sp == kept->sp && now.size == kept->size && now.flags == kept->flags;
-		int64_t r = on ? -EPERM_ : same ? 0 : gate_stack(sp, &now);
+		int64_t r = on ? -EPERM_ : 0;
 
+		if (!r && !same) {
+			/* Not even a signal that always comes may come while our own stack is not the kernel's. */
+			signal_set_mask(~0ull);
+			r = gate_stack(sp, &now);
+			signal_own_stack(c->thread, sp);
+			signal_set_mask(signal_full(c->thread));
+		}
 		if (r)
 			return r;
 		if ((now.flags & ~ON_STACK_AUTODISARM) == ON_STACK_DISABLE)
 			now.sp = now.size = 0;
 		*kept = now;
-		signal_own_stack(c->thread, sp);
 	}
 	if (c->args[1] && memory_write(c->args[1], &old, sizeof old) < sizeof old)
 		return -EFAULT_;

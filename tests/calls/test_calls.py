@@ -36,6 +36,7 @@ FAMILIES = {
     "threads": 6,
     "processes": 0,
     "vforks": 0,
+    "both": 0,
     "births": 0,
     "execs": 0,
     "endings": 0,
