@@ -36,7 +36,7 @@ void fast_call(struct thread *t, struct fast *f)
 		return;
 	}
 	route = dispatch_route(t->process, f->nr);
-	if (route == ROUTE_PROXY && call_rows[f->nr].runs != RUNS_ANYWHERE) {
+	if (route == ROUTE_PROXY && call_rows[f->nr].runs == RUNS_BOTH) {
 		/* Done in two places: no signal may come between them and have it made again. */
 		f->resume = sites_slow((uint32_t)f->site);
 		return;

@@ -305,6 +305,8 @@ void sites_restore(uint64_t from, uint64_t size)
 {
 	int64_t fd = -1;
 
+	if (get_acquire(&is_quiet)) /* a filter might end the program for it */
+		return;
 	sites_lock(0);
 	for (uint32_t i = 0; i < site_count; i++) {
 		struct site *s = &sites[i];
