@@ -113,7 +113,7 @@ void sites_origin(struct ucontext *uc)
 	uint32_t i = site_of(uc->rip);
 
 	if (i < SITES)
-		uc->rip = sites[i].at + ARCH_SYSCALL_BYTES;
+		uc->rip = uc->rcx = sites[i].at + ARCH_SYSCALL_BYTES;
 }
 
 int sites_left(struct ucontext *uc)
