@@ -209,7 +209,7 @@ void dispatch_setup(void)
 {
 	static const uint64_t special[] = {
 		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
-		NR_mprotect,
+		NR_mprotect, NR_ptrace,
 	};
 	static const uint64_t framed[] = {
 		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,
