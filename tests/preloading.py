@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ class Place:
         assert self.daemon.stderr is not None
         assert "ready" in self.daemon.stderr.readline()
 
-    def end(self) -> None:
+    def close(self) -> None:
         for process in [*self.children, *([self.daemon] if self.daemon else [])]:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -131,6 +131,20 @@ class Place:
         target = str(self.path / name)
         subprocess.run([cc, "-O1", "-pthread", "-o", target, f"{target}.c", *flags], check=True)
         return target
+
+
+@pytest.fixture(params=USERS)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Once for each user."""
+    with contextlib.closing(Place(request.param)) as one:
+        yield one
+
+
+@pytest.fixture
+def here() -> Iterator[Place]:
+    """For whoever runs the tests."""
+    with contextlib.closing(Place("self")) as one:
+        yield one
 
 
 def wait_for(what: Callable[[], object], seconds: float = 20) -> None:

@@ -5,6 +5,7 @@ Those whose matter is the agent's own: signals, threads, processes, exec, the en
 variable too many would show.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -20,10 +21,9 @@ PRELOADED += ("self", "signalfd", "signals", "sigsys", "storms", "threads", "wai
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    one = Place("self")
-    one.start("-o", str(one.logs))
-    yield one
-    one.end()
+    with contextlib.closing(Place("self")) as one:
+        one.start("-o", str(one.logs))
+        yield one
 
 
 @pytest.mark.parametrize("family", PRELOADED)

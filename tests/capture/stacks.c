@@ -76,10 +76,8 @@ static void tiny(void)
 	printf("handled %d, on it %d\n", (int)count, (int)on);
 }
 
-/* The same, and the handler makes calls: natively they need no stack at all. */
-static void tiny_with_calls(void)
+static void call_on_it(void)
 {
-	use(least() + 1024);
 	handle(SIGUSR1, calling, SA_ONSTACK);
 	for (int i = 0; i < 300; i++)
 		raise(SIGUSR1);
@@ -87,15 +85,18 @@ static void tiny_with_calls(void)
 	       error_name(refused));
 }
 
+/* The same, and the handler makes calls: natively they need no stack at all. */
+static void tiny_with_calls(void)
+{
+	use(least() + 1024);
+	call_on_it();
+}
+
 /* What Go and Rust reserve. */
 static void usual(void)
 {
 	use(least() + 16384);
-	handle(SIGUSR1, calling, SA_ONSTACK);
-	for (int i = 0; i < 300; i++)
-		raise(SIGUSR1);
-	printf("handled %d, on it %d, flags %d, refused %s\n", (int)count, (int)on, (int)flags_inside,
-	       error_name(refused));
+	call_on_it();
 }
 
 static void limits(void)

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,21 +18,6 @@ from lsca.errors import LscaError
 from lsca.log import read_log
 from lsca.session import AGENT
 from preloading import IS_CAUGHT, LSCA, NOBODY, USERS, Place, caught, wait_for
-
-
-@pytest.fixture(params=USERS)
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    one = Place(request.param)
-    yield one
-    one.end()
-
-
-@pytest.fixture
-def here() -> Iterator[Place]:
-    one = Place("self")
-    yield one
-    one.end()
-
 
 # ---- with a daemon ---------------------------------------------------------------------------------------------------
 
@@ -125,22 +109,18 @@ int main(void)
 """
 
 
-def test_more_rights_than_the_caller() -> None:
+def test_more_rights_than_the_caller(here: Place) -> None:
     """A setuid program that is linked to the agent does not ask whom its caller names. Not setuid, it does."""
     if len(USERS) < 2:
         pytest.skip("only root can make a setuid program of root's")
-    place = Place("self")
-    try:
-        place.start()
-        os.chmod(place.socket, 0o777)
-        program = place.compiled("shows", SHOWS, *flags.link(str(place.path)).split())
-        assert caught(place.run(program, preload=False).stdout)
-        os.chmod(program, 0o4755)
-        assert caught(place.run(program, preload=False).stdout)
-        place.user = NOBODY
-        assert not caught(place.run(program, preload=False).stdout)
-    finally:
-        place.end()
+    here.start()
+    os.chmod(here.socket, 0o777)
+    program = here.compiled("shows", SHOWS, *flags.link(str(here.path)).split())
+    assert caught(here.run(program, preload=False).stdout)
+    os.chmod(program, 0o4755)
+    assert caught(here.run(program, preload=False).stdout)
+    here.user = NOBODY
+    assert not caught(here.run(program, preload=False).stdout)
 
 
 FIRST = r"""

@@ -21,21 +21,6 @@ from lsca import _native
 from lsca.log import read_log
 from preloading import IS_CAUGHT, NOBODY, USERS, Place, caught, wait_for
 
-
-@pytest.fixture(params=USERS)
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    one = Place(request.param)
-    yield one
-    one.end()
-
-
-@pytest.fixture
-def here() -> Iterator[Place]:
-    one = Place("self")
-    yield one
-    one.end()
-
-
 # ---- with what is not a daemon ---------------------------------------------------------------------------------------
 
 
@@ -84,16 +69,13 @@ def test_daemon_of_somebody_else() -> None:
     """Its memory is not to be trusted, nor are our calls its business."""
     if len(USERS) < 2:
         pytest.skip("only root can be two users")
-    place = Place("nobody")
-    try:
+    with contextlib.closing(Place("nobody")) as place:
         place.start()
         os.chmod(place.socket, 0o777)
         place.user = []  # root's program, nobody's daemon
         plainly(place)
         place.user = NOBODY
         assert caught(place.run("sh", "-c", IS_CAUGHT).stdout)
-    finally:
-        place.end()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,21 @@ static inline __attribute__((always_inline)) long bare(long nr, long a, long b, 
 	return ret;
 }
 
+/* Call eax; the parent returns, the child runs rbx(rbp) on its own stack or its caller's, and exits. */
+#define BARE_BIRTH \
+	"syscall\n" \
+	"test %rax, %rax\n" \
+	"jnz 1f\n" \
+	"mov %rbp, %rdi\n" \
+	"xor %ebp, %ebp\n" \
+	"and $-16, %rsp\n" \
+	"call *%rbx\n" \
+	"mov %eax, %edi\n" \
+	"mov $60, %eax\n" \
+	"syscall\n" \
+	"1: pop %rbp\n pop %rbx\n" \
+	"ret\n"
+
 /* clone(2) whose child runs body(argument) on that stack (top, or NULL: the caller's) and ends with what it returns. */
 static __attribute__((naked, noinline, used)) long bare_clone(unsigned long flags, void *stack, int *parent_tid,
 							       int *child_tid, void *tls, int (*body)(void *),
@@ -33,18 +48,7 @@ static __attribute__((naked, noinline, used)) long bare_clone(unsigned long flag
 		"mov 24(%rsp), %rbp\n"
 		"mov %rcx, %r10\n"
 		"mov $56, %eax\n"
-		"syscall\n"
-		"test %rax, %rax\n"
-		"jnz 1f\n"
-		"mov %rbp, %rdi\n"
-		"xor %ebp, %ebp\n"
-		"and $-16, %rsp\n"
-		"call *%rbx\n"
-		"mov %eax, %edi\n"
-		"mov $60, %eax\n"
-		"syscall\n"
-		"1: pop %rbp\n pop %rbx\n"
-		"ret\n");
+		BARE_BIRTH);
 }
 
 /* clone3(2) in the same way; the stack stands in `args`, and the child may not return. */
@@ -56,18 +60,7 @@ static __attribute__((naked, noinline, used)) long bare_clone3(const void *args,
 		"mov %rdx, %rbx\n"
 		"mov %rcx, %rbp\n"
 		"mov $435, %eax\n"
-		"syscall\n"
-		"test %rax, %rax\n"
-		"jnz 1f\n"
-		"mov %rbp, %rdi\n"
-		"xor %ebp, %ebp\n"
-		"and $-16, %rsp\n"
-		"call *%rbx\n"
-		"mov %eax, %edi\n"
-		"mov $60, %eax\n"
-		"syscall\n"
-		"1: pop %rbp\n pop %rbx\n"
-		"ret\n");
+		BARE_BIRTH);
 }
 
 /* Until the kernel has cleared the word given with CLONE_CHILD_CLEARTID. */
