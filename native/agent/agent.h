@@ -211,6 +211,7 @@ uint64_t memory_read(void *to, uint64_t from, uint64_t n);
 uint64_t memory_write(uint64_t to, const void *from, uint64_t n);
 uint64_t memory_gather(void *to, const uint64_t (*iov)[2], uint32_t count, uint64_t n);
 uint64_t memory_scatter(const uint64_t (*iov)[2], uint32_t count, const void *from, uint64_t n);
+int memory_may_fault(void); /* the agent copies by itself; else the kernel does, which costs a call */
 int64_t memory_string(char *to, uint64_t from, uint64_t room); /* length without NUL, or -EFAULT, -ENAMETOOLONG */
 void *memory_pages(uint64_t size);
 

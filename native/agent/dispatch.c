@@ -24,8 +24,8 @@ static int foreign_harmless(uint64_t nr)
 {
 	switch (nr) {
 	case 1: case 13: case 20: case 24: case 37: case 45: case 47: case 49: case 50: case 64: case 65: case 78:
-	case 91: case 122: case 125: case 132: case 147: case 158: case 162: case 199: case 200: case 201: case 202:
-	case 224: case 240: case 252: case 265: case 270:
+	case 91: case 122: case 125: case 132: case 147: case 158: case 159: case 160: case 162: case 199: case 200:
+	case 201: case 202: case 209: case 211: case 224: case 240: case 252: case 265: case 266: case 270:
 		return 1;
 	}
 	return 0;
@@ -199,7 +199,7 @@ static uint8_t way_of(const struct call_row *row)
 	if (!(row->flags & CALL_KNOWN) || is_masked(row))
 		return WAY_SLOW;
 	if (row->known)
-		return (uint8_t)(WAY_KNOWN + row->known);
+		return row->known < KNOWN_END ? (uint8_t)(WAY_KNOWN + row->known) : (uint8_t)WAY_SPECIAL;
 	return row->flags & CALL_IDENTITY ? WAY_SPECIAL : WAY_PLAIN;
 }
 

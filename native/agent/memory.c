@@ -61,7 +61,7 @@ static uint64_t move(uint64_t nr, uint64_t ours, uint64_t theirs, uint64_t n)
 	return done;
 }
 
-static int may_fault(void)
+int memory_may_fault(void)
 {
 	const struct thread *t = thread_here();
 
@@ -70,14 +70,14 @@ static int may_fault(void)
 
 uint64_t memory_read(void *to, uint64_t from, uint64_t n)
 {
-	if (may_fault())
+	if (memory_may_fault())
 		return n - copy_try(to, (const void *)from, n);
 	return move(NR_process_vm_readv, (uint64_t)to, from, n);
 }
 
 uint64_t memory_write(uint64_t to, const void *from, uint64_t n)
 {
-	if (may_fault())
+	if (memory_may_fault())
 		return n - copy_try((void *)to, from, n);
 	return move(NR_process_vm_writev, (uint64_t)from, to, n);
 }
@@ -116,7 +116,7 @@ int64_t memory_string(char *to, uint64_t from, uint64_t room)
 {
 	uint64_t done = 0;
 
-	if (may_fault())
+	if (memory_may_fault())
 		return string_try(to, (const char *)from, room);
 	while (done < room) {
 		uint64_t part = 256 - ((from + done) & 255), got;

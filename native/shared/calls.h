@@ -72,8 +72,16 @@ enum call_flags {
 	CALL_IDENTITY = 16, /* may change what is known of its caller */
 };
 
-/* What the agent may know of a thread, and answer without the kernel. */
-enum call_known { KNOWN_NOTHING, KNOWN_PID, KNOWN_TID, KNOWN_UID, KNOWN_EUID, KNOWN_GID, KNOWN_EGID, KNOWN_END };
+/* What the agent may know, and answer without the kernel. */
+enum call_known {
+	KNOWN_NOTHING,
+	KNOWN_PID, KNOWN_TID, /* a word each, and a thread's own */
+	KNOWN_UID, KNOWN_EUID, KNOWN_SUID,
+	KNOWN_GID, KNOWN_EGID, KNOWN_SGID,
+	KNOWN_END,
+	KNOWN_RESUID = KNOWN_END, KNOWN_RESGID, /* three of these words, by pointers */
+	KNOWN_RESOLUTION, KNOWN_PRIORITY_MIN, KNOWN_PRIORITY_MAX, /* the machine's, for the first argument */
+};
 
 struct call_row {
 	uint8_t nargs, runs;

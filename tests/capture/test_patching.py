@@ -183,7 +183,8 @@ def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
 
 # ---- answers in place ----------------------------------------------------------------------------
 
-WHO = ("getpid", "gettid", "getuid", "geteuid", "getgid", "getegid")
+WHO = ("getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid")
+MACHINES = ("clock_getres", "sched_get_priority_max", "sched_get_priority_min")
 
 
 def test_answers_in_place(route: str, tmp_path: Path) -> None:
@@ -200,3 +201,17 @@ def test_answers_in_place(route: str, tmp_path: Path) -> None:
     assert {record.name for record in asked if record.route == "local"} == set(WHO)
     assert sum(record.route == "local" for record in asked) > 0.8 * len(asked)
     assert sum(record.trapped for record in asked) < 0.1 * len(asked)
+
+
+@pytest.mark.parametrize("part", ["clocks", "priorities"])
+def test_answers_of_the_machine(part: str, route: str, tmp_path: Path) -> None:
+    """What never changes is answered by the agent, but for addresses that lead nowhere and what the machine has not."""
+    if route == "native":
+        return
+    path, log = program("capture/x86_64/known.c"), tmp_path / "log"
+    native = execute([path, part], base=tmp_path)
+    captured = execute([path, part], route=route, base=tmp_path, options=["-o", str(log)])
+    assert native.status == 0 and b"NO" not in native.stdout
+    same(native, captured, route)
+    asked = [record for record in read_log(log).records if record.name in MACHINES]
+    assert 0.05 < sum(record.route == "local" for record in asked) / len(asked) < 0.7

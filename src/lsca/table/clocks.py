@@ -6,7 +6,7 @@ from typing import Final
 from lsca.table.arguments import Chosen, In, Int, Out, Unsigned, Value
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import Struct, number, one, opaque
-from lsca.table.syscall import Runs, Support, Syscall
+from lsca.table.syscall import Known, Runs, Support, Syscall
 from lsca.table.text import View, show_hex, show_int, show_long, signed
 
 CLOCKS: Final = Enum(
@@ -80,7 +80,7 @@ class clock_settime(Syscall, x86_64=227, generic=112, runs=Runs.PROGRAM):
     tp = In(TIMESPEC)
 
 
-class clock_getres(Syscall, x86_64=229, generic=114, runs=Runs.PROGRAM):
+class clock_getres(Syscall, x86_64=229, generic=114, runs=Runs.PROGRAM, known=Known.RESOLUTION):
     """get the resolution of a clock"""
 
     clockid = Clock()

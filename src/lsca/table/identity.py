@@ -61,7 +61,7 @@ class getegid(Syscall, x86_64=108, generic=177, runs=Runs.PROGRAM, known=Known.E
     """get effective group identity"""
 
 
-class getresuid(Syscall, x86_64=118, generic=148, runs=Runs.PROGRAM):
+class getresuid(Syscall, x86_64=118, generic=148, runs=Runs.PROGRAM, known=Known.RESUID):
     """get real, effective, and saved user IDs"""
 
     ruid = Out(ID)
@@ -69,7 +69,7 @@ class getresuid(Syscall, x86_64=118, generic=148, runs=Runs.PROGRAM):
     suid = Out(ID)
 
 
-class getresgid(Syscall, x86_64=120, generic=150, runs=Runs.PROGRAM):
+class getresgid(Syscall, x86_64=120, generic=150, runs=Runs.PROGRAM, known=Known.RESGID):
     """get real, effective, and saved group IDs"""
 
     rgid = Out(ID)

@@ -56,7 +56,7 @@ RUNS_TEXT: Final = {
 
 
 class Known(StrEnum):
-    """What a thread may know without asking: `enum call_known` of native/shared/calls.h."""
+    """What the agent may know without asking: `enum call_known` of native/shared/calls.h."""
 
     PID = "KNOWN_PID"
     TID = "KNOWN_TID"
@@ -64,6 +64,14 @@ class Known(StrEnum):
     EUID = "KNOWN_EUID"
     GID = "KNOWN_GID"
     EGID = "KNOWN_EGID"
+    RESUID = "KNOWN_RESUID"
+    RESGID = "KNOWN_RESGID"
+    RESOLUTION = "KNOWN_RESOLUTION"
+    PRIORITY_MIN = "KNOWN_PRIORITY_MIN"
+    PRIORITY_MAX = "KNOWN_PRIORITY_MAX"
+
+
+KNOWN_WORDS: Final = {Known.PID, Known.TID, Known.UID, Known.EUID, Known.GID, Known.EGID}
 
 
 class RowError(TypeError):
@@ -193,8 +201,10 @@ def _check(row: type[Syscall]) -> None:
         raise wrong(f"{len(row.arguments)} arguments; a system call has at most {ARGS_MAX}")
     if (row.support is Support.FULL) != (not row.caveat):
         raise wrong("a caveat belongs to every support level but FULL, and only there")
-    if row.known and (row.arguments or row.runs is not Runs.PROGRAM):
-        raise wrong("what is known has no arguments, and is the program's")
+    if row.known and row.runs is not Runs.PROGRAM:
+        raise wrong("what is known is the program's")
+    if row.known in KNOWN_WORDS and row.arguments:
+        raise wrong("what is known as one word has no arguments")
     if set(row.order[AARCH64]) != set(row.arguments):
         raise wrong("generic_order does not name the arguments")
     for name, argument in row.arguments.items():

@@ -19,7 +19,7 @@ from lsca.table.arguments import (
 from lsca.table.clocks import CLOCKS, TIMESPEC, TIMESPEC_STRUCT
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import BYTES, Layout, Struct, array, fixed, number, one, whole
-from lsca.table.syscall import Runs, Syscall
+from lsca.table.syscall import Known, Runs, Syscall
 from lsca.table.text import (
     Piece,
     View,
@@ -327,13 +327,17 @@ class sched_getscheduler(Syscall, x86_64=145, generic=120, runs=Runs.PROGRAM, no
     pid = Pid()
 
 
-class sched_get_priority_max(Syscall, x86_64=146, generic=125, runs=Runs.PROGRAM):
+class sched_get_priority_max(
+    Syscall, x86_64=146, generic=125, runs=Runs.PROGRAM, known=Known.PRIORITY_MAX
+):
     """get static priority range"""
 
     policy = Chosen(POLICIES)
 
 
-class sched_get_priority_min(Syscall, x86_64=147, generic=126, runs=Runs.PROGRAM):
+class sched_get_priority_min(
+    Syscall, x86_64=147, generic=126, runs=Runs.PROGRAM, known=Known.PRIORITY_MIN
+):
     """get static priority range"""
 
     policy = Chosen(POLICIES)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who am I: getpid, gettid, getuid, geteuid, getgid, getegid, asked often at sites of their own, and then once more
- * after each thing that can change the answer. The agent may answer by itself; what it says is compared with the
- * kernel's own answer, asked for by int 0x80, which the agent never answers. That call comes after the other six: it
- * makes the agent forget what it knows.
+ * Who am I: getpid, gettid, getuid, geteuid, getgid, getegid, getresuid, getresgid, asked often at sites of their own,
+ * and then once more after each thing that can change the answer. The agent may answer by itself; what it says is
+ * compared with the kernel's own answer, asked for by int 0x80, which the agent never answers. That call comes after
+ * the others: it makes the agent forget what it knows. The same for what a machine says of its clocks and priorities.
  */
 #include "bare.h"
 #include "parts.h"
@@ -12,6 +12,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 
@@ -27,10 +28,22 @@ static const struct {
 
 struct answers {
 	long by[QUESTIONS], kernel[QUESTIONS];
+	unsigned three[2][4], theirs[2][4]; /* real, effective, saved; the last: what the call returned */
+};
+
+/* Those that have arguments: sites of their own, behind the others. */
+enum more { GETRESUID = QUESTIONS, GETRESGID, CLOCK_GETRES, PRIORITY_MAX, PRIORITY_MIN, SITES };
+
+static const struct {
+	int nr, i386;
+} more[SITES - QUESTIONS] = {
+	{SYS_getresuid, 209}, {SYS_getresgid, 211}, {SYS_clock_getres, 266}, {SYS_sched_get_priority_max, 159},
+	{SYS_sched_get_priority_min, 160},
 };
 
 static unsigned char *sites; /* mov $nr, %eax; syscall; ret for each question */
 static struct answers shared[4];
+static unsigned *low; /* memory that int 0x80 can reach */
 static pthread_barrier_t gate;
 
 static void build(void)
@@ -38,11 +51,14 @@ static void build(void)
 	sites = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sites == MAP_FAILED)
 		exit(99);
-	for (int i = 0; i < QUESTIONS; i++) {
+	for (int i = 0; i < SITES; i++) {
 		memcpy(sites + i * 64, "\xb8....\x0f\x05\xc3", 8);
-		memcpy(sites + i * 64 + 1, &questions[i].nr, 4);
+		memcpy(sites + i * 64 + 1, i < QUESTIONS ? &questions[i].nr : &more[i - QUESTIONS].nr, 4);
 	}
 	MUST(mprotect(sites, 4096, PROT_READ | PROT_EXEC));
+	low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (low == MAP_FAILED)
+		exit(99);
 }
 
 static long ask(int i)
@@ -50,20 +66,41 @@ static long ask(int i)
 	return ((long (*)(void))(sites + i * 64))();
 }
 
-static long i386(int nr, int a, int b)
+static long ask_with(enum more i, const void *a, const void *b, const void *c)
+{
+	return ((long (*)(const void *, const void *, const void *))(sites + i * 64))(a, b, c);
+}
+
+static long i386_with(int nr, long a, long b, long c)
 {
 	int ret;
 
-	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(nr), "b"(a), "c"(b) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "=a"(ret) : "a"(nr), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
 	return ret;
+}
+
+static long i386(int nr, int a, int b)
+{
+	return i386_with(nr, a, b, 0);
+}
+
+static void ask_three(unsigned to[2][4])
+{
+	for (int i = 0; i < 2; i++)
+		to[i][3] = (unsigned)ask_with(GETRESUID + i, &to[i][0], &to[i][1], &to[i][2]);
 }
 
 /* So that the sites are patched, and the answers known. */
 static void warm(void)
 {
-	for (int n = 0; n < OFTEN; n++)
+	unsigned three[2][4];
+
+	for (int n = 0; n < OFTEN; n++) {
 		for (int i = 0; i < QUESTIONS; i++)
 			ask(i);
+		ask_three(three);
+	}
 }
 
 /* Touches nothing but `to`: for a thread that has no thread-local storage of its own. */
@@ -71,8 +108,16 @@ static void ask_all(struct answers *to)
 {
 	for (int i = 0; i < QUESTIONS; i++)
 		to->by[i] = ask(i);
+	ask_three(to->three);
 	for (int i = 0; i < QUESTIONS; i++)
 		to->kernel[i] = (unsigned)i386(questions[i].i386, 0, 0);
+	for (int i = 0; i < 2; i++) {
+		unsigned *where = low + 16 * i;
+
+		to->theirs[i][3] = (unsigned)i386_with(more[i].i386, (long)where, (long)(where + 1), (long)(where + 2));
+		for (int k = 0; k < 3; k++)
+			to->theirs[i][k] = where[k];
+	}
 }
 
 /* Users and groups are told; of numbers of processes only whether they are right. */
@@ -84,6 +129,11 @@ static void tell(const char *when, const struct answers *a)
 			printf(" %s %u", questions[i].name, (unsigned)a->by[i]);
 		if (a->by[i] != a->kernel[i])
 			printf(" (%s: %ld, but the kernel %ld: NO)", questions[i].name, a->by[i], a->kernel[i]);
+	}
+	for (int i = 0; i < 2; i++) {
+		printf(", %u %u %u", a->three[i][0], a->three[i][1], a->three[i][2]);
+		if (memcmp(a->three[i], a->theirs[i], sizeof a->three[i]))
+			printf(" (three of %s: NO)", questions[2 + 2 * i].name);
 	}
 	printf("\n");
 }
@@ -366,6 +416,89 @@ static void enter_namespace(void)
 	reap("child", child);
 }
 
+/* ---- by pointers, and of the machine ----------------------------------------------------------------------------- */
+
+/* Each of the three in turn lies at the end of memory, leads nowhere, or is another's. */
+static void three_places(enum more site)
+{
+	unsigned here[3], *end = tail_alloc(sizeof *end), *half = (unsigned *)((char *)tail_alloc(2));
+	void *places[] = {&here[0], end, half, nowhere(), NULL, (void *)-4096l, (void *)(1l << 60)};
+	const int count = sizeof places / sizeof *places;
+
+	for (int n = 0; n < count * count * count; n++) {
+		void *a = places[n % count], *b = places[n / count % count], *c = places[n / count / count];
+		long ret;
+
+		here[0] = *end = 77;
+		memset(half, 7, 2);
+		ret = ask_with(site, a, b, c);
+		printf("%d: %ld %u %u\n", n, ret, here[0], *end);
+	}
+}
+
+static void pointers(void)
+{
+	for (int i = 0; i < 2; i++) {
+		printf("%s\n", i ? "groups" : "users");
+		attempt("set", i ? setresgid(1, 2, 3) : setresuid(1, 2, 3));
+		warm();
+		three_places(GETRESUID + i);
+	}
+}
+
+/* As the kernel writes it: while SIGSEGV is blocked the agent cannot. */
+static void faults_blocked(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaddset(&set, SIGBUS);
+	MUST(sigprocmask(SIG_BLOCK, &set, NULL));
+	warm();
+	three_places(GETRESUID);
+}
+
+static void clocks(void)
+{
+	long *there = tail_alloc(2 * sizeof *there), *half = tail_alloc(sizeof *half);
+
+	for (int n = 0; n < OFTEN; n++)
+		for (long clock = -8; clock < 28; clock++) {
+			long none, wide, bad, split;
+
+			there[0] = there[1] = 77;
+			none = ask_with(CLOCK_GETRES, (void *)clock, NULL, NULL);
+			bad = ask_with(CLOCK_GETRES, (void *)clock, nowhere(), NULL);
+			split = ask_with(CLOCK_GETRES, (void *)clock, half, NULL);
+			wide = ask_with(CLOCK_GETRES, (void *)(clock | 5l << 40), there, NULL);
+			if (n < 2 || n == OFTEN - 1)
+				printf("clock %ld: %ld %ld %ld %ld, %ld %ld\n", clock, none, bad, split, wide,
+				       there[0], there[1]);
+			if (!wide && there[0] == 0) {
+				low[1] = 88;
+				i386(more[CLOCK_GETRES - QUESTIONS].i386, (int)clock, (int)(long)low);
+				if (low[0] || low[1] != (unsigned)there[1])
+					printf("clock %ld: the kernel says %u: NO\n", clock, low[1]);
+			}
+		}
+}
+
+static void priorities(void)
+{
+	for (int n = 0; n < OFTEN; n++)
+		for (long policy = -2; policy < 12; policy++) {
+			long max = ask_with(PRIORITY_MAX, (void *)(policy | 1l << 40), NULL, NULL);
+			long min = ask_with(PRIORITY_MIN, (void *)(policy | 1l << 40), NULL, NULL);
+
+			if (n < 2 || n == OFTEN - 1)
+				printf("policy %ld: %ld to %ld\n", policy, min, max);
+			if (max != i386(more[PRIORITY_MAX - QUESTIONS].i386, (int)policy, 0) ||
+			    min != i386(more[PRIORITY_MIN - QUESTIONS].i386, (int)policy, 0))
+				printf("policy %ld: the kernel says something else: NO\n", policy);
+		}
+}
+
 /* ---- filters ----------------------------------------------------------------------------------------------------- */
 
 static void forbid(int nr, unsigned flags)
@@ -392,6 +525,26 @@ static void filtered(void)
 	forbid(SYS_getgid, 0);
 	warm();
 	printf("geteuid: %ld, getgid: %ld, getuid: %ld\n", ask(3), ask(4), ask(2));
+}
+
+static void filtered_more(void)
+{
+	unsigned three[2][4];
+	long spec[2];
+
+	warm();
+	for (int n = 0; n < OFTEN; n++) {
+		ask_with(CLOCK_GETRES, (void *)1, spec, NULL);
+		ask_with(PRIORITY_MAX, (void *)1, NULL, NULL);
+	}
+	forbid(SYS_clock_getres, 0);
+	forbid(SYS_getresgid, 0);
+	forbid(SYS_sched_get_priority_max, 0);
+	ask_three(three);
+	printf("getresuid: %d, getresgid: %d\n", (int)three[0][3], (int)three[1][3]);
+	printf("clock_getres: %ld\n", ask_with(CLOCK_GETRES, (void *)1, spec, NULL));
+	printf("priorities: %ld %ld\n", ask_with(PRIORITY_MAX, (void *)1, NULL, NULL),
+	       ask_with(PRIORITY_MIN, (void *)1, NULL, NULL));
 }
 
 static void filtered_process(void)
@@ -437,7 +590,9 @@ int main(int argc, char **argv)
 		{"thread without its own storage", bare_threads},
 		{"exec", execs}, {"after exec", after_exec}, {"changes", changes}, {"to and fro", to_and_fro},
 		{"one thread", one_thread}, {"i386", by_i386}, {"user namespace", new_namespace},
-		{"entered namespace", enter_namespace}, {"filter", filtered}, {"filter of getpid", filtered_process},
+		{"entered namespace", enter_namespace}, {"pointers", pointers}, {"faults blocked", faults_blocked},
+		{"clocks", clocks}, {"priorities", priorities},
+		{"filter", filtered}, {"filter of pointers", filtered_more}, {"filter of getpid", filtered_process},
 		{"filter for all", filtered_all},
 	};
 
