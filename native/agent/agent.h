@@ -335,7 +335,7 @@ int64_t delegate_anywhere(struct call *c);
 int64_t delegate_messages(struct call *c, int in);
 int64_t delegate_exit(struct thread *t);
 int64_t delegate_op(struct thread *t, uint32_t op, uint64_t arg0, uint64_t arg1);
-int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel, uint32_t *entry);
+int64_t delegate_fork(struct thread *t, uint64_t flags, int32_t *lifeline, int32_t *channel, uint32_t *entry);
 int64_t delegate_thread(struct thread *t, uint32_t *slot);
 int64_t delegate_borrow(struct thread *t, uint64_t fd);
 int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec);

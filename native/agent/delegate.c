@@ -245,14 +245,15 @@ int64_t delegate_handover(struct thread *t, int32_t fd, int cloexec)
 	return r;
 }
 
-int64_t delegate_fork(struct thread *t, int32_t *lifeline, int32_t *channel, uint32_t *entry)
+/* `flags`: of clone, as far as they are the proxy's to obey: see OP_FORK. */
+int64_t delegate_fork(struct thread *t, uint64_t flags, int32_t *lifeline, int32_t *channel, uint32_t *entry)
 {
 	struct process_self *p = t->process;
 	int32_t fds[2];
 	int64_t r;
 
 	line_lock(p);
-	r = delegate_op(t, OP_FORK, 0, 0);
+	r = delegate_op(t, OP_FORK, flags, 0);
 	if (r >= 0)
 		r = receive_line(p, LINE_FORKED, fds, 2, r);
 	line_unlock(p);

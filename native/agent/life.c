@@ -108,8 +108,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	default:
 		flags = 0;
 	}
-	/* Two processes have two proxies, which share neither descriptors nor directory. */
-	if (p->channel && flags & (FLAG_FS | FLAG_FILES) && !(flags & (FLAG_THREAD | FLAG_VFORK)))
+	/* Two processes have two proxies, which may share a directory, but not descriptors: each hides one of its own. */
+	if (p->channel && flags & FLAG_FILES && !(flags & (FLAG_THREAD | FLAG_VFORK)))
 		return -EINVAL_;
 	b = birth_new();
 	if (!b)
@@ -145,7 +145,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 		else if (!has_private_room())
 			r = -EMFILE_;
 		else
-			r = delegate_fork(c->thread, &b->lifeline, &b->channel, &b->entry);
+			r = delegate_fork(c->thread, flags & FLAG_FS, &b->lifeline, &b->channel, &b->entry);
 		if (r < 0) {
 			if (b->child)
 				thread_unmake(b->child);

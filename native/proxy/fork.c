@@ -7,11 +7,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "proxy.h"
@@ -131,9 +134,23 @@ static void forked(void)
 	main_listen();
 }
 
-int64_t fork_proxy(void)
+/*
+ * A fork that shares its directory is one that the C library has no function for. It would put right what threads may
+ * have been in the middle of: nobody is in the middle of anything of the C library's.
+ */
+static pid_t fork_sharing(uint64_t flags)
 {
-	pid_t pid = fork();
+	pid_t pid;
+
+	serve_lock();
+	pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+	serve_unlock();
+	return pid;
+}
+
+int64_t fork_proxy(uint64_t flags)
+{
+	pid_t pid = flags & CLONE_FS ? fork_sharing(CLONE_FS) : fork();
 
 	if (!pid)
 		forked();

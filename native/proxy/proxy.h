@@ -47,12 +47,14 @@ void serve_forget(void);
 void serve_interrupt(uint32_t slot);
 void serve_hold(void);   /* requests wait until serve_go_on() */
 void serve_go_on(void);
+void serve_lock(void); /* around what takes locks of the C library's: a fork that it does not know of must find none */
+void serve_unlock(void);
 int serve_insist(void); /* interrupt again; how many have not stopped waiting */
 int serve_taken(int fd); /* a descriptor came over the lifeline */
 struct slot *slot_at(uint32_t i);
 
 /* fork.c */
-int64_t fork_proxy(void);
+int64_t fork_proxy(uint64_t flags); /* 0, or CLONE_FS: one directory, root and umask with the child */
 int64_t fork_send_line(int to, uint32_t op, int32_t value, const int *fds, int count);
 
 /* execute.c */

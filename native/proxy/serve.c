@@ -34,9 +34,31 @@ static int taken_fd = -1; /* came over the lifeline, not yet asked for */
 static uint32_t taken_bell;
 static uint32_t unsettled; /* 1: a forked proxy still holds what is not the program's; no call is made yet */
 
+static uint32_t house; /* the tid of whoever is in the middle of something of the C library's */
+
 static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
 	return syscall(SYS_futex, word, op, value, timeout, 0, 0);
+}
+
+/* A thread's end is the C library's, too, and leaves no room for a word of ours: it ends with the lock. */
+void serve_lock(void)
+{
+	uint32_t own = (uint32_t)syscall(SYS_gettid);
+
+	while (!swap_if(&house, 0, own)) {
+		uint32_t owner = get_acquire(&house);
+
+		if (owner && syscall(SYS_tgkill, getpid(), owner, 0) < 0 && errno == ESRCH &&
+		    swap_if(&house, owner, own))
+			return;
+		sched_yield();
+	}
+}
+
+void serve_unlock(void)
+{
+	put_release(&house, 0);
 }
 
 struct slot *slot_at(uint32_t i)
@@ -128,6 +150,7 @@ void serve_forget(void)
 {
 	memset(workers, 0, worker_high * sizeof *workers);
 	worker_high = 0;
+	house = 0;
 }
 
 void serve_hold(void)
@@ -172,12 +195,12 @@ static int64_t take(int cloexec)
 
 static void close_on_exec(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
 	struct dirent *d;
+	DIR *dir;
 
-	if (!dir)
-		return;
-	while ((d = readdir(dir))) {
+	serve_lock();
+	dir = opendir("/proc/self/fd");
+	while (dir && (d = readdir(dir))) {
 		int fd = atoi(d->d_name), flags;
 
 		if (d->d_name[0] == '.' || fd == dirfd(dir) || fd == hidden)
@@ -186,7 +209,9 @@ static void close_on_exec(void)
 		if (flags >= 0 && flags & FD_CLOEXEC)
 			close(fd);
 	}
-	closedir(dir);
+	if (dir)
+		closedir(dir);
+	serve_unlock();
 }
 
 static int64_t execed(uint32_t own)
@@ -223,7 +248,7 @@ static int64_t perform(uint32_t i, struct request *q)
 	case OP_CALL:
 		return execute_call(q, &workers[i], &s->cancel);
 	case OP_FORK:
-		return fork_proxy();
+		return fork_proxy(q->args[0]);
 	case OP_THREAD:
 		return q->args[0] < SLOT_COUNT && !workers[q->args[0]].active ? serve_start((uint32_t)q->args[0])
 									      : -EINVAL;
@@ -357,6 +382,7 @@ static void *work(void *arg)
 	w->ending = 0;
 	put_release(&w->active, 0);
 	put_release(&s->lease, SLOT_FREE);
+	serve_lock(); /* for good */
 	return 0;
 }
 
@@ -378,7 +404,9 @@ int serve_start(uint32_t i)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, 128 * 1024);
+	serve_lock();
 	r = pthread_create(&id, &attr, work, (void *)(uintptr_t)i);
+	serve_unlock();
 	pthread_attr_destroy(&attr);
 	if (r) {
 		munmap(w->scratch, SCRATCH);

@@ -186,7 +186,7 @@ enum {
 
 enum slot_op {
 	OP_CALL = 1,   /* execute nr(args) */
-	OP_FORK,       /* fork; the child proxy announces itself on the lifeline */
+	OP_FORK,       /* fork; the child proxy announces itself on the lifeline; args[0]: 0, or CLONE_FS */
 	OP_THREAD,     /* args[0]: slot of a new program thread; start a thread for it */
 	OP_LEAVE,      /* this program thread is over: end your thread (no answer) */
 	OP_LENT,       /* args[0]: descriptor; send a copy over the lifeline */

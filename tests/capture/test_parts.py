@@ -26,9 +26,8 @@ class Known:
 
 
 NEVER_WRITTEN = "an address is looked at only when something is written there"
-SHARING = "processes that share descriptors or directory have proxies that do not"
-SHARING_PARTS = ("FILES", "FS", "FS_FILES", "VM_FILES", "VM_FS", "VM_FS_FILES", "VM_FS_FILES_SIGHAND",
-                 "VM_VFORK_FILES")  # fmt: skip
+SHARING = "processes that share descriptors have proxies that do not"
+SHARING_PARTS = ("FILES", "FS_FILES", "VM_FILES", "VM_FS_FILES", "VM_FS_FILES_SIGHAND", "VM_VFORK_FILES")
 FILTER_PASSED = "the proxy makes the call, and the filter is the program's"
 STRICT = "the agent makes calls that strict mode does not allow"
 LISTENER = (

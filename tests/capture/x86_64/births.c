@@ -110,6 +110,67 @@ static void flags_tried(const char *name, unsigned long flags)
 #define LISTED(name, flags) {#name, with_##name},
 COMBINATIONS(COMBINATION)
 
+static volatile int going_on;
+
+static void *nothing_much(void *argument)
+{
+	close(open("/dev/null", O_RDONLY));
+	return argument;
+}
+
+static void *come_and_go(void *argument)
+{
+	pthread_t thread;
+
+	while (going_on)
+		if (!pthread_create(&thread, NULL, nothing_much, NULL))
+			pthread_join(thread, NULL);
+	return argument;
+}
+
+static int enter_and_leave(void *argument)
+{
+	static int running = 1;
+	static char place[4096];
+	long good;
+
+	(void)argument;
+	good = bare(SYS_chdir, (long)"sub", 0, 0, 0);
+	good |= bare_clone(BARE_THREAD | CLONE_CHILD_CLEARTID, place + sizeof place - 64, NULL, &running, NULL,
+			   change, NULL) < 0;
+	bare_join(&running);
+	good |= bare(SYS_chdir, (long)"../..", 0, 0, 0);
+	return good ? 1 : 23;
+}
+
+/* While threads come and go, in the maker as well as in the child. */
+static void busy_sharing(void)
+{
+	pthread_t threads[3];
+	int good = 0, status;
+	char here[256], there[256];
+
+	MUST(pipe(ends));
+	mkdir("sub", 0755);
+	mkdir("sub/sub", 0755);
+	getcwd(here, sizeof here);
+	going_on = 1;
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, come_and_go, NULL);
+	for (int i = 0; i < 40; i++) {
+		long child = bare_clone(CLONE_FS | SIGCHLD, NULL, NULL, NULL, NULL, enter_and_leave, NULL);
+
+		if (child > 0 && waitpid((pid_t)child, &status, 0) == child)
+			good += status == 23 << 8;
+		getcwd(there, sizeof there);
+		good += !strcmp(here, there);
+	}
+	going_on = 0;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	printf("good: %d, umask %o\n", good, umask(0));
+}
+
 static int ending(void *argument)
 {
 	return (int)(long)argument;
@@ -352,8 +413,8 @@ static void spawns(void)
 int main(int argc, char **argv)
 {
 	static const struct part parts[] = {
-		COMBINATIONS(LISTED) {"relations", relations}, {"handles", handles}, {"little stack", little},
-		{"little stack and an alternate one", little_with_alternate}, {"shared storage", shared_storage},
+		COMBINATIONS(LISTED) {"sharing beside threads", busy_sharing}, {"relations", relations},
+		{"handles", handles}, {"little stack", little}, {"little stack and an alternate one", little_with_alternate}, {"shared storage", shared_storage},
 		{"moved storage", moved_storage}, {"spawns", spawns},
 	};
 
