@@ -124,6 +124,7 @@ struct thread {
 	struct siginfo kept;
 	struct sigframe_stack alternate; /* the program's; the kernel has ours */
 	uint32_t sys_blocked; /* the program believes it blocks SIGSYS */
+	uint32_t strict;      /* it is in strict mode, and may only read, write, exit and leave a handler */
 };
 
 /* One call on its way. */
@@ -223,6 +224,7 @@ void thread_enter(struct thread *t, struct process_self *process); /* it is the 
 struct thread *thread_add(struct process_self *process);           /* both */
 void thread_remove(struct thread *t);
 void thread_forget(struct thread *t); /* a vfork child that is gone, with its process */
+int thread_is_last(const struct thread *t); /* of its process */
 void thread_only(void); /* after fork: all others are gone */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
@@ -364,6 +366,9 @@ int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
 
 /* filter.c */
 int64_t filter_install(struct call *c); /* a seccomp filter of the program's */
+int64_t filter_strict(struct call *c);  /* it asks for strict mode */
+int filter_strict_allows(uint64_t nr, int is_foreign);
+void filter_strict_end(struct call *c); /* in strict mode it has made another call */
 
 /* record.c */
 static inline int record_is_on(void)

@@ -121,17 +121,21 @@ int64_t dispatch_perform(struct call *c)
 		}
 		break;
 	case NR_prctl:
-		if (c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
+		if ((uint32_t)c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
 			return -EINVAL_;
-		if (c->args[0] == 22) { /* PR_SET_SECCOMP */
+		if ((uint32_t)c->args[0] == 22 && c->args[1] == 1) /* PR_SET_SECCOMP, SECCOMP_MODE_STRICT */
+			return filter_strict(c);
+		if ((uint32_t)c->args[0] == 22) {
 			sites_quiet();
 			if (c->args[1] == 2) /* SECCOMP_MODE_FILTER */
 				return filter_install(c);
 		}
 		break;
 	case NR_seccomp:
+		if (!(uint32_t)c->args[0] && !(uint32_t)c->args[1] && !c->args[2]) /* SECCOMP_SET_MODE_STRICT */
+			return filter_strict(c);
 		sites_quiet();
-		if (c->args[0] == 1) /* SECCOMP_SET_MODE_FILTER */
+		if ((uint32_t)c->args[0] == 1) /* SECCOMP_SET_MODE_FILTER */
 			return filter_install(c);
 		break;
 	case NR_mremap:
@@ -158,6 +162,8 @@ static void foreign(struct call *c)
 	frame_foreign_args(c->uc, c->args);
 	c->foreign = 1;
 	record_begin(c, &start);
+	if (c->thread->strict && !filter_strict_allows(c->nr, 1))
+		filter_strict_end(c);
 	/* Under the route `proxy` its descriptors would be ours; and some calls would change the frame. */
 	if (c->thread->process->channel ? foreign_harmless(c->nr) : !foreign_refused(c->nr)) {
 		ret = gate_foreign(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4], c->args[5]);
@@ -242,9 +248,12 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 		return;
 	}
 	frame_args(uc, c.args);
-	sites_hit(&c);
+	if (!t->strict)
+		sites_hit(&c);
 	c.route = dispatch_route(t->process, c.nr);
 	record_begin(&c, &start);
+	if (t->strict && !filter_strict_allows(c.nr, 0))
+		filter_strict_end(&c);
 	switch (c.nr) {
 	case NR_exit:
 	case NR_exit_group:

@@ -256,6 +256,18 @@ void thread_remove(struct thread *t)
 	unlock();
 }
 
+int thread_is_last(const struct thread *t)
+{
+	int others = 0;
+
+	lock();
+	for (int i = 0; i < BUCKETS; i++)
+		for (const struct thread *other = buckets[i]; other; other = other->next)
+			others |= other != t && other->process == t->process;
+	unlock();
+	return !others;
+}
+
 void thread_forget(struct thread *t)
 {
 	if (!t)

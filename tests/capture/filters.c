@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 
 enum { ODD = SYS_vhangup }; /* which nobody makes by chance */
 
@@ -166,6 +167,209 @@ static void strict(void)
 	reap("strict, and another call", child);
 }
 
+static char *unmapped;
+
+static void strictly(void)
+{
+	MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+}
+
+/* All that a thread in strict mode may do, and often. */
+static void reads_and_writes(int from, int to)
+{
+	char byte = 'a';
+	long good = 0;
+
+	for (int i = 0; i < 500; i++)
+		good += syscall(SYS_write, to, &byte, 1) == 1 && syscall(SYS_read, from, &byte, 1) == 1;
+	good += syscall(SYS_read, -1, &byte, 1) == -1 && errno == EBADF;
+	good += syscall(SYS_write, to, unmapped, 1) == -1 && errno == EFAULT;
+	byte = good == 502 ? 'y' : 'n';
+	syscall(SYS_write, 1, &byte, 1);
+}
+
+static volatile sig_atomic_t told;
+
+static void strictly_told(int signal)
+{
+	syscall(SYS_write, 1, signal == SIGALRM ? "!" : "?", 1);
+	told++;
+}
+
+enum { READS, HANDLES, HANDLES_ONCE, INTERRUPTED, RESTARTED, FAULTS, FAULT_HANDLED, EXIT_GROUP, MAPS, KILLS, STRICT_ENDS };
+
+static void *strict_end(void *which)
+{
+	struct itimerval soon = {{0, 0}, {0, 50000}};
+	struct sigaction action = {.sa_handler = strictly_told};
+	int what = (int)(long)which, ends[2];
+	char byte;
+
+	MUST(pipe(ends));
+	unmapped = nowhere();
+	if (what == HANDLES_ONCE)
+		action.sa_flags = SA_RESETHAND;
+	if (what == RESTARTED)
+		action.sa_flags = SA_RESTART;
+	sigaction(SIGALRM, &action, NULL);
+	if (what == FAULT_HANDLED) {
+		action.sa_flags = SA_RESETHAND; /* and once more, and then no more */
+		sigaction(SIGSEGV, &action, NULL);
+	}
+	if (what == HANDLES || what == HANDLES_ONCE || what == INTERRUPTED || what == RESTARTED)
+		setitimer(ITIMER_REAL, &soon, NULL);
+	if (what == RESTARTED && !MUST(fork())) {
+		sleep_ms(200);
+		_exit(write(ends[1], "z", 1) != 1);
+	}
+	strictly();
+	switch (what) {
+	case READS:
+		reads_and_writes(ends[0], ends[1]);
+		syscall(SYS_exit, 3);
+		break;
+	case HANDLES:
+	case HANDLES_ONCE:
+		while (!told)
+			;
+		reads_and_writes(ends[0], ends[1]);
+		syscall(SYS_exit, 4);
+		break;
+	case INTERRUPTED:
+		syscall(SYS_exit, syscall(SYS_read, ends[0], &byte, 1) == -1 && errno == EINTR ? 5 : 55);
+		break;
+	case RESTARTED:
+		syscall(SYS_exit, syscall(SYS_read, ends[0], &byte, 1) == 1 && byte == 'z' && told ? 6 : 66);
+		break;
+	case FAULTS:
+	case FAULT_HANDLED:
+		*(volatile char *)unmapped = 1;
+		break;
+	case EXIT_GROUP:
+		syscall(SYS_exit_group, 8);
+		break;
+	case MAPS:
+		mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		break;
+	case KILLS:
+		kill(0, 0);
+	}
+	syscall(SYS_write, 1, "NO", 2);
+	return NULL;
+}
+
+static void strict_ends(void)
+{
+	struct rlimit no_core = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &no_core);
+	for (int what = 0; what < STRICT_ENDS; what++) {
+		pid_t child = (pid_t)MUST(fork());
+
+		if (!child)
+			strict_end((void *)(long)what);
+		reap(" strict", child);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}
+
+static volatile pid_t strict_ids[4];
+
+/* Not every libc can join a thread that has ended by the bare call. */
+static int strict_join(long slot)
+{
+	int tries = 0;
+
+	while (!strict_ids[slot] || !syscall(SYS_tgkill, getpid(), strict_ids[slot], 0))
+		if (sleep_ms(1), ++tries > 10000)
+			return 0;
+	strict_ids[slot] = 0;
+	return 1;
+}
+
+static void *strict_thread(void *which)
+{
+	long what = (long)which % 4, slot = (long)which / 4;
+
+	strict_ids[slot] = (pid_t)syscall(SYS_gettid);
+	strictly();
+	if (!what)
+		getppid();
+	if (what == 1)
+		syscall(SYS_futex, &what, 1, 1, NULL, NULL, 0);
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+/* It is one thread's: the others go on, whether it ends as it may or is killed. */
+static void strict_threads(void)
+{
+	for (long what = 0; what < 3; what++) {
+		pid_t child = (pid_t)MUST(fork());
+
+		if (!child) {
+			pthread_t thread;
+
+			pthread_create(&thread, NULL, strict_thread, (void *)what);
+			check("ended", strict_join(0));
+			printf("mode here: %d, %s\n", prctl(PR_GET_SECCOMP), getppid() > 0 ? "alive" : "NO");
+			fflush(stdout);
+			_exit(7);
+		}
+		reap("beside a strict thread", child);
+	}
+}
+
+/* While others come and go, a hundred strict ones: half of them make a call too many. */
+static void strict_storm(void)
+{
+	pthread_t threads[4];
+	int good = 0;
+
+	for (int round = 0; round < 25; round++) {
+		for (long i = 0; i < 4; i++)
+			pthread_create(&threads[i], NULL, strict_thread, (void *)(4 * i + i % 2 + 1));
+		for (int i = 0; i < 4; i++)
+			good += strict_join(i);
+	}
+	printf("ended %d, mode %d\n", good, prctl(PR_GET_SECCOMP));
+}
+
+static void strict_asked(void)
+{
+	for (int way = 0; way < 6; way++) {
+		pid_t child = (pid_t)MUST(fork());
+
+		if (!child) {
+			long ret = 0;
+
+			if (way == 4)
+				install(ODD, SECCOMP_RET_ERRNO | ENOTNAM, 0);
+			if (way == 5)
+				install(SYS_prctl, SECCOMP_RET_ERRNO | EXFULL, 0);
+			switch (way) {
+			case 0:
+				ret = syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL);
+				break;
+			case 1:
+				ret = syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 1, NULL);
+				break;
+			case 2:
+				ret = syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, &ret);
+				break;
+			default:
+				ret = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 1, 2, 3);
+			}
+			if (!ret)
+				syscall(SYS_exit, 77);
+			printf("way %d: %s\n", way, error_name(errno));
+			syscall(SYS_exit_group, 78);
+		}
+		reap("asked", child);
+	}
+}
+
 /* Another process answers: what user notification is for. */
 static void asked(void)
 {
@@ -240,7 +444,9 @@ int main(int argc, char **argv)
 {
 	static const struct part parts[] = {
 		{"answered", answered}, {"files", files_filtered}, {"killed", killed}, {"thread killed", thread_killed},
-		{"across exec", across_exec}, {"strict", strict}, {"asked", asked}, {"questions", questions},
+		{"across exec", across_exec}, {"strict", strict}, {"strict ends", strict_ends},
+		{"strict threads", strict_threads}, {"strict storm", strict_storm}, {"strict asked for", strict_asked},
+		{"asked", asked}, {"questions", questions},
 		{"own dispatch", dispatches},
 	};
 

@@ -29,7 +29,6 @@ NEVER_WRITTEN = "an address is looked at only when something is written there"
 SHARING = "processes that share descriptors have proxies that do not"
 SHARING_PARTS = ("FILES", "FS_FILES", "VM_FILES", "VM_FS_FILES", "VM_FS_FILES_SIGHAND", "VM_VFORK_FILES")
 FILTER_PASSED = "the proxy makes the call, and the filter is the program's"
-STRICT = "the agent makes calls that strict mode does not allow"
 LISTENER = (
     "the filter's listener stays a descriptor of the program's process, where nothing finds it"
 )
@@ -48,7 +47,6 @@ PORTABLE: dict[str, tuple[Known, ...]] = {
     "properties": (),
     "filters": (
         Known("files", FILTER_PASSED, ("proxy",)),
-        Known("strict", STRICT),
         Known("asked", LISTENER, ("proxy",)),
         Known("own dispatch", DISPATCH),
     ),
