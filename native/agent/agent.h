@@ -90,6 +90,12 @@ enum way {
 
 #define NO_ANSWER 0xffffffffu
 
+/* A Syscall User Dispatch of the program's own, which the kernel never hears of. */
+struct own_dispatch {
+	uint64_t offset, len, selector; /* as the kernel would keep them */
+	uint32_t is_on;
+};
+
 struct thread {
 	/* entry.S knows these offsets */
 	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
@@ -124,6 +130,7 @@ struct thread {
 	struct siginfo kept;
 	struct sigframe_stack alternate; /* the program's; the kernel has ours */
 	uint32_t sys_blocked; /* the program believes it blocks SIGSYS */
+	struct own_dispatch own;
 	uint32_t strict;      /* it is in strict mode, and may only read, write, exit and leave a handler */
 };
 
@@ -233,7 +240,8 @@ struct birth *birth_new(void);
 void birth_drop(struct birth *b);
 extern struct thread *thread_keys[KEY_SLOTS];
 void thread_admit(struct thread *t); /* to the patched sites, if its key is its alone */
-void thread_bar(struct thread *t);   /* for good */
+void thread_bar(struct thread *t);   /* until further notice */
+void thread_unbar(struct thread *t);
 void thread_doubt(uint32_t tid); /* another thread begins with its key */
 void thread_alone(uint32_t tid); /* or no longer has it */
 void thread_rekey(struct thread *t); /* it has a new one */
@@ -369,6 +377,10 @@ int64_t filter_install(struct call *c); /* a seccomp filter of the program's */
 int64_t filter_strict(struct call *c);  /* it asks for strict mode */
 int filter_strict_allows(uint64_t nr, int is_foreign);
 void filter_strict_end(struct call *c); /* in strict mode it has made another call */
+
+/* own.c: a Syscall User Dispatch of the program's own */
+int64_t own_dispatch(struct call *c); /* it asks for one, or no more */
+int own_takes(struct thread *t, const struct siginfo *info, struct ucontext *uc);
 
 /* record.c */
 static inline int record_is_on(void)

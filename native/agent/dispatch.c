@@ -121,8 +121,8 @@ int64_t dispatch_perform(struct call *c)
 		}
 		break;
 	case NR_prctl:
-		if ((uint32_t)c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH: taken */
-			return -EINVAL_;
+		if ((uint32_t)c->args[0] == 59) /* PR_SET_SYSCALL_USER_DISPATCH */
+			return own_dispatch(c);
 		if ((uint32_t)c->args[0] == 22 && c->args[1] == 1) /* PR_SET_SECCOMP, SECCOMP_MODE_STRICT */
 			return filter_strict(c);
 		if ((uint32_t)c->args[0] == 22) {
@@ -248,7 +248,7 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 		return;
 	}
 	frame_args(uc, c.args);
-	if (!t->strict)
+	if (!t->strict && !t->own.is_on)
 		sites_hit(&c);
 	c.route = dispatch_route(t->process, c.nr);
 	record_begin(&c, &start);
@@ -310,6 +310,8 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 		t = unknown(uc);
 	if (!sites_finish(t, uc)) {
 		sites_origin(uc);
+		if (t->own.is_on && own_takes(t, info, uc))
+			goto release;
 		if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
 			struct ucontext *back = frame_returning(uc);
 
@@ -321,6 +323,7 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 		thread_admit(t);
 		caught(t, info, uc);
 	}
+release:
 	t->no_fault = 0;
 	t->mask = uc->sigmask;
 	if (frame_pc(uc) != (uint64_t)birth_stub) {

@@ -213,8 +213,17 @@ void thread_rekey(struct thread *t)
 
 void thread_bar(struct thread *t)
 {
+	lock();
 	t->minus_key = 1;
 	t->twins++;
+	unlock();
+}
+
+void thread_unbar(struct thread *t)
+{
+	lock();
+	t->twins--;
+	unlock();
 }
 
 void thread_admit(struct thread *t)

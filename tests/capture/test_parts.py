@@ -32,7 +32,6 @@ FILTER_PASSED = "the proxy makes the call, and the filter is the program's"
 LISTENER = (
     "the filter's listener stays a descriptor of the program's process, where nothing finds it"
 )
-DISPATCH = "there is one Syscall User Dispatch per thread, and the agent has it"
 OWN_CALLS = "a filter lets through what the agent must call for itself, whoever calls it"
 FOREIGN_USERS = "int 0x80 could not tell the proxy of a new user"
 USER_NAMESPACE = "a process with several threads, as a proxy is, cannot have a new user namespace"
@@ -48,7 +47,6 @@ PORTABLE: dict[str, tuple[Known, ...]] = {
     "filters": (
         Known("files", FILTER_PASSED, ("proxy",)),
         Known("asked", LISTENER, ("proxy",)),
-        Known("own dispatch", DISPATCH),
     ),
     "images": (),
     "bounds": (
@@ -63,6 +61,7 @@ MACHINE: dict[str, tuple[Known, ...]] = {
     "abi": (),
     "births": tuple(Known(part, SHARING, ("proxy",)) for part in SHARING_PARTS),
     "changed": (Known("copied", COPIED),),
+    "dispatch": (),
     "faults": (),
     "interrupted": (),
     "known": (
