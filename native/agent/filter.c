@@ -5,10 +5,10 @@
  * let these through. They ask for numbers and arguments, not for the address: a filter outlives an exec, and the next
  * image has its agent elsewhere. All else, the program's calls at the gate among it, meets the filter as it was given.
  *
- * Also here: strict mode, in which a thread may make four calls and no others, not even those of the agent. It becomes a
- * filter, which outlives nothing, and so may ask for the address. It is the agent that sees a call that is too much,
+ * Also here: strict mode, in which a thread may make four calls and no others, not even those of the agent. It becomes
+ * a filter, which outlives nothing, and so may ask for the address. It is the agent that sees a call that is too much,
  * and ends the thread as strict mode would (by SIGKILL; a filter can only say SIGSYS); the filter stops who gets by
- * the agent. What remains of a difference: rdtsc goes on to work.
+ * the agent. What remains of a difference: rdtsc goes on to work, and /proc/PID/status says 2 for the mode.
  */
 #include "agent.h"
 
@@ -139,7 +139,8 @@ static struct insn *allow_with(struct insn *to, uint32_t nr, uint32_t arg, uint3
 /* What the agent calls from its gate while it completes one of the four; nothing that reaches another process. */
 static struct insn *allow_agent(struct insn *to, const struct thread *t)
 {
-	static const uint16_t to_itself[] = {NR_process_vm_readv, NR_process_vm_writev, NR_tgkill, NR_rt_tgsigqueueinfo};
+	static const uint16_t to_itself[] = {NR_process_vm_readv, NR_process_vm_writev, NR_tgkill,
+					     NR_rt_tgsigqueueinfo};
 	uint32_t count = t->process->channel ? SOME : PROXIED;
 
 	for (uint32_t i = 0; i < ALWAYS; i++) {

@@ -2,17 +2,18 @@
 /*
  * The route `local`: calls whose answer the agent knows for certain. A thread keeps what the kernel said when it was
  * asked last, and forgets it at every call of its own that may change it; users and groups belong to a thread, as the
- * kernel has them. A child begins with nothing. What the machine says of itself (the resolution of its clocks, the range
- * of its priorities) is kept by the process, and never changes. What somebody else may change at any time (the parent,
- * the process group, limits, names) is never kept, and nothing is once the program has a filter of its own, which may
- * have another answer in mind. entry.S answers by itself from struct thread; the first time, and where there is a log,
- * or something is to be written to memory, by local_answer(). An address that leads nowhere is the kernel's to judge.
+ * kernel has them. A child begins with nothing. What the machine says of itself (the resolution of its clocks, the
+ * range of its priorities) is kept by the process, and never changes. What somebody else may change at any time (the
+ * parent, the process group, limits, names) is never kept, and nothing is once the program has a filter of its own,
+ * which may have another answer in mind. entry.S answers by itself from struct thread; the first time, and where there
+ * is a log, or something is to be written to memory, by local_answer(). An address that leads nowhere is the kernel's
+ * to judge.
  */
 #include "agent.h"
 
 enum { OVERFLOW_ID = 65534, CLOCKS = 12, POLICIES = 8, COARSE = 1 << 5 | 1 << 6 };
 
-/* REALTIME, MONOTONIC, MONOTONIC_RAW, the two COARSE ones, BOOTTIME, TAI: no other is always there, or always the same. */
+/* REALTIME, MONOTONIC, its RAW, the two COARSE ones, BOOTTIME, TAI: no other is always there, or always the same. */
 enum { STEADY = 1 << 0 | 1 << 1 | 1 << 4 | COARSE | 1 << 7 | 1 << 11 };
 
 static uint8_t is_off;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A Syscall User Dispatch of the program's own. The kernel has one per thread, and that one is the agent's, so the
- * program's is kept here: where calls pass, and the byte that says whether others do. trap() asks own_takes() about each
- * call before anything else happens to it; what the dispatch takes becomes the program's SIGSYS, and is no call. A
- * thread with a dispatch has all its calls looked at, by the signal. Nobody inherits one.
+ * program's is kept here: where calls pass, and the byte that says whether others do. trap() asks own_takes() about
+ * each call before anything else happens to it; what the dispatch takes becomes the program's SIGSYS, and is no call.
+ * A thread with a dispatch has all its calls looked at, by the signal. Nobody inherits one.
  */
 #include "agent.h"
 

@@ -27,7 +27,14 @@ class Known:
 
 NEVER_WRITTEN = "an address is looked at only when something is written there"
 SHARING = "processes that share descriptors have proxies that do not"
-SHARING_PARTS = ("FILES", "FS_FILES", "VM_FILES", "VM_FS_FILES", "VM_FS_FILES_SIGHAND", "VM_VFORK_FILES")
+SHARING_PARTS = (
+    "FILES",
+    "FS_FILES",
+    "VM_FILES",
+    "VM_FS_FILES",
+    "VM_FS_FILES_SIGHAND",
+    "VM_VFORK_FILES",
+)
 FILTER_PASSED = "the proxy makes the call, and the filter is the program's"
 LISTENER = (
     "the filter's listener stays a descriptor of the program's process, where nothing finds it"

@@ -414,7 +414,8 @@ int main(int argc, char **argv)
 {
 	static const struct part parts[] = {
 		COMBINATIONS(LISTED) {"sharing beside threads", busy_sharing}, {"relations", relations},
-		{"handles", handles}, {"little stack", little}, {"little stack and an alternate one", little_with_alternate}, {"shared storage", shared_storage},
+		{"handles", handles}, {"little stack", little},
+		{"little stack and an alternate one", little_with_alternate}, {"shared storage", shared_storage},
 		{"moved storage", moved_storage}, {"spawns", spawns},
 	};
 

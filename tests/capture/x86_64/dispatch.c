@@ -4,7 +4,7 @@
  * handler is told of them, by selector and by range, what is wrong with arguments, selectors and handlers, and that
  * neither children nor threads nor the next image have one. Also here: strict mode by int 0x80.
  *
- * The handler and what it leaves by lie in a page of their own, from which calls pass; the calls to be taken in another.
+ * The handler's calls, and the one it leaves by, lie in a page from which calls pass; those to be taken in another.
  */
 #include "bare.h"
 #include "parts.h"
@@ -35,7 +35,8 @@ static void build(void)
 {
 	inner = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	outer = inner + 4096;
-	memcpy(inner, "\x48\x89\xf8\x48\x89\xf7\x48\x89\xd6\x48\x89\xca\x4d\x89\xc2\x0f\x05\xc3", 18); /* four arguments */
+	/* A call with four arguments. */
+	memcpy(inner, "\x48\x89\xf8\x48\x89\xf7\x48\x89\xd6\x48\x89\xca\x4d\x89\xc2\x0f\x05\xc3", 18);
 	memcpy(inner + RESTORER, "\x48\xc7\xc0\x0f\0\0\0\x0f\x05", 9);
 	for (int i = 0; i < SITES; i++) {
 		memcpy(outer + i * 64, "\xb8....\x0f\x05\xc3", 8);
@@ -386,7 +387,8 @@ static long i386(int nr, long a, long b, long c)
 {
 	int ret;
 
-	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(nr), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "=a"(ret) : "a"(nr), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
 	return ret;
 }
 
