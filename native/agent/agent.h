@@ -379,6 +379,7 @@ int filter_strict_allows(uint64_t nr, int is_foreign);
 void filter_strict_end(struct call *c); /* in strict mode it has made another call */
 
 /* own.c: a Syscall User Dispatch of the program's own */
+#define OWN_ASKED 0x6c736361u /* a mode that no kernel knows: "is an agent there?", 1 */
 int64_t own_dispatch(struct call *c); /* it asks for one, or no more */
 int own_takes(struct thread *t, const struct siginfo *info, struct ucontext *uc);
 

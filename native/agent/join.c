@@ -65,10 +65,10 @@ static int is_privileged(uint32_t *flags)
 	return secure;
 }
 
-/* To catch calls twice would be to see each one and those made for it. An agent says that this is taken. */
+/* To catch calls twice would be to see each one and those made for it. An agent says that it is there. */
 static int is_caught(void)
 {
-	return gate(NR_prctl, 59, 0, 0, 0, 0, 0) < 0;
+	return gate(NR_prctl, 59, OWN_ASKED, 0, 0, 0, 0) == 1 || gate(NR_prctl, 59, 0, 0, 0, 0, 0) < 0;
 }
 
 /* A daemon that is slow is worth waiting for, on a busy machine; one that was stopped is not. */

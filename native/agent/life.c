@@ -108,7 +108,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	default:
 		flags = 0;
 	}
-	/* Two processes have two proxies. They may share a directory, but not descriptors: each hides one of its own. */
+	/* Two processes have two proxies, which may share a directory, but not descriptors: each hides one of them. */
 	if (p->channel && flags & FLAG_FILES && !(flags & (FLAG_THREAD | FLAG_VFORK)))
 		return -EINVAL_;
 	b = birth_new();

@@ -4,6 +4,7 @@
  * and then once more after each thing that can change the answer. The agent may answer by itself; what it says is
  * compared with the kernel's own answer, asked for by int 0x80, which the agent never answers. That call comes after
  * the others: it makes the agent forget what it knows. The same for what a machine says of its clocks and priorities.
+ * Longer than 500 lines because every way to become somebody else is asked the same questions.
  */
 #include "bare.h"
 #include "parts.h"

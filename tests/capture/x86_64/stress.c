@@ -248,12 +248,70 @@ static void threads_that_come_and_go(void)
 	storm(maker, 1);
 }
 
+/* ---- what nobody may notice -------------------------------------------------------------------------------------- */
+
+static volatile int fresh_done;
+
+/* Sites that have never run, five times each, page after page. */
+static void *fresh_sites(void *argument)
+{
+	for (int page = 0; page < 12; page++) {
+		unsigned char *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		for (int i = 0; i < 32; i++) {
+			memcpy(code + i * 64, "\xb8....\x0f\x05\xc3", 8);
+			memcpy(code + i * 64 + 1, &(int){SYS_getppid}, 4);
+		}
+		mprotect(code, 4096, PROT_READ | PROT_EXEC);
+		for (int i = 0; i < 32; i++)
+			for (int n = 0; n < 5; n++)
+				((long (*)(void))(code + i * 64))();
+		if (page % 2) /* and all is as it was */
+			mprotect(code, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+	}
+	fresh_done = 1;
+	return argument;
+}
+
+/* A thread opens and duplicates files while another's sites change: the lowest number is always the same. */
+static void lowest_numbers(void)
+{
+	int first = (int)MUST(dup(0)), wrong = 0, fd;
+	pthread_t thread;
+
+	close(first);
+	pthread_create(&thread, NULL, fresh_sites, NULL);
+	while (!fresh_done) {
+		fd = dup(0);
+		wrong += fd != first;
+		close(fd);
+		wrong += fcntl(first, F_GETFD) != -1 || fcntl(first + 1, F_GETFD) != -1;
+	}
+	pthread_join(thread, NULL);
+	printf("wrong numbers: %d\n", wrong);
+}
+
+/* The same for who waits for anybody at all: a thread that comes and goes is nobody's child. */
+static void nobodys_children(void)
+{
+	int wrong = 0, status;
+	pthread_t thread;
+
+	fresh_done = 0;
+	pthread_create(&thread, NULL, fresh_sites, NULL);
+	while (!fresh_done)
+		wrong += waitpid(-1, &status, __WALL | WNOHANG) != -1 || errno != ECHILD;
+	pthread_join(thread, NULL);
+	printf("children: %d\n", wrong);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct part parts[] = {
 		{"threads", threads}, {"threads and signals", threads_and_signals},
 		{"threads and forks", threads_and_forks}, {"all together", all_together},
-		{"threads that come and go", threads_that_come_and_go},
+		{"threads that come and go", threads_that_come_and_go}, {"lowest numbers", lowest_numbers},
+		{"nobody's children", nobodys_children},
 	};
 
 	return RUN_PARTS(parts, argc, argv);

@@ -81,6 +81,52 @@ static int make_jump(int64_t fd, const struct site *s, uint32_t index)
 	       everybody_sees() && stubs_put(fd, from, jump, 1);
 }
 
+/*
+ * /proc/self/mem takes a descriptor, for a moment the lowest one that is free. Where other threads are about, one might
+ * open a file meanwhile and wonder at its number, or put one of its own in that place just before we write. So it is
+ * opened in a table of its own, by a thread that lives for this. The kernel empties its table without closing anything.
+ */
+static uint8_t apart_stack[8192] __attribute__((aligned(16)));
+static uint32_t apart_runs;
+
+struct writing {
+	void (*write)(int64_t fd, void *with);
+	void *with;
+	int apart;
+};
+
+static void write_now(void *with)
+{
+	const struct writing *w = with;
+	int64_t fd;
+
+	if (w->apart && GATE3(NR_close_range, 0, ~0u, 2)) /* CLOSE_RANGE_UNSHARE */
+		return;
+	fd = GATE4(NR_openat, -100, "/proc/self/mem", 02000002, 0);
+	if (failed(fd))
+		return;
+	w->write(fd, w->with);
+	GATE1(NR_close, fd);
+}
+
+/* With the lock. If there cannot be such a thread, nothing is written. */
+static void write_code(void (*write)(int64_t, void *), void *with)
+{
+	struct writing w = {write, with, (int)process_main.threaded};
+	uint64_t all = ~0ull, before;
+	uint32_t runs;
+
+	if (!w.apart) {
+		write_now(&w);
+		return;
+	}
+	GATE4(NR_rt_sigprocmask, 2, &all, &before, 8); /* it could not tell itself from us */
+	if (gate_apart(write_now, &w, apart_stack + sizeof apart_stack, &apart_runs) > 0)
+		while ((runs = get_acquire(&apart_runs)))
+			GATE4(NR_futex, &apart_runs, 0, runs, 0);
+	GATE4(NR_rt_sigprocmask, 2, &before, 0, 8);
+}
+
 /* ---- room -------------------------------------------------------------------------------------------------------- */
 
 /* Not where a heap that is in use would soon want to grow. */
@@ -238,13 +284,33 @@ static enum found look_at(uint32_t index, const struct around *a)
 	return !memcmp(now, jump, 5) ? FOUND_PATCHED : !memcmp(now, s->old, 5) ? FOUND_OLD : FOUND_OTHER;
 }
 
+struct patching {
+	struct site *site;
+	uint32_t index;
+	int done;
+};
+
+static void write_site(int64_t fd, void *with)
+{
+	struct patching *p = with;
+
+	if (p->index == site_count) {
+		sites[p->index] = *p->site;
+		if (p->site->shape == SHAPE_TABLE)
+			((uint64_t *)TABLE_AT)[p->index] = stubs_at(p->index);
+		if (!stubs_make(fd, p->index))
+			return;
+		put_release(&site_count, p->index + 1);
+	}
+	p->done = make_jump(fd, p->site, p->index);
+}
+
 static int patch(uint64_t at, uint32_t nr)
 {
 	struct around a = {{0}, {0}};
 	struct site s = {.at = at, .nr = nr};
+	struct patching p = {.site = &s};
 	uint32_t index = site_at(at);
-	int64_t fd;
-	int done = 0;
 
 	if (memory_read(a.at, at, 5) < 5)
 		return 0;
@@ -272,22 +338,9 @@ static int patch(uint64_t at, uint32_t nr)
 		if (!choose(&s, &a))
 			return 0;
 	}
-	fd = GATE4(NR_openat, -100, "/proc/self/mem", 02000002, 0);
-	if (failed(fd))
-		return 0;
-	if (index == site_count) {
-		sites[index] = s;
-		if (s.shape == SHAPE_TABLE)
-			((uint64_t *)TABLE_AT)[index] = stubs_at(index);
-		done = stubs_make(fd, index);
-		if (done)
-			put_release(&site_count, index + 1);
-	} else {
-		done = 1;
-	}
-	done = done && make_jump(fd, &s, index);
-	GATE1(NR_close, fd);
-	return done;
+	p.index = index;
+	write_code(write_site, &p);
+	return p.done;
 }
 
 /* As it was. Other threads may stand anywhere: the last step of make_jump() first. */
@@ -300,27 +353,31 @@ static void unmake_jump(int64_t fd, struct site *s)
 	s->dead = 1;
 }
 
+static int is_within(const struct site *s, const uint64_t *range)
+{
+	return !s->dead && s->at + 8 >= range[0] && s->at - 8 < range[0] + range[1];
+}
+
+static void write_old(int64_t fd, void *with)
+{
+	for (uint32_t i = 0; i < site_count; i++)
+		if (is_within(&sites[i], with))
+			unmake_jump(fd, &sites[i]);
+}
+
 /* Code is about to be moved: a jump would lead to where it was. */
 void sites_restore(uint64_t from, uint64_t size)
 {
-	int64_t fd = -1;
+	uint64_t range[2] = {from, size};
 
 	if (get_acquire(&is_quiet)) /* a filter might end the program for it */
 		return;
 	sites_lock(0);
-	for (uint32_t i = 0; i < site_count; i++) {
-		struct site *s = &sites[i];
-
-		if (s->dead || s->at + 8 < from || s->at - 8 >= from + size)
-			continue;
-		if (fd < 0)
-			fd = GATE4(NR_openat, -100, "/proc/self/mem", 02000002, 0);
-		if (failed(fd))
+	for (uint32_t i = 0; i < site_count; i++)
+		if (is_within(&sites[i], range)) {
+			write_code(write_old, range);
 			break;
-		unmake_jump(fd, s);
-	}
-	if (fd >= 0)
-		GATE1(NR_close, fd);
+		}
 	sites_unlock();
 }
 

@@ -27,4 +27,7 @@ HIDDEN int stubs_make(int64_t fd, uint32_t index);
 HIDDEN int stubs_room(void); /* is there, or can there be, a pool of stubs? */
 HIDDEN uint64_t stubs_at(uint32_t index);
 
+/* entry.S */
+HIDDEN int64_t gate_apart(void (*body)(void *), void *with, void *stack, uint32_t *running);
+
 #endif
