@@ -223,6 +223,16 @@ static int take_entry(struct process_self *p)
 	return e->calls[ROUTE_KERNEL] != 0;
 }
 
+/* Who loads the agent late may have threads by then. They are not caught, but run the same code. */
+static uint32_t is_threaded(void)
+{
+	uint64_t about[32] = {0};
+
+	if (GATE6(NR_statx, -100, "/proc/self/task", 0, 4, about, 0) < 0) /* STATX_NLINK */
+		return 1;
+	return (uint32_t)about[2] > 3; /* two, and one for each thread */
+}
+
 /* Signals are blocked. 0, or why calls cannot be caught. */
 static int64_t begin(uint64_t mask, uint32_t flags)
 {
@@ -234,6 +244,7 @@ static int64_t begin(uint64_t mask, uint32_t flags)
 	p->pid = (uint32_t)GATE1(NR_getpid, 0);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
+	p->threaded = is_threaded();
 	t = thread_add(p);
 	if (!t)
 		return -ENOMEM_;
