@@ -80,19 +80,11 @@ struct process_self {
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
-/* How a call from a patched site is completed in the route `kernel`; entry.S knows. */
-enum way {
-	WAY_PLAIN,   /* it is just made */
-	WAY_SPECIAL, /* by dispatch_perform() */
-	WAY_SLOW,    /* it needs a signal frame: by trap() */
-	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
-};
-
 #define NO_ANSWER 0xffffffffu
 
 struct thread {
 	/* entry.S knows these offsets */
-	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
+	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 0 - NO_KEY */
 	uint64_t stack;     /* top of the agent's own stack for it; below it another one, for signals */
 	uint64_t sp;        /* the program's stack pointer meanwhile */
 	uint32_t put_off;   /* a signal came meanwhile and waits to be delivered */
@@ -103,7 +95,7 @@ struct thread {
 	uint32_t answers[KNOWN_END]; /* NO_ANSWER: the kernel is to be asked */
 
 	int32_t made_quick, made_known; /* what `quick` and `known` were when they were last looked at */
-	uint64_t key;       /* what the hardware keeps for the thread (fs base); 0: not known, or not its alone */
+	uint64_t key;       /* what the hardware keeps for the thread (fs base); NO_KEY: not known, or not its alone */
 	uint64_t mask;      /* the program's signal mask */
 	uint32_t twins;     /* threads that began with our key */
 	uint32_t twin_of;   /* tid of the one whose key we began with */
@@ -176,6 +168,8 @@ struct birth {
 enum { KEY_SLOTS = 65536, STACK_SIZE = 32768, ALT_SIZE = 65536 };
 
 #define HIDDEN __attribute__((visibility("hidden")))
+/* Behind all other data: few programs touch much of it, and what all of them write to shares its pages. */
+#define COLD __attribute__((section(".bss.cold")))
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
@@ -223,6 +217,8 @@ struct thread *thread_add(struct process_self *process);           /* both */
 void thread_remove(struct thread *t);
 void thread_forget(struct thread *t); /* a vfork child that is gone, with its process */
 void thread_only(void); /* after fork: all others are gone */
+void thread_was(struct thread *t);
+void thread_crowd(struct thread *t);
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
 extern struct process_self process_main;
@@ -246,7 +242,7 @@ static inline uint64_t signal_full(const struct thread *t)
 static inline struct thread *thread_here(void)
 {
 	uint64_t key = arch_key();
-	struct thread *t = key ? thread_keys[KEY_SLOT(key)] : 0;
+	struct thread *t = thread_keys[KEY_SLOT(key)];
 
 	return t && t->key == key ? t : 0;
 }

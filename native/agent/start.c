@@ -176,6 +176,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 		fail(-ENOMEM_, __LINE__);
 	signal_own_stack(t, 0);
 	t->sys_blocked = !!(cfg->flags & AGENT_SYS_BLOCKED);
+	thread_admit(t);
 	if (cfg->lifeline >= 0) {
 		r = delegate_attach(p, t, cfg->lifeline, cfg->channel, cfg->slot);
 		if (r < 0)

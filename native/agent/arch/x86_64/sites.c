@@ -18,7 +18,7 @@
 enum {
 	TABLE_AT = 0x050f0000,
 	PUN_PAGES = 256,
-	HITS = 256, WAYS = 4,
+	HITS = 64, WAYS = 4, /* one page */
 	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
 	HEAP_ROOM = 32 << 20, /* what we leave a heap that grows towards us */
 	REGISTER_SYNC_CORE = 64, SYNC_CORE = 32,
@@ -27,13 +27,13 @@ enum {
 uint8_t arch_has_key;
 static uint32_t lock, off, is_quiet;
 static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
-static uint64_t pun_pages[PUN_PAGES];
+static uint64_t pun_pages[PUN_PAGES] COLD;
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
 static struct hit {
 	uint64_t at;
 	uint32_t count;
-} hits[HITS][WAYS];
+} hits[HITS][WAYS] COLD;
 
 static int failed(int64_t r)
 {
@@ -241,7 +241,7 @@ static enum found look_at(uint32_t index, const struct around *a)
 static int patch(uint64_t at, uint32_t nr)
 {
 	struct around a = {{0}, {0}};
-	struct site s = {.at = at, .nr = nr};
+	struct site s = {.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
 	uint32_t index = site_at(at);
 	int64_t fd;
 	int done = 0;
@@ -259,7 +259,7 @@ static int patch(uint64_t at, uint32_t nr)
 		s = sites[index];
 		if (found == FOUND_OTHER) {
 			sites[index].dead = 1; /* its stub stays: somebody may stand in it */
-			s = (struct site){.at = at, .nr = nr};
+			s = (struct site){.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
 			index = SITES;
 		}
 	}
@@ -267,7 +267,7 @@ static int patch(uint64_t at, uint32_t nr)
 		return 0;
 	if (index == SITES) {
 		index = site_count;
-		if (index == SITES || !stubs_room())
+		if (index == SITES)
 			return 0;
 		if (!choose(&s, &a))
 			return 0;
@@ -346,7 +346,7 @@ void sites_hit(struct call *c)
 	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
 	uint32_t n;
 
-	if (off || c->nr >= CALL_LIMIT || !c->thread->key ||
+	if (off || c->nr >= CALL_LIMIT || c->thread->key == NO_KEY ||
 	    (dispatch_way[c->nr] == WAY_SLOW && !dispatch_unmasked(c->nr, c->args)))
 		return;
 	n = count_hit(at);
