@@ -167,9 +167,11 @@ struct birth {
 
 enum { KEY_SLOTS = 65536, STACK_SIZE = 32768, ALT_SIZE = 65536 };
 
+extern struct agent_config agent_config; /* not hidden: the launcher looks for it */
+
 #define HIDDEN __attribute__((visibility("hidden")))
-/* Behind all other data: few programs touch much of it, and what all of them write to shares its pages. */
-#define COLD __attribute__((section(".bss.cold")))
+/* Behind all other data, which so fits on the few pages that every program writes to; `n`: their order. */
+#define COLD(n) __attribute__((section(".bss.cold" #n)))
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
@@ -184,7 +186,7 @@ int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
 uint64_t copy_try(void *to, const void *from, uint64_t n);
 int64_t string_try(char *to, const char *from, uint64_t room);
-void launcher_stop(uint64_t why, const struct agent_config *at);
+void launcher_stop(uint64_t why, const struct agent_config *at, uint64_t word);
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
 #define GATE2(nr, a, b) gate(nr, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
@@ -293,6 +295,7 @@ void signal_raise(int sig);
 /* arch/sites.c: call sites that are patched once they have run a few times */
 void sites_hit(struct call *c);
 void sites_setup(uint32_t flags);           /* enum agent_flags */
+int sites_begin(const struct agent_config *cfg); /* sites that the launcher is about to patch; 0: it must not */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 int sites_are_quiet(void);
 void sites_lock(int makes_thread);          /* around a birth */

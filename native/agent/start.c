@@ -99,7 +99,7 @@ static int64_t receive_session(void)
 	if (r < 0)
 		return r;
 	agent_config.socket = pair[1];
-	launcher_stop(STOP_SOCKET, &agent_config);
+	launcher_stop(STOP_SOCKET, &agent_config, 0);
 	GATE1(NR_close, pair[1]);
 	r = GATE3(NR_recvmsg, pair[0], &m, 0);
 	GATE1(NR_close, pair[0]);
@@ -115,7 +115,7 @@ static void fail(int64_t error, uint32_t line)
 	agent_config.error = (int32_t)error;
 	agent_config.where = line;
 	for (;;)
-		launcher_stop(STOP_FAILED, &agent_config);
+		launcher_stop(STOP_FAILED, &agent_config, 0);
 }
 
 /* Nobody else does it where the agent's file is mapped as it is. There are no relocations of any other kind. */
@@ -144,6 +144,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 	struct process_self *p = &process_main;
 	int64_t fd, r;
 	struct thread *t;
+	uint64_t leads;
 
 	if (told) {
 		relocate();
@@ -193,9 +194,10 @@ HIDDEN void start_injected(const struct agent_config *told)
 			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
+	leads = (uint64_t)sites_begin(cfg);
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);
 	for (;;)
-		launcher_stop(STOP_READY, &agent_config);
+		launcher_stop(STOP_READY, &agent_config, leads);
 }

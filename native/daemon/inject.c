@@ -171,7 +171,7 @@ static void choose_place(struct injection *i)
 	i->code_at = left < i->code_size ? pc - (i->code_size - left) : pc;
 }
 
-int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
+int inject_begin(struct injection *i, const struct image *image, struct leads *leads, pid_t tid, int session,
 		 const struct agent_config *config, int hide_vdso)
 {
 	uint64_t all = ~0ull;
@@ -200,6 +200,11 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 	choose_place(i);
 	if (memory_get(i, i->code_at, i->code, i->code_size))
 		return fail(i, "its first instructions cannot be read", -errno);
+	i->config.entry = machine_pc(&i->saved);
+	if (i->code_at == i->config.entry && i->config.flags & AGENT_KEYS && !(i->config.flags & AGENT_QUIET))
+		i->lead = lead_find(leads, i->memory, i->code_at, i->code, &i->config);
+	if (i->lead)
+		i->lead_serial = i->lead->serial;
 	if (hide_vdso)
 		hide_vdso_entry(i);
 	return image->fd >= 0 ? begin_stub(i) : begin_copy(i, 1);
@@ -284,6 +289,8 @@ static int agent_stopped(struct injection *i, struct user_regs_struct *regs)
 	i->base = machine_config(regs) - i->image->config;
 	switch (machine_stop(regs)) {
 	case STOP_READY:
+		if (i->lead && machine_word(regs))
+			lead_write(i->lead, i->lead_serial, i->memory, i->config.entry);
 		return 1;
 	case STOP_SOCKET:
 		if (send_session(i))

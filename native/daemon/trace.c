@@ -237,7 +237,8 @@ static void on_exec(struct launch *l, struct tracee *t)
 	t->request = FIRST;
 	t->state = TRACEE_INJECTED;
 	injected(l, t,
-		 inject_begin(&t->injection, &l->image, t->tid, l->plan->session_fd, &c, l->plan->hide_vdso));
+		 inject_begin(&t->injection, &l->image, &l->leads, t->tid, l->plan->session_fd, &c,
+			      l->plan->hide_vdso));
 }
 
 static int is_group_stop(int status)

@@ -15,11 +15,35 @@ from lsca.table.syscall import CALL_LIMIT, RowError, Syscall
 
 # What dispatch.c does itself: with the frame of the signal that has brought the call, and without.
 FRAMED = frozenset(
-    "rt_sigreturn rt_sigsuspend rt_sigtimedwait sigaltstack exit exit_group clone clone3 fork vfork execve execveat"
-    " arch_prctl prctl seccomp".split()
+    [
+        "rt_sigreturn",
+        "rt_sigsuspend",
+        "rt_sigtimedwait",
+        "sigaltstack",
+        "exit",
+        "exit_group",
+        "clone",
+        "clone3",
+        "fork",
+        "vfork",
+        "execve",
+        "execveat",
+        "arch_prctl",
+        "prctl",
+        "seccomp",
+    ]
 )
 SPECIAL = frozenset(
-    "rt_sigaction rt_sigprocmask rt_sigpending wait4 waitid mremap mprotect ptrace".split()
+    [
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigpending",
+        "wait4",
+        "waitid",
+        "mremap",
+        "mprotect",
+        "ptrace",
+    ]
 )
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
 HEAD = """\
