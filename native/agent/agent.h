@@ -165,7 +165,7 @@ struct birth {
 	uint32_t twin_of; /* as in struct thread */
 };
 
-enum { KEY_SLOTS = 65536, STACK_SIZE = 32768, ALT_SIZE = 65536 };
+enum { KEY_SLOTS = 65536, STACK_SIZE = 31744, ALT_SIZE = 66560 };
 
 extern struct agent_config agent_config; /* not hidden: the launcher looks for it */
 

@@ -145,6 +145,7 @@ int64_t dispatch_perform(struct call *c)
 		ret = dispatch_kernel(c);
 		if (arch_key() != c->thread->key)
 			thread_rekey(c->thread);
+		thread_admit(c->thread);
 		return ret;
 	}
 	return by_route(c);

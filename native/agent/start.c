@@ -42,7 +42,7 @@ static int64_t map_session(int32_t fd, uint64_t size)
 		if (r < 0 && r > -4096)
 			return r;
 		s = (struct session *)r;
-		size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? s->size : 0;
+		size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? session_part(s) : 0;
 		GATE2(NR_munmap, s, sizeof *s);
 		if (size < sizeof *s)
 			return -EINVAL_;
@@ -123,6 +123,7 @@ static void relocate(void)
 {
 	uint64_t base = (uint64_t)__ehdr_start, from = 0, size = 0;
 
+	__atomic_fetch_or((uint64_t *)_DYNAMIC, 0, __ATOMIC_RELAXED); /* we shall write here: one fault, not two */
 	for (const uint64_t (*d)[2] = _DYNAMIC; (*d)[0]; d++) {
 		if ((*d)[0] == 7) /* DT_RELA */
 			from = base + (*d)[1];

@@ -12,14 +12,14 @@
 
 enum { BUCKETS = 128, ROOM = 4096, FIRST_ROOM = 1088 /* what most processes need, on a page that is touched anyway */ };
 
-struct thread *thread_keys[KEY_SLOTS] COLD(3);
+struct thread *thread_keys[KEY_SLOTS] COLD(2);
 static struct thread *buckets[BUCKETS];
 static struct thread *free_threads;
 static struct process_self *free_processes;
 static struct birth *free_births;
 static uint32_t list_lock, first_used, stack_used, is_crowded;
 static char first_room[FIRST_ROOM] __attribute__((aligned(16)));
-static char first_stack[ALT_SIZE + STACK_SIZE] COLD(1) __attribute__((aligned(4096)));
+static char first_stack[ALT_SIZE + STACK_SIZE] COLD(1) __attribute__((aligned(16)));
 struct process_self process_main;
 
 static void lock(void)
@@ -173,7 +173,7 @@ struct thread *thread_add(struct process_self *process)
 static void forget_key(struct thread *t)
 {
 	t->minus_key = 0 - NO_KEY;
-	if (thread_keys[KEY_SLOT(t->key)] == t)
+	if (t->key != NO_KEY && thread_keys[KEY_SLOT(t->key)] == t)
 		thread_keys[KEY_SLOT(t->key)] = 0;
 	t->key = NO_KEY;
 }
@@ -238,10 +238,8 @@ void thread_admit(struct thread *t)
 	if (t->key != key) {
 		lock();
 		forget_key(t);
-		if (!*slot) {
+		if (swap_pointer_if((void **)slot, 0, t)) /* a write from the first: one fault, not two */
 			t->key = key;
-			*slot = t;
-		}
 		unlock();
 		if (t->key != key)
 			return;

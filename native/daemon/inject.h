@@ -42,8 +42,8 @@ struct image {
 struct lead_page {
 	uint8_t head[LEAD_HEAD]; /* the first instructions of the image it belongs to */
 	int64_t offset;          /* from these */
-	uint32_t count, low, high; /* sites; what of the page they change */
-	uint32_t serial;           /* another one after every change */
+	uint32_t count;  /* of sites */
+	uint32_t serial; /* another one after every change */
 	uint64_t used;
 	struct lead_site sites[LEADS];
 	uint8_t before[LEAD_PAGE], after[LEAD_PAGE];
@@ -95,7 +95,8 @@ void inject_gone(struct injection *i);
 /* The page for a program that starts at `entry` with `head`; tells its agent by `config`. NULL: none. */
 const struct lead_page *lead_find(struct leads *leads, int memory, uint64_t entry, const uint8_t *head,
 				  struct agent_config *config);
-void lead_write(const struct lead_page *p, uint32_t serial, int memory, uint64_t entry);
+/* 0: all is as it was. */
+int lead_write(const struct lead_page *p, uint32_t serial, int memory, uint64_t at);
 
 /* ---- one file per machine --------------------------------------------------------------------------------------- */
 

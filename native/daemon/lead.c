@@ -58,10 +58,6 @@ static void add_site(struct leads *leads, struct lead_page *p, uint32_t at, uint
 	arch_lead(p->after + at, p->count);
 	p->serial = ++leads->clock;
 	p->sites[p->count++] = (struct lead_site){(uint16_t)at, (uint16_t)nr};
-	if (!p->high || from < p->low)
-		p->low = from;
-	if (at > p->high)
-		p->high = at;
 }
 
 /* What the agents have said since we last asked. `head`: the program's first instructions, which stand at `entry`. */
@@ -110,14 +106,8 @@ const struct lead_page *lead_find(struct leads *leads, int memory, uint64_t entr
 	return NULL;
 }
 
-void lead_write(const struct lead_page *p, uint32_t serial, int memory, uint64_t entry)
+int lead_write(const struct lead_page *p, uint32_t serial, int memory, uint64_t at)
 {
-	uint64_t at = entry + (uint64_t)p->offset + p->low;
-	uint32_t n = p->high - p->low;
-
-	if (p->serial != serial) /* it has changed since the agent was told */
-		return;
-	/* Should it fail, the sites are as they were, and the agent finds out. */
-	if (pwrite(memory, p->after + p->low, n, (off_t)at) != (ssize_t)n)
-		return;
+	/* It may have changed since the agent was told. Should the write fail, the sites are found as they were. */
+	return p->serial == serial && pwrite(memory, p->after, LEAD_PAGE, (off_t)at) == LEAD_PAGE;
 }

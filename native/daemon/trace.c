@@ -206,7 +206,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.version = ABI_VERSION,
 		.launcher = (uint32_t)getpid(),
 		.remote = l->plan->session_fd,
-		.session_size = l->session->size,
+		.session_size = session_part(l->session),
 		.session_fd = -1,
 		.lifeline = -1,
 		.channel = -1,

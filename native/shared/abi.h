@@ -125,10 +125,16 @@ struct session {
 	uint32_t pad[6];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
+	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
 	struct exec_request execs[EXEC_REQUESTS];
-	struct process processes[PROCESSES];
 	struct chunk chunks[CHUNK_COUNT];
 };
+
+/* What a program maps of it: without a log, nobody needs the chunks. */
+static inline uint64_t session_part(const struct session *s)
+{
+	return s->flags & SESSION_LOG ? s->size : s->chunks_at;
+}
 
 /* ---- log records, in chunks and in files ------------------------------------------------------------------------ */
 

@@ -356,7 +356,7 @@ range_end:
 	.endif
 	.endm
 
-	.section .text.stubs, "ax", @progbits
+	.section .stubs, "ax", @progbits
 	.globl site_stubs, site_stub_any, site_stub_slow
 	.hidden site_stubs, site_stub_any, site_stub_slow
 	.balign	64

@@ -19,7 +19,7 @@
 enum {
 	TABLE_AT = 0x050f0000,
 	PUN_PAGES = 256,
-	HITS = 64, WAYS = 4, MOST = 65535,
+	HITS = 32, WAYS = 4, MOST = 65535,
 	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
 	HEAP_ROOM = 32 << 20, /* what we leave a heap that grows towards us */
 	REGISTER_SYNC_CORE = 64, SYNC_CORE = 32,
@@ -28,12 +28,12 @@ enum {
 uint8_t arch_has_key;
 static uint32_t lock, off, is_quiet;
 static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
-static uint64_t pun_pages[PUN_PAGES] COLD(5);
+static uint64_t pun_pages[PUN_PAGES] COLD(4);
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
 static struct hit {
 	uint64_t at : 48, count : 16;
-} hits[HITS][WAYS] COLD(2);
+} hits[HITS][WAYS];
 
 static int failed(int64_t r)
 {
