@@ -221,6 +221,7 @@ void thread_forget(struct thread *t); /* a vfork child that is gone, with its pr
 void thread_only(void); /* after fork: all others are gone */
 void thread_was(struct thread *t);
 void thread_crowd(struct thread *t);
+int thread_is_alone(void); /* nobody else runs in this memory, vfork children apart */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
 extern struct process_self process_main;

@@ -307,11 +307,16 @@ void thread_was(struct thread *t)
  */
 void thread_crowd(struct thread *t)
 {
-	is_crowded = 1;
+	put_release(&is_crowded, 1);
 	lock();
 	if (!t->key)
 		forget_key(t);
 	unlock();
+}
+
+int thread_is_alone(void)
+{
+	return !get_acquire(&is_crowded);
 }
 
 struct process_self *process_new(void)
