@@ -125,7 +125,7 @@ FREE_x86_64 := -Inative/shared/arch/x86_64 -Inative/agent/arch/x86_64 \
 FREE_aarch64 := -Inative/shared/arch/aarch64 -Inative/agent/arch/aarch64 \
 	-mno-outline-atomics
 # As a library: first of all constructors, and never unloaded, since the kernel knows its addresses.
-FREE_LINK := -shared -nostdlib -Wl,-soname,lsca-agent.so,-z,initfirst,-z,nodelete -Wl,-z,now,-z,noexecstack,-z,noseparate-code,--no-undefined,-Bsymbolic,--hash-style=gnu,--build-id=none
+FREE_LINK := -shared -nostdlib -Wl,-soname,lsca-agent.so,-z,initfirst,-z,nodelete -Wl,-T,native/agent/agent.ld -Wl,-z,now,-z,noexecstack,-z,noseparate-code,-z,norelro,--no-undefined,-Bsymbolic,--hash-style=gnu,--build-id=none
 
 # Sources of folder $(1) for machine $(2): a suffix _<machine> keeps a file to that machine.
 sources = $(filter-out $(foreach m,$(filter-out $(2),$(MACHINES)),%_$(m).c),$(wildcard native/$(1)/*.c))

@@ -80,14 +80,6 @@ struct process_self {
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
 };
 
-/* How a call from a patched site is completed in the route `kernel`; entry.S knows. */
-enum way {
-	WAY_PLAIN,   /* it is just made */
-	WAY_SPECIAL, /* by dispatch_perform() */
-	WAY_SLOW,    /* it needs a signal frame: by trap() */
-	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
-};
-
 #define NO_ANSWER 0xffffffffu
 
 /* A Syscall User Dispatch of the program's own, which the kernel never hears of. */
@@ -98,7 +90,7 @@ struct own_dispatch {
 
 struct thread {
 	/* entry.S knows these offsets */
-	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
+	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 0 - NO_KEY */
 	uint64_t stack;     /* top of the agent's own stack for it; below it another one, for signals */
 	uint64_t sp;        /* the program's stack pointer meanwhile */
 	uint32_t put_off;   /* a signal came meanwhile and waits to be delivered */
@@ -109,7 +101,7 @@ struct thread {
 	uint32_t answers[KNOWN_END]; /* NO_ANSWER: the kernel is to be asked */
 
 	int32_t made_quick, made_known; /* what `quick` and `known` were when they were last looked at */
-	uint64_t key;       /* what the hardware keeps for the thread (fs base); 0: not known, or not its alone */
+	uint64_t key;       /* what the hardware keeps for the thread (fs base); NO_KEY: not known, or not its alone */
 	uint64_t mask;      /* the program's signal mask */
 	uint32_t twins;     /* threads that began with our key */
 	uint32_t twin_of;   /* tid of the one whose key we began with */
@@ -181,9 +173,13 @@ struct birth {
 	uint32_t twin_of; /* as in struct thread */
 };
 
-enum { KEY_SLOTS = 65536, STACK_SIZE = 32768, ALT_SIZE = 65536 };
+enum { KEY_SLOTS = 65536, STACK_SIZE = 31744, ALT_SIZE = 66560 };
+
+extern struct agent_config agent_config; /* not hidden: the launcher looks for it */
 
 #define HIDDEN __attribute__((visibility("hidden")))
+/* Behind all other data, which so fits on the few pages that every program writes to; `n`: their order. */
+#define COLD(n) __attribute__((section(".bss.cold" #n)))
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
@@ -198,7 +194,7 @@ int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
 uint64_t copy_try(void *to, const void *from, uint64_t n);
 int64_t string_try(char *to, const char *from, uint64_t room);
-void launcher_stop(uint64_t why, const struct agent_config *at);
+void launcher_stop(uint64_t why, const struct agent_config *at, uint64_t word);
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
 #define GATE2(nr, a, b) gate(nr, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
@@ -233,6 +229,9 @@ void thread_remove(struct thread *t);
 void thread_forget(struct thread *t); /* a vfork child that is gone, with its process */
 int thread_is_last(const struct thread *t); /* of its process */
 void thread_only(void); /* after fork: all others are gone */
+void thread_was(struct thread *t);
+void thread_crowd(struct thread *t);
+int thread_is_alone(void); /* nobody else runs in this memory, vfork children apart */
 struct process_self *process_new(void);
 void process_drop(struct process_self *p);
 extern struct process_self process_main;
@@ -257,7 +256,7 @@ static inline uint64_t signal_full(const struct thread *t)
 static inline struct thread *thread_here(void)
 {
 	uint64_t key = arch_key();
-	struct thread *t = key ? thread_keys[KEY_SLOT(key)] : 0;
+	struct thread *t = thread_keys[KEY_SLOT(key)];
 
 	return t && t->key == key ? t : 0;
 }
@@ -308,6 +307,7 @@ void signal_raise(int sig);
 /* arch/sites.c: call sites that are patched once they have run a few times */
 void sites_hit(struct call *c);
 void sites_setup(uint32_t flags);           /* enum agent_flags */
+int sites_begin(const struct agent_config *cfg); /* sites that the launcher is about to patch; 0: it must not */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 int sites_are_quiet(void);
 void sites_lock(int makes_thread);          /* around a birth */

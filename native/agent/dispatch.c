@@ -149,6 +149,7 @@ int64_t dispatch_perform(struct call *c)
 		ret = dispatch_kernel(c);
 		if (arch_key() != c->thread->key)
 			thread_rekey(c->thread);
+		thread_admit(c->thread);
 		return ret;
 	}
 	return by_route(c);
@@ -200,36 +201,11 @@ int dispatch_unmasked(uint64_t nr, const uint64_t *args)
 	return is_masked(row);
 }
 
-static uint8_t way_of(const struct call_row *row)
-{
-	if (!(row->flags & CALL_KNOWN) || is_masked(row))
-		return WAY_SLOW;
-	if (row->known)
-		return row->known < KNOWN_END ? (uint8_t)(WAY_KNOWN + row->known) : (uint8_t)WAY_SPECIAL;
-	return row->flags & CALL_IDENTITY ? WAY_SPECIAL : WAY_PLAIN;
-}
-
 uint8_t dispatch_way[CALL_LIMIT];
 
 void dispatch_setup(void)
 {
-	static const uint64_t special[] = {
-		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
-		NR_mprotect, NR_ptrace,
-	};
-	static const uint64_t framed[] = {
-		NR_rt_sigreturn, NR_rt_sigsuspend, NR_rt_sigtimedwait, NR_sigaltstack, NR_exit,	  NR_exit_group,
-		NR_clone,	 NR_clone3,	   NR_fork,	       NR_vfork,       NR_execve, NR_execveat,
-		NR_arch_prctl,	 NR_prctl,	   NR_seccomp,
-	};
-
-	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		dispatch_way[nr] = way_of(&call_rows[nr]);
-	for (uint32_t i = 0; i < sizeof framed / sizeof *framed; i++)
-		if (framed[i] < CALL_LIMIT)
-			dispatch_way[framed[i]] = WAY_SLOW;
-	for (uint32_t i = 0; i < sizeof special / sizeof *special; i++)
-		dispatch_way[special[i]] = WAY_SPECIAL;
+	memcpy(dispatch_way, call_ways, sizeof dispatch_way);
 }
 
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
@@ -292,6 +268,7 @@ static struct thread *unknown(struct ucontext *uc)
 {
 	struct thread *t = thread_add(&process_main);
 
+	thread_crowd(t);
 	signal_return(t, uc); /* takes the stack that comes with it, and leaves ours */
 	return t;
 }

@@ -160,6 +160,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	}
 	if (b->shares_memory && b->is_thread)
 		p->threaded = 1;
+	if (b->child)
+		thread_crowd(c->thread);
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -266,6 +268,8 @@ static void child_process(struct birth *b, struct thread **known)
 	} else {
 		life_enter(p, parent);
 	}
+	if (!b->shares_memory)
+		thread_was(was);
 	if (b->flags & FLAG_CLEAR_SIGHAND)
 		signal_cleared(p);
 	start_capture();
@@ -305,8 +309,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 
 		copy.parent = &parent;
 		child_process(&copy, &b->vforked);
-		if (b->shares_memory)
-			birth_drop(b);
+		birth_drop(b);
 	}
 	t = thread_self();
 	gate_fast(NR_rt_sigprocmask, (uint64_t[]){2, (uint64_t)&mask, 0, 8, 0, 0}, &t->put_off);

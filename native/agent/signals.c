@@ -70,6 +70,35 @@ void signal_faults(void)
 			install(sig, &handlers[sig], 0);
 }
 
+/*
+ * Of a process with handlers of its own, and memory of another's. Copying for it may be a matter of the kernel
+ * (memory.c), and posix_spawn asks this for every signal there is, twice: so the kernel gets the program's pointers,
+ * and what it has copied we may look at.
+ */
+static int64_t raw_action(struct call *c, uint64_t sig)
+{
+	const struct sigaction *act = (const struct sigaction *)c->args[1];
+	struct sigaction *old = (struct sigaction *)c->args[2];
+	uint64_t handler = 0;
+	int64_t r;
+
+	if (act && old && memory_read(&handler, c->args[1], 8) < 8) /* they may be the same */
+		return -EFAULT_;
+	r = GATE4(NR_rt_sigaction, sig, act, old, 8);
+	if (r < 0)
+		return r;
+	if (act && !old)
+		handler = act->handler;
+	/* Such a handler does not come by us, and may find anything: also the agent on a stack of its own. */
+	if (handler > 1)
+		thread_bar(c->thread);
+	if (act && SIG_BIT(sig) & SIG_FAULTS)
+		c->thread->process->no_fault |= (uint32_t)SIG_BIT(sig);
+	if (old && old->handler == (uint64_t)signal_arrived)
+		*old = handlers[sig];
+	return 0;
+}
+
 int64_t signal_action(struct call *c)
 {
 	uint64_t sig = c->args[0];
@@ -80,6 +109,8 @@ int64_t signal_action(struct call *c)
 		return -EINVAL_;
 	if (sig < 1 || sig >= SIG_COUNT)
 		return -EINVAL_;
+	if (c->thread->process->raw && sig != SIGSYS_)
+		return raw_action(c, sig);
 	if (c->args[1] && memory_read(&act, c->args[1], sizeof act) < sizeof act)
 		return -EFAULT_;
 	was = handlers[sig];
@@ -96,14 +127,7 @@ int64_t signal_action(struct call *c)
 			signal_sys_take(&dropped);
 		goto answer;
 	}
-	if (c->thread->process->raw) { /* a process with handlers of its own, and memory of another's */
-		/* Such a handler does not come by us, and may find anything: also the agent on a stack of its own. */
-		if (c->args[1] && act.handler > 1)
-			thread_bar(c->thread);
-		if (c->args[1] && SIG_BIT(sig) & SIG_FAULTS)
-			c->thread->process->no_fault |= (uint32_t)SIG_BIT(sig);
-		r = GATE4(NR_rt_sigaction, sig, c->args[1] ? &act : 0, &old, 8);
-	} else if (!c->args[1]) {
+	if (!c->args[1]) {
 		r = GATE4(NR_rt_sigaction, sig, 0, &old, 8);
 	} else {
 		if (act.handler > 1 || SIG_BIT(sig) & SIG_FAULTS)

@@ -42,7 +42,7 @@ static int64_t map_session(int32_t fd, uint64_t size)
 		if (r < 0 && r > -4096)
 			return r;
 		s = (struct session *)r;
-		size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? s->size : 0;
+		size = s->magic == SESSION_MAGIC && s->version == ABI_VERSION ? session_part(s) : 0;
 		GATE2(NR_munmap, s, sizeof *s);
 		if (size < sizeof *s)
 			return -EINVAL_;
@@ -99,7 +99,7 @@ static int64_t receive_session(void)
 	if (r < 0)
 		return r;
 	agent_config.socket = pair[1];
-	launcher_stop(STOP_SOCKET, &agent_config);
+	launcher_stop(STOP_SOCKET, &agent_config, 0);
 	GATE1(NR_close, pair[1]);
 	r = GATE3(NR_recvmsg, pair[0], &m, 0);
 	GATE1(NR_close, pair[0]);
@@ -115,7 +115,7 @@ static void fail(int64_t error, uint32_t line)
 	agent_config.error = (int32_t)error;
 	agent_config.where = line;
 	for (;;)
-		launcher_stop(STOP_FAILED, &agent_config);
+		launcher_stop(STOP_FAILED, &agent_config, 0);
 }
 
 /* Nobody else does it where the agent's file is mapped as it is. There are no relocations of any other kind. */
@@ -123,6 +123,7 @@ static void relocate(void)
 {
 	uint64_t base = (uint64_t)__ehdr_start, from = 0, size = 0;
 
+	__atomic_fetch_or((uint64_t *)_DYNAMIC, 0, __ATOMIC_RELAXED); /* we shall write here: one fault, not two */
 	for (const uint64_t (*d)[2] = _DYNAMIC; (*d)[0]; d++) {
 		if ((*d)[0] == 7) /* DT_RELA */
 			from = base + (*d)[1];
@@ -144,6 +145,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 	struct process_self *p = &process_main;
 	int64_t fd, r;
 	struct thread *t;
+	uint64_t leads;
 
 	if (told) {
 		relocate();
@@ -176,6 +178,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 		fail(-ENOMEM_, __LINE__);
 	signal_own_stack(t, 0);
 	t->sys_blocked = !!(cfg->flags & AGENT_SYS_BLOCKED);
+	thread_admit(t);
 	if (cfg->lifeline >= 0) {
 		r = delegate_attach(p, t, cfg->lifeline, cfg->channel, cfg->slot);
 		if (r < 0)
@@ -192,9 +195,10 @@ HIDDEN void start_injected(const struct agent_config *told)
 			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
+	leads = (uint64_t)sites_begin(cfg);
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);
 	for (;;)
-		launcher_stop(STOP_READY, &agent_config);
+		launcher_stop(STOP_READY, &agent_config, leads);
 }

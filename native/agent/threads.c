@@ -10,14 +10,16 @@
  */
 #include "agent.h"
 
-enum { BUCKETS = 256, ROOM = 4096 /* all of it is touched at once, by every process */ };
+enum { BUCKETS = 128, ROOM = 4096, FIRST_ROOM = 1088 /* what most processes need, on a page that is touched anyway */ };
 
-struct thread *thread_keys[KEY_SLOTS];
+struct thread *thread_keys[KEY_SLOTS] COLD(2);
 static struct thread *buckets[BUCKETS];
 static struct thread *free_threads;
 static struct process_self *free_processes;
 static struct birth *free_births;
-static uint32_t list_lock;
+static uint32_t list_lock, first_used, stack_used, is_crowded;
+static char first_room[FIRST_ROOM] __attribute__((aligned(16)));
+static char first_stack[ALT_SIZE + STACK_SIZE] COLD(1) __attribute__((aligned(16)));
 struct process_self process_main;
 
 static void lock(void)
@@ -39,6 +41,11 @@ static void *take(void **list, uint32_t size)
 {
 	void *one = *list;
 
+	if (!one && first_used + size <= FIRST_ROOM) {
+		one = first_room + first_used;
+		first_used += size;
+		return one;
+	}
 	if (!one) {
 		char *page = memory_pages(ROOM);
 
@@ -121,13 +128,14 @@ struct thread *thread_make(uint64_t stack)
 		stack = t->stack;
 	memset(t, 0, sizeof *t);
 	t->stack = stack;
-	t->minus_key = 1;
+	t->key = NO_KEY;
+	t->minus_key = 0 - NO_KEY;
 	t->slot = SLOT_COUNT;
 	t->chunk = CHUNK_COUNT;
 	t->patience.credit = 2;
 	local_forget(t);
 	if (!t->stack) {
-		char *pages = memory_pages(ALT_SIZE + STACK_SIZE);
+		char *pages = swap_if(&stack_used, 0, 1) ? first_stack : memory_pages(ALT_SIZE + STACK_SIZE);
 
 		if (pages) /* entry.S wants it so that a call finds it aligned */
 			t->stack = (uint64_t)pages + ALT_SIZE + STACK_SIZE - 8;
@@ -164,10 +172,10 @@ struct thread *thread_add(struct process_self *process)
 /* With the lock. */
 static void forget_key(struct thread *t)
 {
-	t->minus_key = 1;
-	if (t->key && thread_keys[KEY_SLOT(t->key)] == t)
+	t->minus_key = 0 - NO_KEY;
+	if (t->key != NO_KEY && thread_keys[KEY_SLOT(t->key)] == t)
 		thread_keys[KEY_SLOT(t->key)] = 0;
-	t->key = 0;
+	t->key = NO_KEY;
 }
 
 static void part_from_twin(struct thread *t)
@@ -214,7 +222,7 @@ void thread_rekey(struct thread *t)
 void thread_bar(struct thread *t)
 {
 	lock();
-	t->minus_key = 1;
+	t->minus_key = 0 - NO_KEY;
 	t->twins++;
 	unlock();
 }
@@ -231,7 +239,7 @@ void thread_admit(struct thread *t)
 	uint64_t key = arch_key();
 	struct thread **slot = &thread_keys[KEY_SLOT(key)];
 
-	if (!key || !t->stack || t->twins)
+	if (key == NO_KEY || (!key && is_crowded) || !t->stack || t->twins)
 		return;
 	/* A vfork child has its parent's key, too, and may use it: the parent stands still until it is gone. */
 	if (!t->process->vforked && (t->twin_of || t->process != &process_main))
@@ -239,12 +247,10 @@ void thread_admit(struct thread *t)
 	if (t->key != key) {
 		lock();
 		forget_key(t);
-		if (!*slot) {
+		if (swap_pointer_if((void **)slot, 0, t)) /* a write from the first: one fault, not two */
 			t->key = key;
-			*slot = t;
-		}
 		unlock();
-		if (!t->key)
+		if (t->key != key)
 			return;
 	}
 	t->minus_key = 0 - key;
@@ -295,15 +301,43 @@ void thread_forget(struct thread *t)
 /* In the child of a fork: the others' entries are copies of what no longer runs, and the lock may be one of theirs. */
 void thread_only(void)
 {
-	free_threads = 0;
-	free_processes = 0;
-	free_births = 0;
+	if (is_crowded) {
+		free_threads = 0;
+		free_processes = 0;
+		free_births = 0;
+	}
 	list_lock = 0;
 	for (int i = 0; i < BUCKETS; i++) {
 		for (struct thread *t = buckets[i]; t; t = t->next)
 			forget_key(t);
 		buckets[i] = 0;
 	}
+}
+
+/* What the child of a fork was in its parent. Its stack has found another owner. */
+void thread_was(struct thread *t)
+{
+	t->tid = 0;
+	t->stack = 0;
+	thread_unmake(t);
+}
+
+/*
+ * There will be others in this memory. A thread without a key of its own (0, before a libc has set one) is known by
+ * that only as long as it is alone: others may come to have none in ways that nobody tells us.
+ */
+void thread_crowd(struct thread *t)
+{
+	put_release(&is_crowded, 1);
+	lock();
+	if (!t->key)
+		forget_key(t);
+	unlock();
+}
+
+int thread_is_alone(void)
+{
+	return !get_acquire(&is_crowded);
 }
 
 struct process_self *process_new(void)

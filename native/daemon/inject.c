@@ -28,6 +28,7 @@
 enum { PAGE = 4096 };
 
 #define DISTANCE (2ull << 30)
+#define REGION (2ull << 20) /* what one table of the processor describes: agent and session fit into it */
 
 static int fail(struct injection *i, const char *why, int error)
 {
@@ -113,7 +114,7 @@ static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_
  */
 static uint64_t out_of_the_way(uint64_t entry)
 {
-	return entry >> 44 ? (entry - DISTANCE) & ~4095ull : 0;
+	return entry >> 44 ? ((entry - DISTANCE) & ~(REGION - 1)) + REGION / 4 : 0;
 }
 
 /* The way that always works: one call, one stop. */
@@ -162,7 +163,10 @@ static int begin_stub(struct injection *i)
 	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
 }
 
-/* At the program's entry, or just before where that page ends too soon. */
+/*
+ * At the program's entry, or just before where that page ends too soon. Better on the page whose sites are to be
+ * patched: that one is written to anyway, and as a whole.
+ */
 static void choose_place(struct injection *i)
 {
 	uint64_t pc = machine_pc(&i->saved), left = PAGE - pc % PAGE;
@@ -171,7 +175,7 @@ static void choose_place(struct injection *i)
 	i->code_at = left < i->code_size ? pc - (i->code_size - left) : pc;
 }
 
-int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
+int inject_begin(struct injection *i, const struct image *image, struct leads *leads, pid_t tid, int session,
 		 const struct agent_config *config, int hide_vdso)
 {
 	uint64_t all = ~0ull;
@@ -200,6 +204,14 @@ int inject_begin(struct injection *i, const struct image *image, pid_t tid, int 
 	choose_place(i);
 	if (memory_get(i, i->code_at, i->code, i->code_size))
 		return fail(i, "its first instructions cannot be read", -errno);
+	i->config.entry = machine_pc(&i->saved);
+	if (i->code_at == i->config.entry && i->config.flags & AGENT_KEYS && !(i->config.flags & AGENT_QUIET))
+		i->lead = lead_find(leads, i->memory, i->code_at, i->code, &i->config);
+	if (i->lead) {
+		i->lead_serial = i->lead->serial;
+		i->code_at = i->config.lead_page;
+		memcpy(i->code, i->lead->before, i->code_size);
+	}
 	if (hide_vdso)
 		hide_vdso_entry(i);
 	return image->fd >= 0 ? begin_stub(i) : begin_copy(i, 1);
@@ -284,6 +296,8 @@ static int agent_stopped(struct injection *i, struct user_regs_struct *regs)
 	i->base = machine_config(regs) - i->image->config;
 	switch (machine_stop(regs)) {
 	case STOP_READY:
+		if (i->lead && machine_word(regs) && lead_write(i->lead, i->lead_serial, i->memory, i->code_at))
+			i->poked = 0; /* our instructions are gone as well */
 		return 1;
 	case STOP_SOCKET:
 		if (send_session(i))

@@ -85,6 +85,11 @@ uint64_t machine_stop(const struct user_regs_struct *regs)
 	return regs->regs[0];
 }
 
+uint64_t machine_word(const struct user_regs_struct *regs)
+{
+	return regs->regs[2];
+}
+
 uint64_t machine_config(const struct user_regs_struct *regs)
 {
 	return regs->regs[1];

@@ -77,6 +77,11 @@ uint64_t machine_stop(const struct user_regs_struct *regs)
 	return regs->rdi;
 }
 
+uint64_t machine_word(const struct user_regs_struct *regs)
+{
+	return regs->rdx;
+}
+
 uint64_t machine_config(const struct user_regs_struct *regs)
 {
 	return regs->rsi;

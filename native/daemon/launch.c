@@ -373,6 +373,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 		_exit(0);
 	}
 	l->session->launcher = (uint32_t)getpid();
+	l->leads.session = l->session;
 	bell = l->starting->bell = &l->session->exec_bell;
 	sigaction(SIGCHLD, &child, NULL);
 	sigfillset(&mask); /* all that the terminal sends is for the program and the front */

@@ -134,6 +134,7 @@ struct launch {
 	const struct plan *plan;
 	struct session *session;
 	struct image image;
+	struct leads leads;
 	struct drain drain;
 	struct starting *starting;
 	struct tracee tracees[TRACEES];

@@ -206,7 +206,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.version = ABI_VERSION,
 		.launcher = (uint32_t)getpid(),
 		.remote = l->plan->session_fd,
-		.session_size = l->session->size,
+		.session_size = session_part(l->session),
 		.session_fd = -1,
 		.lifeline = -1,
 		.channel = -1,
@@ -237,7 +237,8 @@ static void on_exec(struct launch *l, struct tracee *t)
 	t->request = FIRST;
 	t->state = TRACEE_INJECTED;
 	injected(l, t,
-		 inject_begin(&t->injection, &l->image, t->tid, l->plan->session_fd, &c, l->plan->hide_vdso));
+		 inject_begin(&t->injection, &l->image, &l->leads, t->tid, l->plan->session_fd, &c,
+			      l->plan->hide_vdso));
 }
 
 static int is_group_stop(int status)

@@ -30,6 +30,8 @@ enum {
 	PROCESSES = 4096,
 	CHUNK_SIZE = 32768,
 	CHUNK_COUNT = 2048,
+	LEAD_CLAIMS = 32,
+	LEADS = 24,
 	CHUNKS_AT_LEISURE = 64, /* full ones below this wait until the drainer looks by itself: soon, and all at once */
 };
 
@@ -88,6 +90,17 @@ struct chunk {
 	uint64_t pad;
 };
 
+/* A site that calls have come from, in the image that the kernel has started: see native/daemon/lead.c. */
+struct lead_claim {
+	int32_t offset; /* of its `syscall` instruction, from the image's entry */
+	uint32_t nr;
+};
+
+/* One that is patched before the program runs. */
+struct lead_site {
+	uint16_t at, nr; /* `at`: into the page */
+};
+
 struct session {
 	uint32_t magic, version;
 	uint64_t size; /* of the whole area */
@@ -108,12 +121,20 @@ struct session {
 	uint64_t budget;   /* ticks one may spin: about 50 us */
 	uint32_t chunk_high; /* chunks from here on were never leased */
 	uint32_t refused;  /* execs that were refused because they would have gone on without the agent */
-	uint32_t pad[7];
+	uint32_t lead_end; /* claims so far: the last ones are in `leads` */
+	uint32_t pad[6];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
+	struct lead_claim leads[LEAD_CLAIMS];
+	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
 	struct exec_request execs[EXEC_REQUESTS];
-	struct process processes[PROCESSES];
 	struct chunk chunks[CHUNK_COUNT];
 };
+
+/* What a program maps of it: without a log, nobody needs the chunks. */
+static inline uint64_t session_part(const struct session *s)
+{
+	return s->flags & SESSION_LOG ? s->size : s->chunks_at;
+}
 
 /* ---- log records, in chunks and in files ------------------------------------------------------------------------ */
 
@@ -292,7 +313,8 @@ struct lifeline_message {
 /*
  * A few instructions of the launcher's map the agent and start `agent_entry`, which traps (int3, brk) whenever it needs
  * the launcher, with STOP_* in the first argument register (rdi, x0) and the address of `agent_config` in the second,
- * and goes on when continued. After STOP_READY the launcher restores the program's registers and detaches. STOP_FAILED:
+ * and goes on when continued. After STOP_READY the launcher patches the sites of `leads`, if the third argument is not
+ * 0, restores the program's registers and detaches. STOP_FAILED:
  * see `error`. The agent's memory comes in one of two ways, tried in this order:
  *
  *   /proc/launcher/fd/image   a memfd with the agent as its file has it; what is not written to is shared by all
@@ -322,6 +344,10 @@ struct agent_config {
 	uint32_t where;              /* agent -> launcher: line that failed */
 	uint32_t flags;              /* enum agent_flags */
 	uint64_t session_size;
+	uint64_t entry;              /* of the image, where we are */
+	uint64_t lead_page;          /* the page that has these sites */
+	uint32_t lead_count, lead_pad;
+	struct lead_site leads[LEADS];
 };
 
 enum agent_flags {

@@ -83,6 +83,14 @@ enum call_known {
 	KNOWN_RESOLUTION, KNOWN_PRIORITY_MIN, KNOWN_PRIORITY_MAX, /* the machine's, for the first argument */
 };
 
+/* How a call from a patched site is completed in the route `kernel`; the agent's entry.S knows. */
+enum call_way {
+	WAY_PLAIN,   /* it is just made */
+	WAY_SPECIAL, /* by dispatch_perform() */
+	WAY_SLOW,    /* it needs a signal frame: by trap() */
+	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
+};
+
 struct call_row {
 	uint8_t nargs, runs;
 	uint8_t flags, known;
@@ -97,6 +105,7 @@ struct ioctl_row {
 };
 
 extern const struct call_row call_rows[CALL_LIMIT];
+extern const uint8_t call_ways[CALL_LIMIT]; /* enum call_way, where nothing is known to have changed it */
 extern const struct ioctl_row ioctl_rows[]; /* ascending by request */
 extern const uint32_t ioctl_count;
 extern const struct ioctl_row fcntl_rows[]; /* the commands of fcntl whose third argument is a pointer */

@@ -31,18 +31,6 @@ static void inspect_name(char *to, uint32_t fd)
 	*to = 0;
 }
 
-/* Its first bytes; -1 if it may be executed but not read. */
-static int32_t inspect_head(const char *name, uint8_t *head)
-{
-	int64_t fd = inspect_call(NR_openat, INSPECT_HERE, (uint64_t)name, 02004000, 0, 0), n; /* CLOEXEC, NONBLOCK */
-
-	if (fd < 0)
-		return -1;
-	n = inspect_call(NR_read, (uint64_t)fd, (uint64_t)head, INSPECT_HEAD - 1, 0, 0);
-	inspect_call(NR_close, (uint64_t)fd, 0, 0, 0, 0);
-	return n < 0 ? -1 : (int32_t)n;
-}
-
 /* The word after #! in place, or 0. */
 static const char *inspect_interpreter(uint8_t *head, int32_t n)
 {
@@ -67,11 +55,12 @@ static int inspect_is_foreign(const uint8_t *head)
 }
 
 /* `about` is a struct statx. Decided as the kernel does: by owner, capabilities, mount, and no_new_privs. */
-static int inspect_gains(uint64_t fd, const char *name, const uint32_t *about)
+static int inspect_gains(uint64_t fd, const uint32_t *about)
 {
 	uint32_t mode = about[7] & 07777, uid = about[5], gid = about[6];
 	uint32_t euid = (uint32_t)inspect_call(NR_geteuid, 0, 0, 0, 0, 0);
 	uint64_t mount[16] = {0};
+	char name[32];
 	int gains = 0;
 
 	if (mode & 04000)
@@ -79,6 +68,7 @@ static int inspect_gains(uint64_t fd, const char *name, const uint32_t *about)
 	if ((mode & 02010) == 02010)
 		gains |= gid != (uint32_t)inspect_call(NR_getegid, 0, 0, 0, 0, 0) ||
 			 gid != (uint32_t)inspect_call(NR_getgid, 0, 0, 0, 0, 0);
+	inspect_name(name, (uint32_t)fd);
 	if (!gains && euid)
 		gains = inspect_call(NR_getxattr, (uint64_t)name, (uint64_t)"security.capability", 0, 0, 0) > 0;
 	if (!gains || inspect_call(NR_prctl, 39, 0, 0, 0, 0) == 1) /* PR_GET_NO_NEW_PRIVS */
@@ -86,48 +76,56 @@ static int inspect_gains(uint64_t fd, const char *name, const uint32_t *about)
 	return inspect_call(NR_fstatfs, fd, (uint64_t)mount, 0, 0, 0) < 0 || !(mount[10] & 2); /* ST_NOSUID */
 }
 
-/* One file: its kind, or its interpreter, if it is a script. */
-static uint32_t inspect_file(uint64_t fd, uint8_t *head, const char **interpreter)
+/*
+ * One file: its kind, or its interpreter, if it is a script. Only a plain file is opened: that does nothing to it.
+ * `is_fd`: the path is empty and `dir` is the file.
+ */
+static uint32_t inspect_file(int64_t dir, const char *path, int is_fd, uint8_t *head, const char **interpreter)
 {
-	uint32_t about[64] = {0};
+	uint64_t empty = is_fd ? 0x1000 : 0; /* AT_EMPTY_PATH */
+	uint32_t about[64] = {0}, kind = IMAGE_PLAIN;
 	char name[32];
-	int32_t n;
+	int64_t fd, n = -1;
 
 	*interpreter = 0;
-	if (inspect_call(NR_statx, fd, (uint64_t)"", 0x1000, 0x7ff, (uint64_t)about) < 0) /* AT_EMPTY_PATH */
+	if (inspect_call(NR_statx, (uint64_t)dir, (uint64_t)path, empty, 0x7ff, (uint64_t)about) < 0)
 		return IMAGE_PLAIN;
 	if ((about[7] & 0170000) != 0100000)
 		return IMAGE_PLAIN;
-	if (inspect_call(NR_faccessat2, fd, (uint64_t)"", 1, 0x1200, 0) < 0) /* X_OK; AT_EACCESS, AT_EMPTY_PATH */
+	if (inspect_call(NR_faccessat2, (uint64_t)dir, (uint64_t)path, 1, 0x200 | empty, 0) < 0) /* X_OK, AT_EACCESS */
 		return IMAGE_PLAIN;
-	inspect_name(name, (uint32_t)fd);
-	n = inspect_head(name, head);
-	if (n > 2 && head[0] == '#' && head[1] == '!') {
-		*interpreter = inspect_interpreter(head, n);
-		return IMAGE_PLAIN;
+	if (is_fd) {
+		inspect_name(name, (uint32_t)dir);
+		path = name;
+		dir = INSPECT_HERE;
 	}
-	if (n >= 0 && !inspect_is_elf(head, n))
+	fd = inspect_call(NR_openat, (uint64_t)dir, (uint64_t)path, 02004000, 0, 0); /* CLOEXEC, NONBLOCK */
+	if (fd >= 0)
+		n = inspect_call(NR_read, (uint64_t)fd, (uint64_t)head, INSPECT_HEAD - 1, 0, 0);
+	else /* it may be executed but not read */
+		fd = inspect_call(NR_openat, (uint64_t)dir, (uint64_t)path, 012000000, 0, 0); /* O_PATH, O_CLOEXEC */
+	if (fd < 0)
 		return IMAGE_PLAIN;
-	if (n >= 0 && inspect_is_foreign(head))
-		return IMAGE_FOREIGN;
-	return inspect_gains(fd, name, about) ? IMAGE_GAINS : IMAGE_PLAIN;
+	if (n > 2 && head[0] == '#' && head[1] == '!') {
+		*interpreter = inspect_interpreter(head, (int32_t)n);
+	} else if (n < 0 || inspect_is_elf(head, (int32_t)n)) {
+		if (n >= 0 && inspect_is_foreign(head))
+			kind = IMAGE_FOREIGN;
+		else if (inspect_gains((uint64_t)fd, about))
+			kind = IMAGE_GAINS;
+	}
+	inspect_call(NR_close, (uint64_t)fd, 0, 0, 0, 0);
+	return kind;
 }
 
 /* As execveat takes them. `is_fd`: the path is empty and `dir` is the file. A script is what its interpreter is. */
 static uint32_t inspect_image(int64_t dir, const char *path, int is_fd)
 {
-	const uint64_t how = 012000000; /* O_PATH, O_CLOEXEC */
 	uint8_t head[INSPECT_HEAD];
 	uint32_t kind = IMAGE_PLAIN;
 
 	for (int depth = 0; path && depth < INSPECT_DEPTH; depth++) {
-		int64_t fd = is_fd ? dir : inspect_call(NR_openat, (uint64_t)dir, (uint64_t)path, how, 0, 0);
-
-		if (fd < 0)
-			return IMAGE_PLAIN;
-		kind = inspect_file((uint64_t)fd, head, &path);
-		if (!is_fd)
-			inspect_call(NR_close, (uint64_t)fd, 0, 0, 0, 0);
+		kind = inspect_file(dir, path, is_fd, head, &path);
 		dir = INSPECT_HERE;
 		is_fd = 0;
 	}

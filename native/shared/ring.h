@@ -37,6 +37,11 @@ static inline int swap_if(uint32_t *p, uint32_t from, uint32_t to)
 	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
+static inline int swap_pointer_if(void **p, void *from, void *to)
+{
+	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 static inline uint32_t add_one(uint32_t *p)
 {
 	return __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL);

@@ -11,8 +11,40 @@ from pathlib import Path
 
 from lsca.table import COMMANDS, MACHINES, REQUESTS, rows
 from lsca.table.arguments import MEMORY, ArgFlag, Argument, Kind, Length, Request
-from lsca.table.syscall import RowError, Syscall
+from lsca.table.syscall import CALL_LIMIT, KNOWN_WORDS, RowError, Syscall
 
+# What dispatch.c does itself: with the frame of the signal that has brought the call, and without.
+FRAMED = frozenset(
+    [
+        "rt_sigreturn",
+        "rt_sigsuspend",
+        "rt_sigtimedwait",
+        "sigaltstack",
+        "exit",
+        "exit_group",
+        "clone",
+        "clone3",
+        "fork",
+        "vfork",
+        "execve",
+        "execveat",
+        "arch_prctl",
+        "prctl",
+        "seccomp",
+    ]
+)
+SPECIAL = frozenset(
+    [
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigpending",
+        "wait4",
+        "waitid",
+        "mremap",
+        "mprotect",
+        "ptrace",
+    ]
+)
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
 HEAD = """\
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -59,6 +91,27 @@ def call_row(row: type[Syscall], machine: str) -> str:
     return text + "\t},\n"
 
 
+def call_way(row: type[Syscall], machine: str) -> str:
+    """How a call from a patched site is completed: an `enum call_way`."""
+    kinds = {row.arguments[name].kind for name in row.order[machine]}
+    if row.name in SPECIAL:
+        return "WAY_SPECIAL"
+    if row.name in FRAMED or kinds & {Kind.SIGMASK, Kind.SIGMASK6}:
+        return "WAY_SLOW"
+    if row.known in KNOWN_WORDS:
+        return f"WAY_KNOWN + {row.known}"
+    return "WAY_SPECIAL" if row.known or row.identity else "WAY_PLAIN"
+
+
+def call_ways(table: Iterable[type[Syscall]], machine: str) -> str:
+    """`call_ways`: numbers without a row need a frame."""
+    ways = {row.numbers[machine]: call_way(row, machine) for row in table}
+    text = "".join(
+        f"\t[{number}] = {ways.get(number, 'WAY_SLOW')},\n" for number in range(CALL_LIMIT)
+    )
+    return f"const uint8_t call_ways[CALL_LIMIT] = {{\n{text}}};\n"
+
+
 def request_rows(what: str, requests: Iterable[Request], machine: str) -> str:
     """`ioctl_rows` or `fcntl_rows`, ascending, with their count."""
     lines = []
@@ -97,6 +150,7 @@ def generate(
             "const struct call_row call_rows[CALL_LIMIT] = {\n"
             + "".join(call_row(row, machine) for row in own)
             + "};\n",
+            call_ways(own, machine),
             request_rows("ioctl", ioctls, machine),
             request_rows("fcntl", pointers, machine),
         )

@@ -164,6 +164,22 @@ def test_busy_programs(name: str, route: str, tmp_path: Path) -> None:
     assert part < FEW, told
 
 
+def test_start_of_the_next_program(route: str, tmp_path: Path) -> None:
+    """What one program's dynamic linker has called, the next one's calls without a signal."""
+    if route == "native":
+        return
+    log = tmp_path / "log"
+    script = "for i in 1 2 3 4 5 6; do /bin/true; done"
+    done = execute(["sh", "-c", script], route=route, base=tmp_path, options=["-o", str(log)])
+    assert done.status == 0
+    programs: dict[int, list[bool]] = {}
+    for record in read_log(log).records:
+        if record.name in ("mmap", "mprotect", "munmap", "close", "pread64"):
+            programs.setdefault(record.pid, []).append(record.trapped)
+    last = list(programs.values())[-1]
+    assert len(last) > 10 and sum(last) <= 2, last
+
+
 def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
     """libc's opens of its own files: a jump that leads 4 MB up, where nothing of ours may lie."""
     if route == "native":

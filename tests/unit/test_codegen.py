@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from lsca import codegen
-from lsca.table import MACHINES, RowError, Runs, Syscall, by_name
+from lsca.table import MACHINES, RowError, Runs, Syscall, by_name, rows
 from lsca.table.arguments import ArgFlag, Fd, InOut, Int, Kind, Length, Out, Request
 from lsca.table.arguments import Path as PathArgument
 from lsca.table.clocks import TIMESPEC
 from lsca.table.ioctls import INT
 from lsca.table.layouts import opaque
-from lsca.table.syscall import Table
+from lsca.table.syscall import CALL_LIMIT, Table
 from lsca.table.waiting import EVENTS
 
 SHARED = Path(__file__).parents[2] / "native" / "shared"
@@ -67,6 +67,7 @@ const struct call_row call_rows[CALL_LIMIT] = {
 	},
 };
 
+{ways}
 const struct ioctl_row ioctl_rows[] = {
 	{.request = 0x1, .kind = ARG_VALUE, .runs = RUNS_BORROW, .size = 0}, /* FIRST */
 	{.request = 0x2, .kind = ARG_OUT, .runs = RUNS_ANYWHERE, .size = 4}, /* SECOND */
@@ -83,7 +84,25 @@ FCNTLS = (Request("VALUE", 4, Kind.VALUE), Request("POINTS", 5, Kind.IN, INT), R
 
 
 def test_golden() -> None:
-    assert codegen.generate("x86_64", (bare, small), IOCTLS, FCNTLS) == GOLDEN
+    assert codegen.generate("x86_64", (bare, small), IOCTLS, FCNTLS) == GOLDEN.replace(
+        "{ways}", codegen.call_ways((bare, small), "x86_64")
+    )
+
+
+def test_ways() -> None:
+    lines = codegen.call_ways(rows(), "x86_64").splitlines()
+    assert len(lines) == CALL_LIMIT + 2
+    for name, way in {
+        "read": "WAY_PLAIN",
+        "getpid": "WAY_KNOWN + KNOWN_PID",
+        "setuid": "WAY_SPECIAL",
+        "mprotect": "WAY_SPECIAL",
+        "ppoll": "WAY_SLOW",
+        "execve": "WAY_SLOW",
+    }.items():
+        row = by_name(name)
+        assert row and lines[row.numbers["x86_64"] + 1] == f"\t[{row.numbers['x86_64']}] = {way},"
+    assert lines[-2] == f"\t[{CALL_LIMIT - 1}] = WAY_SLOW,"
 
 
 def test_other_machine() -> None:

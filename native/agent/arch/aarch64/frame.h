@@ -188,9 +188,11 @@ static inline int arch_keys_work(uint64_t hwcap2)
 	return 0;
 }
 
+#define NO_KEY (~0ull)
+
 static inline uint64_t arch_key(void)
 {
-	return 0;
+	return NO_KEY;
 }
 
 /* memcpy without the vector registers, which are the program's. In assembly, or gcc would make it a call to memcpy. */

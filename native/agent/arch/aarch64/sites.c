@@ -17,6 +17,12 @@ void sites_setup(uint32_t flags)
 	(void)flags;
 }
 
+int sites_begin(const struct agent_config *cfg)
+{
+	(void)cfg;
+	return 0;
+}
+
 void sites_quiet(void)
 {
 }

@@ -346,49 +346,61 @@ range_end:
 	nop
 
 /*
- * What a patched site jumps to is a copy of this (sites.c), one for each site. It finds the caller's struct thread by
- * the fs base and moves to the agent's own stack, with rcx and r11 only, which the call may clobber, and without
- * touching flags, or the program's stack, of which there may be nothing left. No such thread, or not now: the call is
- * made by the instruction in the middle, and caught by the signal.
+ * What patched sites jump to, one for each entry of sites[]. A stub finds the caller's struct thread by the fs base and
+ * moves to the agent's own stack, with rcx and r11 only, which the call may clobber, and without touching flags, or the
+ * program's stack, of which there may be nothing left. No such thread, or not now: the call is made by the instruction
+ * in the middle, and caught by the signal. What a stub must know of its site it takes from there, so that all of them
+ * are part of the file that programs share. sites.h knows the sizes.
  */
-	.globl site_stub, site_stub_any, site_stub_keys, site_stub_slow, site_stub_keys2, site_stub_resume
-	.hidden site_stub, site_stub_any, site_stub_keys, site_stub_slow, site_stub_keys2, site_stub_resume
-	.globl site_stub_index, site_stub_end
-	.hidden site_stub_index, site_stub_end
-site_stub:
-	.byte	0xb8			/* mov $nr, %eax: what the jump has replaced */
-	.long	0
-site_stub_any:
-	rdfsbase %r11
+	.set	SITES, 1024
+	.set	STUB_SIZE, 96
+	.set	SITE_SIZE, 40
+
+	.macro	stub index
+1:	mov	sites+SITE_SIZE*\index+24(%rip), %eax	/* the number: what the jump has replaced */
+4:	rdfsbase %r11
 	rorx	$12, %r11, %rcx
 	movzwl	%cx, %ecx
 	lea	thread_keys(%rip), %r11
-site_stub_keys:				/* the four bytes before are relative */
 	mov	(%r11, %rcx, 8), %rcx
-	jrcxz	site_stub_slow
+	jrcxz	2f
 	mov	(%rcx), %rcx		/* minus the key */
 	rdfsbase %r11
 	lea	(%rcx, %r11), %rcx
-	jrcxz	1f
-site_stub_slow:
-	syscall
-1:	rorx	$12, %r11, %rcx
+	jrcxz	3f
+2:	syscall
+3:	rorx	$12, %r11, %rcx
 	movzwl	%cx, %ecx
 	lea	thread_keys(%rip), %r11
-site_stub_keys2:
 	mov	(%r11, %rcx, 8), %rcx
 	mov	%rsp, 16(%rcx)
 	mov	8(%rcx), %rsp
-	movabs	$0, %r11		/* where to go on */
-site_stub_resume:
-	push	%r11
+	pushq	sites+SITE_SIZE*\index+8(%rip)	/* where to go on */
 	.byte	0x68			/* push: the site's number */
-	.long	0
-site_stub_index:
+	.long	\index
 	.byte	0xe9			/* jmp fast_entry */
-	.long	fast_entry - site_stub_end
-site_stub_end:
+	.long	fast_entry - . - 4
+	.org	1b + STUB_SIZE, 0xcc
+	.ifeq	\index
+	.set	site_stub_any, 4b
+	.set	site_stub_slow, 2b
+	.endif
+	.endm
 
+	.section .stubs, "ax", @progbits
+	.globl site_stubs, site_stub_any, site_stub_slow
+	.hidden site_stubs, site_stub_any, site_stub_slow
+	.balign	64
+site_stubs:
+	.altmacro
+	.set	index, 0
+	.rept	SITES
+	stub	%index
+	.set	index, index + 1
+	.endr
+	.noaltmacro
+
+	.text
 /* The end of a call during which a signal came: see fast_finish. Outside of the range, so that it is caught. */
 	.globl fast_finished
 	.hidden fast_finished

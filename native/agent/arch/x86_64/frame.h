@@ -172,9 +172,10 @@ static inline uint64_t frame_birth(struct ucontext *uc, const char *stub, uint64
 }
 
 /*
- * What tells threads apart: the fs base, which every libc makes a thread's own. 0: not to be had.
+ * What tells threads apart: the fs base, which every libc makes a thread's own. NO_KEY, no address: not to be had.
  * arch_has_key is set once the machine is known to allow the instruction.
  */
+#define NO_KEY (~0ull)
 extern uint8_t arch_has_key __attribute__((visibility("hidden")));
 
 /* The kernel says whether programs may read the fs base; rorx, which the stubs use, is BMI2's. */
@@ -190,7 +191,7 @@ static inline int arch_keys_work(uint64_t hwcap2)
 
 static inline uint64_t arch_key(void)
 {
-	uint64_t key = 0;
+	uint64_t key = NO_KEY;
 
 	if (arch_has_key)
 		__asm__ volatile("rdfsbase %0" : "=r"(key));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Call sites of the program that have run a few times become jumps, so that their calls need no signal. Called by
- * trap() for a site that has just run; nothing is ever patched that has not. Two shapes, both of which leave the bytes
- * of the `syscall` instruction as they are, or all but the first of them:
+ * trap() for a site that has just run; nothing is ever patched that has not, here or (sites_begin) in a program of the
+ * same run before this one. Two shapes, both of which leave the bytes of the `syscall` instruction as they are, or all
+ * but the first of them:
  *
  *   table  mov $nr,%eax; syscall   b8 nr nr nr nr 0f 05   becomes   ff 24 25 lo lo 0f 05, jmp *0x050flolo: the end of
  *          the jump's address is the old instruction. Who jumps to it, or stood before it, still makes the call.
@@ -18,7 +19,7 @@
 enum {
 	TABLE_AT = 0x050f0000,
 	PUN_PAGES = 256,
-	HITS = 256, WAYS = 4,
+	HITS = 32, WAYS = 4, MOST = 65535,
 	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
 	HEAP_ROOM = 32 << 20, /* what we leave a heap that grows towards us */
 	REGISTER_SYNC_CORE = 64, SYNC_CORE = 32,
@@ -27,12 +28,11 @@ enum {
 uint8_t arch_has_key;
 static uint32_t lock, off, is_quiet;
 static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
-static uint64_t pun_pages[PUN_PAGES];
+static uint64_t pun_pages[PUN_PAGES] COLD(4);
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
 static struct hit {
-	uint64_t at;
-	uint32_t count;
+	uint64_t at : 48, count : 16;
 } hits[HITS][WAYS];
 
 static int failed(int64_t r)
@@ -51,16 +51,11 @@ static int everybody_sees(void)
 /* The five bytes that a site has once it is patched. */
 static void jump_of(const struct site *s, uint32_t index, uint8_t *jump)
 {
-	static const uint8_t indirect[3] = {0xff, 0x24, 0x25};
-	uint16_t slot = (uint16_t)(index * 8);
-
 	memcpy(jump, s->old, 5);
-	if (s->shape != SHAPE_TABLE) {
+	if (s->shape != SHAPE_TABLE)
 		jump[0] = 0xe9;
-		return;
-	}
-	memcpy(jump, indirect, 3);
-	memcpy(jump + 3, &slot, 2);
+	else
+		arch_lead(jump + ARCH_LEAD, index);
 }
 
 static int make_jump(int64_t fd, const struct site *s, uint32_t index)
@@ -183,24 +178,6 @@ struct around {
 	uint8_t before[8], at[8];
 };
 
-/*
- * Is `mov $nr,%eax` what stands before it? The five bytes may be the end of a longer instruction: one with a REX
- * prefix, or one that ends with 32 bits of its own behind a displacement of 0xb8.
- */
-static int is_mov(const struct around *a, uint32_t nr)
-{
-	const uint8_t *b = a->before + 3; /* the mov */
-	uint32_t number;
-
-	memcpy(&number, b + 1, 4);
-	if (b[0] != 0xb8 || number != nr || (b[-1] & 0xf0) == 0x40)
-		return 0;
-	for (int i = 2; i <= 3; i++)
-		if (b[-i] == 0x81 || b[-i] == 0xc7 || b[-i] == 0x69 || b[-i] == 0xf7)
-			return 0;
-	return 1;
-}
-
 static int is_xor(const struct around *a, uint64_t rax)
 {
 	const uint8_t *b = a->before + 6;
@@ -218,7 +195,8 @@ static uint64_t target_of(uint64_t from, const uint8_t *rel)
 
 static int try_table(struct site *s, const struct around *a)
 {
-	if (!is_mov(a, s->nr) || !make_table() || (process_main.threaded && !is_registered))
+	if (!arch_is_lead((const uint8_t *)a + sizeof a->before, s->nr) || !make_table() ||
+	    (process_main.threaded && !is_registered))
 		return 0;
 	s->shape = SHAPE_TABLE;
 	s->pun = 0;
@@ -308,7 +286,7 @@ static void write_site(int64_t fd, void *with)
 static int patch(uint64_t at, uint32_t nr)
 {
 	struct around a = {{0}, {0}};
-	struct site s = {.at = at, .nr = nr};
+	struct site s = {.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
 	struct patching p = {.site = &s};
 	uint32_t index = site_at(at);
 
@@ -325,7 +303,7 @@ static int patch(uint64_t at, uint32_t nr)
 		s = sites[index];
 		if (found == FOUND_OTHER) {
 			sites[index].dead = 1; /* its stub stays: somebody may stand in it */
-			s = (struct site){.at = at, .nr = nr};
+			s = (struct site){.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
 			index = SITES;
 		}
 	}
@@ -333,7 +311,7 @@ static int patch(uint64_t at, uint32_t nr)
 		return 0;
 	if (index == SITES) {
 		index = site_count;
-		if (index == SITES || !stubs_room())
+		if (index == SITES)
 			return 0;
 		if (!choose(&s, &a))
 			return 0;
@@ -387,13 +365,49 @@ static uint32_t count_hit(uint64_t at)
 	struct hit *set = hits[(uint32_t)(at * 0x9e3779b1u >> 20) % HITS], *least = set;
 
 	for (struct hit *h = set; h < set + WAYS; h++) {
-		if (h->at == at)
-			return ++h->count;
+		if (h->at == at) {
+			h->count += h->count < MOST;
+			return h->count;
+		}
 		if (h->count < least->count)
 			least = h;
 	}
-	least->at = at;
+	least->at = at & 0xffffffffffff;
 	least->count = 1;
+	return 1;
+}
+
+/* Programs after us may have this site patched before they run: the launcher is told. */
+static void claim(uint64_t at, uint32_t nr)
+{
+	int64_t offset = (int64_t)(at - agent_config.entry);
+	struct around a = {{0}, {0}};
+	struct lead_claim *c;
+
+	if (!agent_config.entry || offset != (int32_t)offset || memory_read(&a, at - 8, sizeof a) < sizeof a ||
+	    !arch_is_lead((const uint8_t *)&a + sizeof a.before, nr))
+		return;
+	c = &session->leads[session->lead_end % LEAD_CLAIMS];
+	c->offset = (int32_t)offset;
+	c->nr = nr;
+	add_one(&session->lead_end);
+}
+
+int sites_begin(const struct agent_config *cfg)
+{
+	if (off || !cfg->lead_count || cfg->lead_count > LEADS || !make_table())
+		return 0;
+	for (uint32_t i = 0; i < cfg->lead_count; i++) {
+		struct site *s = &sites[i];
+
+		s->at = cfg->lead_page + cfg->leads[i].at;
+		s->resume = s->at + ARCH_SYSCALL_BYTES;
+		s->nr = cfg->leads[i].nr;
+		s->old[0] = 0xb8;
+		memcpy(s->old + 1, &s->nr, 4);
+		((uint64_t *)TABLE_AT)[i] = stubs_at(i);
+	}
+	put_release(&site_count, cfg->lead_count);
 	return 1;
 }
 
@@ -403,10 +417,12 @@ void sites_hit(struct call *c)
 	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
 	uint32_t n;
 
-	if (off || c->nr >= CALL_LIMIT || !c->thread->key ||
+	if (off || c->nr >= CALL_LIMIT || c->thread->key == NO_KEY ||
 	    (dispatch_way[c->nr] == WAY_SLOW && !dispatch_unmasked(c->nr, c->args)))
 		return;
 	n = count_hit(at);
+	if (n == 1)
+		claim(at, (uint32_t)c->nr);
 	/* Once more each time the number of hits has doubled: something may have changed. */
 	if (n < PATCH_AFTER || (n > PATCH_AFTER && n & (n - 1)))
 		return;

@@ -5,12 +5,17 @@
 
 #include "agent.h"
 
-enum { SITES = 1024, STUB_SIZE = 112, PUN_SIZE = 14 };
+enum {
+	SITES = 1024,
+	STUB_SIZE = 96, /* entry.S */
+	PUN_SIZE = 14,
+};
 
 enum shape { SHAPE_TABLE, SHAPE_PUN, SHAPE_PUN_XOR };
 
 struct site {
 	uint64_t at;  /* the `syscall` instruction */
+	uint64_t resume; /* behind it */
 	uint64_t pun; /* where the jump leads, unless through the table */
 	uint32_t nr;
 	uint8_t shape, dead; /* dead: other code stands there now */
@@ -21,10 +26,9 @@ extern struct site sites[SITES] HIDDEN;
 extern uint32_t site_count HIDDEN;
 extern const uint8_t sites_lead[3] HIDDEN; /* by shape: bytes before the `syscall` that the jump takes */
 
-/* Both write through `fd`, /proc/self/mem; 0: it failed. */
+/* Both write through `fd`, /proc/self/mem; 0: it failed. A site needs no stub made but for the jump of a pun. */
 HIDDEN int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n);
 HIDDEN int stubs_make(int64_t fd, uint32_t index);
-HIDDEN int stubs_room(void); /* is there, or can there be, a pool of stubs? */
 HIDDEN uint64_t stubs_at(uint32_t index);
 
 /* entry.S */

@@ -1,46 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What patched sites jump to: one stub each, a copy of the template in entry.S, in a pool near the agent. And who comes
- * from there: signals.c and dispatch.c ask when they find a program counter, because the program must never see one of
- * ours. Knows nothing of how a site is found or patched (sites.c).
+ * What patched sites jump to: one stub each (entry.S), and for some a jump to it at a place that the site dictates. And
+ * who comes from there: signals.c and dispatch.c ask when they find a program counter, because the program must never
+ * see one of ours. Knows nothing of how a site is found or patched (sites.c).
  */
 #include "sites.h"
 
-extern char site_stub[] HIDDEN, site_stub_any[] HIDDEN, site_stub_keys[] HIDDEN, site_stub_keys2[] HIDDEN;
-extern char site_stub_slow[] HIDDEN, site_stub_resume[] HIDDEN, site_stub_index[] HIDDEN, site_stub_end[] HIDDEN;
+extern char site_stubs[] HIDDEN, site_stub_any[] HIDDEN, site_stub_slow[] HIDDEN; /* of the first one */
 extern char fast_quick_armed[] HIDDEN, fast_quick_insn[] HIDDEN, fast_quick_bail[] HIDDEN;
 extern char fast_quick_leave[] HIDDEN, fast_leave[] HIDDEN, fast_gone[] HIDDEN, fast_quick_gone[] HIDDEN;
 extern char fast_finish_insn[] HIDDEN, fast_finished[] HIDDEN, birth_leave[] HIDDEN, birth_gone[] HIDDEN;
 extern char gate_fast_armed[] HIDDEN, gate_fast_insn[] HIDDEN, gate_fast_bail[] HIDDEN;
 extern char copy_try_insn[] HIDDEN, copy_try_out[] HIDDEN, string_try_fault[] HIDDEN;
 
-struct site sites[SITES];
+struct site sites[SITES] COLD(3);
 uint32_t site_count;
 const uint8_t sites_lead[] = {5, 0, 2};
-static uint8_t *pool;
 static uint64_t pun_low = ~0ull, pun_high;
+
+_Static_assert(sizeof(struct site) == 40 && SITES == 1024 && STUB_SIZE == 96, "entry.S");
+_Static_assert(offsetof(struct site, resume) == 8 && offsetof(struct site, nr) == 24, "entry.S");
 
 uint64_t stubs_at(uint32_t index)
 {
-	return (uint64_t)pool + (uint64_t)index * STUB_SIZE;
-}
-
-int stubs_room(void)
-{
-	int64_t r, away;
-
-	if (pool)
-		return 1;
-	r = GATE6(NR_mmap, ((uint64_t)_end + 8191) & ~4095ull, SITES * STUB_SIZE, 5, 0x22, -1, 0);
-	if (r < 0 && r > -4096)
-		return 0;
-	away = r - (int64_t)site_stub;
-	if (away > 0x7ff00000ll || away < -0x7ff00000ll) {
-		GATE2(NR_munmap, r, SITES * STUB_SIZE);
-		return 0;
-	}
-	pool = (uint8_t *)r;
-	return 1;
+	return (uint64_t)site_stubs + (uint64_t)index * STUB_SIZE;
 }
 
 int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n)
@@ -48,49 +31,26 @@ int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n)
 	return GATE4(NR_pwrite64, fd, from, n, at) == (int64_t)n;
 }
 
-static int make_pun(int64_t fd, uint32_t index)
+int stubs_make(int64_t fd, uint32_t index)
 {
 	/* jmp *0(%rip), and the address behind it */
 	uint8_t code[PUN_SIZE] = {0xff, 0x25, 0, 0, 0, 0};
-	uint64_t to = stubs_at(index) + (sites[index].shape == SHAPE_PUN ? (uint64_t)(site_stub_any - site_stub) : 0);
-
-	memcpy(code + 6, &to, 8);
-	pun_low = sites[index].pun < pun_low ? sites[index].pun : pun_low;
-	pun_high = sites[index].pun > pun_high ? sites[index].pun : pun_high;
-	return stubs_put(fd, sites[index].pun, code, sizeof code);
-}
-
-int stubs_make(int64_t fd, uint32_t index)
-{
-	static const uint8_t xor_eax[5] = {0x31, 0xc0, 0x0f, 0x1f, 0x00};
 	const struct site *s = &sites[index];
-	uint8_t code[STUB_SIZE];
-	uint64_t resume = s->at + ARCH_SYSCALL_BYTES, length = (uint64_t)(site_stub_end - site_stub);
-	int32_t moved = (int32_t)((uint64_t)site_stub - stubs_at(index)), rel;
-	const char *const relative[] = {site_stub_keys, site_stub_keys2, site_stub_end};
+	uint64_t to = stubs_at(index) + (s->shape == SHAPE_PUN ? (uint64_t)(site_stub_any - site_stubs) : 0);
 
-	memcpy(code, site_stub, length);
-	for (int i = 0; i < 3; i++) {
-		uint8_t *field = code + (relative[i] - site_stub) - 4;
-
-		memcpy(&rel, field, 4);
-		rel += moved;
-		memcpy(field, &rel, 4);
-	}
-	if (s->shape == SHAPE_TABLE)
-		memcpy(code + 1, &s->nr, 4);
-	else if (s->shape == SHAPE_PUN_XOR)
-		memcpy(code, xor_eax, 5);
-	memcpy(code + (site_stub_resume - site_stub) - 8, &resume, 8);
-	memcpy(code + (site_stub_index - site_stub) - 4, &index, 4);
-	return stubs_put(fd, stubs_at(index), code, length) && (!s->pun || make_pun(fd, index));
+	if (!s->pun)
+		return 1;
+	memcpy(code + 6, &to, 8);
+	pun_low = s->pun < pun_low ? s->pun : pun_low;
+	pun_high = s->pun > pun_high ? s->pun : pun_high;
+	return stubs_put(fd, s->pun, code, sizeof code);
 }
 
 /* ---- who comes from where ---------------------------------------------------------------------------------------- */
 
 uint64_t sites_slow(uint32_t index)
 {
-	return stubs_at(index) + (uint64_t)(site_stub_slow - site_stub);
+	return stubs_at(index) + (uint64_t)(site_stub_slow - site_stubs);
 }
 
 /* The site whose stub, or whose way to it, `pc` is in; SITES: none. */
@@ -98,8 +58,8 @@ static uint32_t site_of(uint64_t pc)
 {
 	uint32_t count = get_acquire(&site_count);
 
-	if (pool && pc - (uint64_t)pool < (uint64_t)SITES * STUB_SIZE)
-		return (uint32_t)((pc - (uint64_t)pool) / STUB_SIZE);
+	if (pc - (uint64_t)site_stubs < (uint64_t)SITES * STUB_SIZE)
+		return (uint32_t)((pc - (uint64_t)site_stubs) / STUB_SIZE);
 	if (pc < pun_low || pc > pun_high)
 		return SITES;
 	for (uint32_t i = 0; i < count; i++)

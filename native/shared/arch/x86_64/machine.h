@@ -36,4 +36,37 @@ static inline int arch_runs_foreign(uint16_t machine)
 	return machine == 3 || machine == 62; /* EM_386, and EM_X86_64 with short pointers */
 }
 
+/*
+ * A call site of the form mov $nr,%eax; syscall, which becomes a jump through the table of the agent (its
+ * arch/x86_64/sites.c). `at` is the `syscall`; the bytes before it are there.
+ */
+enum { ARCH_LEAD = 5 /* bytes before it that change */, ARCH_LEAD_BEFORE = 3 /* and before those, to be looked at */ };
+
+/*
+ * The five bytes may be the end of a longer instruction: one with a REX prefix, or one that ends with 32 bits of its
+ * own behind a displacement of 0xb8.
+ */
+static inline int arch_is_lead(const uint8_t *at, uint32_t nr)
+{
+	const uint8_t *b = at - ARCH_LEAD;
+
+	if (at[0] != 0x0f || at[1] != 0x05 || b[0] != 0xb8 || (b[-1] & 0xf0) == 0x40)
+		return 0;
+	for (int i = 0; i < 4; i++)
+		if (b[1 + i] != (uint8_t)(nr >> 8 * i))
+			return 0;
+	for (int i = 2; i <= 3; i++)
+		if (b[-i] == 0x81 || b[-i] == 0xc7 || b[-i] == 0x69 || b[-i] == 0xf7)
+			return 0;
+	return 1;
+}
+
+static inline void arch_lead(uint8_t *at, uint32_t index)
+{
+	uint8_t *b = at - ARCH_LEAD;
+
+	b[0] = 0xff, b[1] = 0x24, b[2] = 0x25; /* jmp *table(, index, 8): the address ends with the old instruction */
+	b[3] = (uint8_t)(index * 8), b[4] = (uint8_t)(index * 8 >> 8);
+}
+
 #endif
