@@ -132,7 +132,8 @@ void segment_writer_free(struct segment_writer *w);
 void segment_writer_restart(struct segment_writer *w, uint32_t blobs);
 /*
  * Takes in the records of a run: `r->bytes` bytes at `bytes`, which nobody changes meanwhile, but which a program
- * wrote. Stops before a record that makes no sense; sets r->rows and r->bytes to what was taken. 0, or -1 without memory.
+ * wrote. Stops before a record that makes no sense; sets r->rows and r->bytes to what was taken. 0, or -1 without
+ * memory.
  */
 int segment_writer_add(struct segment_writer *w, struct segment_run *r, const uint8_t *bytes);
 size_t segment_writer_rows(const struct segment_writer *w);
