@@ -206,6 +206,7 @@ uint8_t dispatch_way[CALL_LIMIT];
 void dispatch_setup(void)
 {
 	memcpy(dispatch_way, call_ways, sizeof dispatch_way);
+	record_setup();
 }
 
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
@@ -269,6 +270,7 @@ static struct thread *unknown(struct ucontext *uc)
 	struct thread *t = thread_add(&process_main);
 
 	thread_crowd(t);
+	add_one(&process_main.others);
 	signal_return(t, uc); /* takes the stack that comes with it, and leaves ours */
 	return t;
 }

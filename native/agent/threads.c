@@ -131,7 +131,6 @@ struct thread *thread_make(uint64_t stack)
 	t->key = NO_KEY;
 	t->minus_key = 0 - NO_KEY;
 	t->slot = SLOT_COUNT;
-	t->chunk = CHUNK_COUNT;
 	t->patience.credit = 2;
 	local_forget(t);
 	if (!t->stack) {

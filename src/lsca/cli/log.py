@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from lsca.cli import recovery
 from lsca.errors import UsageError
 from lsca.log import Log, Record, Style, as_json, as_text, read_log
 from lsca.log.text import Clock
@@ -22,6 +23,8 @@ CLOCKS: Final[tuple[Clock, ...]] = ("micros", "seconds", "micros", "epoch")  # b
 
 
 def main(argv: list[str]) -> int:
+    if recovery.is_asked(argv):
+        return recovery.main(argv)
     options = _parser().parse_args(argv)
     wanted = _filter(options.expr, set(options.pid))
     log = read_log(options.file)
