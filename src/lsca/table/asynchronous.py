@@ -39,6 +39,7 @@ class io_uring_enter(
     blocks=True,
     support=Support.NONE,
     caveat=CAVEAT,
+    classes=("signal",),
 ):
     """initiate and/or complete asynchronous I/O"""
 
@@ -58,6 +59,7 @@ class io_uring_register(
     runs=Runs.NOWHERE,
     support=Support.NONE,
     caveat=CAVEAT,
+    classes=("memory",),
 ):
     """register files or user buffers for asynchronous I/O"""
 
@@ -68,7 +70,13 @@ class io_uring_register(
 
 
 class io_setup(
-    Syscall, x86_64=206, generic=0, runs=Runs.NOWHERE, support=Support.NONE, caveat=AIO_CAVEAT
+    Syscall,
+    x86_64=206,
+    generic=0,
+    runs=Runs.NOWHERE,
+    support=Support.NONE,
+    caveat=AIO_CAVEAT,
+    classes=("memory",),
 ):
     """create an asynchronous I/O context"""
 
@@ -77,7 +85,13 @@ class io_setup(
 
 
 class io_destroy(
-    Syscall, x86_64=207, generic=1, runs=Runs.NOWHERE, support=Support.NONE, caveat=AIO_CAVEAT
+    Syscall,
+    x86_64=207,
+    generic=1,
+    runs=Runs.NOWHERE,
+    support=Support.NONE,
+    caveat=AIO_CAVEAT,
+    classes=("memory",),
 ):
     """destroy an asynchronous I/O context"""
 

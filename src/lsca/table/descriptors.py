@@ -10,7 +10,7 @@ from lsca.table.ioctls import REQUESTS, show_request
 from lsca.table.layouts import Code, Struct, fixed, number, numbers, one
 from lsca.table.signals import SIGNALS
 from lsca.table.syscall import Support, Syscall
-from lsca.table.text import Show, View, show_hex, show_int, show_long, show_size
+from lsca.table.text import Show, View, show_hex, show_int, show_long, show_new_fd, show_size
 
 NEW_FLAGS: Final = Flags("O_CLOEXEC=0o2000000")
 FD_FLAGS: Final = Flags("FD_CLOEXEC=1")
@@ -28,7 +28,7 @@ PIPE_FLAGS: Final = Flags(
     "O_NONBLOCK=0o4000 O_DIRECT=0o40000 O_NOTIFICATION_PIPE=0o200 O_CLOEXEC=0o2000000",
     others={"aarch64": "O_NONBLOCK=0o4000 O_DIRECT=0o200000 O_CLOEXEC=0o2000000"},
 )
-PAIR: Final = fixed(numbers("int", "i", show_int), 2)
+PAIR: Final = fixed(numbers("int", "i", show_new_fd), 2)
 HINT: Final = number("uint64_t", "Q", show_size)
 
 _FLOCK: Final[dict[str, Code]] = {

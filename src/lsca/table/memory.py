@@ -181,14 +181,14 @@ class remap_file_pages(Syscall, x86_64=216, generic=234, runs=Runs.PROGRAM):
     flags = Value(show_map_flags)
 
 
-class pkey_alloc(Syscall, x86_64=330, generic=289, since="4.9", runs=Runs.PROGRAM):
+class pkey_alloc(Syscall, x86_64=330, generic=289, since="4.9", runs=Runs.PROGRAM, classes=()):
     """allocate a protection key"""
 
     flags = Hex()
     access_rights = Chosen(PKEY_RIGHTS)
 
 
-class pkey_free(Syscall, x86_64=331, generic=290, since="4.9", runs=Runs.PROGRAM):
+class pkey_free(Syscall, x86_64=331, generic=290, since="4.9", runs=Runs.PROGRAM, classes=()):
     """free a protection key"""
 
     pkey = Int()
@@ -319,6 +319,7 @@ class userfaultfd(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="belongs to the memory of the program that made it; its requests are made there",
+    classes=(),
 ):
     """create a file descriptor for handling page faults in user space"""
 

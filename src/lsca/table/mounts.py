@@ -105,6 +105,7 @@ class fsconfig(
     support=Support.PARTIAL,
     caveat="made by the program on a borrowed descriptor; FSCONFIG_SET_FD and paths relative to a "
     "descriptor need one that the program itself has",
+    classes=("file",),
 ):
     """configure a filesystem context"""
 

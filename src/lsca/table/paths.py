@@ -66,13 +66,13 @@ def _show_entries(piece: Piece, view: View) -> str:
 
 
 def _show_target(piece: Piece, view: View) -> str:
-    return quote(piece.data, piece.full, view.strings)
+    return quote(piece.data, piece.full, view.strings, view.hex)
 
 
 def _show_directory(piece: Piece, view: View) -> str:
     text = piece.data.split(b"\0")[0]
     cut = piece.full > len(piece.data)
-    return quote(text, len(text) + cut, None)
+    return quote(text, len(text) + cut, None, view.hex)
 
 
 ENTRIES: Final = Layout("struct linux_dirent[]", BYTES.size, _show_entries)
@@ -255,7 +255,7 @@ class chroot(Syscall, x86_64=161, generic=51, runs=Runs.BOTH):
     path = Path()
 
 
-class getcwd(Syscall, x86_64=79, generic=17):
+class getcwd(Syscall, x86_64=79, generic=17, classes=("file",)):
     """get current working directory"""
 
     buf = Out(DIRECTORY, length="size", filled=True)

@@ -292,6 +292,7 @@ class prctl(
     support=Support.PARTIAL,
     caveat="arguments after the option are logged as numbers; the proxy does not follow changes; "
     "for PR_SET_SECCOMP see seccomp",
+    classes=("creds",),
 ):
     """operations on a process or thread"""
 
@@ -302,7 +303,7 @@ class prctl(
     arg5 = Hex()
 
 
-class arch_prctl(Syscall, x86_64=158, since="2.6", runs=Runs.PROGRAM):
+class arch_prctl(Syscall, x86_64=158, since="2.6", runs=Runs.PROGRAM, classes=()):
     """set architecture-specific thread state"""
 
     code = Chosen(ARCH_PRCTL)
@@ -316,13 +317,14 @@ class personality(
     runs=Runs.PROGRAM,
     returns=show_hex,
     note=lambda view: PERSONALITIES(view.ret or 0, view),
+    classes=(),
 ):
     """set the process execution domain"""
 
     persona = Value(show_persona)
 
 
-class set_tid_address(Syscall, x86_64=218, generic=96, runs=Runs.PROGRAM):
+class set_tid_address(Syscall, x86_64=218, generic=96, runs=Runs.PROGRAM, classes=()):
     """set pointer to thread ID"""
 
     tidptr = Address()
@@ -337,6 +339,7 @@ class unshare(
     support=Support.PARTIAL,
     caveat="each side gets namespaces of its own: what one does in them, the other does not see",
     identity=True,
+    classes=(),
 ):
     """disassociate parts of the process execution context"""
 
@@ -352,6 +355,7 @@ class setns(
     support=Support.PARTIAL,
     caveat="a user namespace cannot be entered by a program or proxy with several threads",
     identity=True,
+    classes=(),
 ):
     """reassociate thread with a namespace"""
 

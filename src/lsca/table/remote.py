@@ -141,7 +141,9 @@ class pidfd_getfd(
     flags = Unsigned()
 
 
-class pidfd_send_signal(Syscall, x86_64=424, generic=424, since="5.1", runs=Runs.BORROW):
+class pidfd_send_signal(
+    Syscall, x86_64=424, generic=424, since="5.1", runs=Runs.BORROW, classes=("signal", "process")
+):
     """send a signal to a process specified by a file descriptor"""
 
     pidfd = Fd()

@@ -225,6 +225,7 @@ class bpf(
     runs=Runs.PROGRAM,
     support=Support.PLAIN,
     caveat="under the route `proxy` its descriptors stay in the program, where only bpf finds them",
+    classes=("desc",),
 ):
     """perform a command on an extended BPF map or program"""
 

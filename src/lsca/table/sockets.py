@@ -117,7 +117,7 @@ def show_option_value(piece: Piece, view: View) -> str:
             return f"{{pid={pid}, uid={uid}, gid={gid}}}"
     if len(data) == INT_SIZE == piece.full:
         return f"[{signed(int.from_bytes(data, 'little'), 32)}]"
-    return quote(data, piece.full, view.strings)
+    return quote(data, piece.full, view.strings, view.hex)
 
 
 OPTION: Final = Layout("option", SIZE_1, show_option_value)

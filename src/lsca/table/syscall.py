@@ -114,6 +114,7 @@ class Syscall:
     terminal          job control of the terminal may stop its caller
     known             its answer stays the same until its caller changes it: the agent may keep it
     identity          it may change what is known of its caller
+    classes           strace's classes that it is in, instead of its family's; `lsca.table.classes` has the others
     returns, note     how the log writes the result, and what it adds to it in parentheses
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     """
@@ -133,6 +134,7 @@ class Syscall:
     terminal: ClassVar[bool]
     known: ClassVar[Known | None]
     identity: ClassVar[bool]
+    classes: ClassVar[tuple[str, ...] | None]
     returns: ClassVar[Show]
     note: ClassVar[Callable[[View], str] | None]
 
@@ -150,6 +152,7 @@ class Syscall:
         terminal: bool = False,
         known: Known | None = None,
         identity: bool = False,
+        classes: tuple[str, ...] | None = None,
         returns: Show = show_int,
         note: Callable[[View], str] | None = None,
         generic_order: tuple[str, ...] | None = None,
@@ -170,7 +173,7 @@ class Syscall:
         cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
-        cls.known, cls.identity = known, identity
+        cls.known, cls.identity, cls.classes = known, identity, classes
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)

@@ -125,7 +125,9 @@ class pwritev2(
     flags = Chosen(RW_FLAGS)
 
 
-class sendfile(Syscall, x86_64=40, generic=71, blocks=True, returns=show_long):
+class sendfile(
+    Syscall, x86_64=40, generic=71, blocks=True, returns=show_long, classes=("network",)
+):
     """transfer data between file descriptors"""
 
     out_fd = Fd()

@@ -24,7 +24,7 @@ from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import SIZE_1, Layout, Struct, array, one
 from lsca.table.signals import SIGSET
 from lsca.table.syscall import Runs, Support, Syscall
-from lsca.table.text import Piece, View, signed
+from lsca.table.text import Piece, View, show_fd, signed
 
 POLL: Final = Flags(
     "POLLIN=1 POLLPRI POLLOUT POLLERR POLLHUP POLLNVAL POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND "
@@ -91,7 +91,7 @@ def _show_pollfds(piece: Piece, view: View) -> str:
     texts = [
         f"{{fd={item['fd']}}}"
         if item["fd"] < 0
-        else f"{{fd={item['fd']}, events={POLL(item['events'], view)}}}"
+        else f"{{fd={show_fd(item['fd'], view)}, events={POLL(item['events'], view)}}}"
         for item in _pollfds(piece.data, view)
     ]
     if len(piece.data) < piece.full:
@@ -107,7 +107,10 @@ def note_poll(view: View) -> str:
     fds = view.exit.get(view.names["fds"])
     if fds and view.ret is not None:
         came = [item for item in _pollfds(fds.data, view) if item["revents"]]
-        texts = [f"{{fd={item['fd']}, revents={POLL(item['revents'], view)}}}" for item in came]
+        texts = [
+            f"{{fd={show_fd(item['fd'], view)}, revents={POLL(item['revents'], view)}}}"
+            for item in came
+        ]
         if len(texts) < view.ret:
             texts.append("...")
         parts.append("[" + ", ".join(texts) + "]")
@@ -121,7 +124,7 @@ def _show_fdset(piece: Piece, view: View) -> str:
     """The descriptors in a set: [0 3]."""
     bits = int.from_bytes(piece.data, "little")
     count = min(max(signed(view.value("nfds"), 32), 0), len(piece.data) * 8)
-    inside = [str(fd) for fd in range(count) if bits >> fd & 1]
+    inside = [show_fd(fd, view) for fd in range(count) if bits >> fd & 1]
     return "[" + " ".join(inside) + "]"
 
 
@@ -282,6 +285,7 @@ class signalfd(
     new_fd=True,
     support=Support.PARTIAL,
     caveat=SIGNALFD_CAVEAT,
+    classes=("signal",),
 ):
     """create a file descriptor for accepting signals"""
 
@@ -299,6 +303,7 @@ class signalfd4(
     new_fd=True,
     support=Support.PARTIAL,
     caveat=SIGNALFD_CAVEAT,
+    classes=("signal",),
 ):
     """create a file descriptor for accepting signals, with flags"""
 
