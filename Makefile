@@ -206,7 +206,7 @@ $(PROXY): $(proxy_objects)
 
 # ---- the extension module -----------------------------------------------------------------------
 
-extension_objects := $(call objects,daemon,$(MACHINE)) build/daemon/$(MACHINE)/calls.o
+extension_objects := $(call objects,daemon,$(MACHINE)) $(call objects,log,$(MACHINE)) build/daemon/$(MACHINE)/calls.o
 -include $(extension_objects:%=%.d)
 python_include = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 
@@ -216,17 +216,22 @@ $(GEN)/.python: Makefile
 		{ echo "Python.h is missing; on Debian: apt-get install python3-dev" >&2; exit 1; }
 	@touch $@
 
+EXTENSION_FLAGS = $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 -Inative/log -I'$(python_include)'
+
 build/daemon/$(MACHINE)/%.o: native/daemon/%.c Makefile $(GEN)/.python
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 \
-		-I'$(python_include)' $(DEPS) -c -o $@ $<
+	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
+
+build/log/$(MACHINE)/%.o: native/log/%.c Makefile $(GEN)/.python
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
 
 build/daemon/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 \
-		-I'$(python_include)' $(DEPS) -c -o $@ $<
+	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
 
 $(EXTENSION): $(extension_objects)
 	@echo "  link  $@"

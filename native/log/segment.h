@@ -6,22 +6,23 @@
  * in bit 0. docs/log-format.md tells the same in words.
  *
  *   segment_header | block_head payload | block_head payload | ...
- *   payload:   runs       run_count x struct segment_run
- *              shapes     shape_count x struct segment_shape
- *              blobs      blob_count x (varint length, bytes): what pieces point to, numbered through the segment
- *              columns    COLUMN_COUNT of them one after the other, as long as `columns` in the head says
+ *   payload:   runs       head.runs x struct segment_run
+ *              shapes     head.shapes x struct segment_shape
+ *              columns    COLUMN_COUNT of them one after the other, as long as head.columns says
+ *              blobs      head.blobs x (varint length, bytes): what pieces point to, numbered through the segment
+ *              padding    zeros up to a multiple of 8
  *
  * What a record is, besides its numbers, is its shape: call, kind, route, flags, how many arguments, which pieces. The
  * columns hold, row by row:
  *   CODE    which shape: one byte, or two (little endian) if the block has more than 256 shapes
- *   START   varint: ticks since the start of the row before it in the same run; in a run's first row since
- *           block_head.ticks. Zigzag: a row may have begun before the one that was written before it
+ *   START   zigzag varint: ticks since the start of the row before it in the same run; in a run's first row since
+ *           head.ticks
  *   TOOK    varint: ticks from start to end
- *   RET     zigzag varint: difference to the same shape's last result in this block, at first to 0
+ *   RET     zigzag varint: difference to the result of the row before it of the same shape in this block, at first to 0
  *   ARG0..5 the same of an argument, for the rows whose shape has that many
- *   BLOB    for each piece of the row in turn: varint; 0: an empty piece; else how far the blob's number lies below
- *           the number of blobs known at the end of this block (1: the last one)
- *   FULL    for each piece with PIECE_CUT: varint: how many bytes there were
+ *   BLOB    for each piece of a row in turn a varint: 0 an empty piece; 1 the next blob that is not yet numbered; n + 1
+ *           the blob n before that one
+ *   FULL    for each piece with PIECE_CUT a varint: how many bytes there were
  */
 #ifndef LSCA_SEGMENT_H
 #define LSCA_SEGMENT_H
@@ -35,7 +36,13 @@
 #define SEGMENT_VERSION 2u
 #define BLOCK_MAGIC 0x4b42534cu /* "LSBK" */
 
-enum { SHAPE_PIECES = 12, BLOCK_ROWS = 65536, BLOCK_LIMIT = 64 << 20, BLOBS_AT_ONCE = 1 << 20 };
+enum {
+	SHAPE_PIECES = RECORD_PIECES,
+	BLOCK_ROWS = 65536,      /* at so many a block is written */
+	BLOCK_ROWS_MAX = 131072, /* more than that no block has */
+	BLOCK_BYTES_MAX = 256 << 20,
+	BLOBS_KNOWN = 1 << 20,   /* then the writer forgets them, and stores again what comes again */
+};
 
 enum column {
 	COLUMN_CODE,
@@ -61,16 +68,16 @@ struct segment_header {
 	uint8_t pad[80];
 };
 
-enum block_kind { BLOCK_RECORDS = 1, BLOCK_END = 2 };
+enum block_kind { BLOCK_RECORDS = 1, BLOCK_LAST = 2 };
 
 struct block_head {
 	uint32_t magic;
 	uint32_t bytes;  /* of the payload */
 	uint64_t check;  /* segment_check() of the rest of the head and of the payload */
-	uint8_t kind, pad[3];
+	uint32_t kind;   /* enum block_kind */
 	uint32_t rows, runs, shapes, blobs;
 	uint32_t blobs_before; /* in this segment, before this block */
-	uint64_t ticks;        /* earliest start */
+	uint64_t ticks;        /* of the first row's start */
 	uint32_t columns[COLUMN_COUNT];
 };
 
@@ -110,34 +117,42 @@ _Static_assert(sizeof(struct segment_end) == 40, "segment_end");
 _Static_assert(sizeof(struct segment_run) == 48, "segment_run");
 _Static_assert(sizeof(struct segment_shape) == 32, "segment_shape");
 
-/* ---- both directions --------------------------------------------------------------------------------------------- */
+/* ---- both directions -------------------------------------------------------------------------------------------- */
 
 uint64_t segment_check(const struct block_head *h, const void *payload);
 
-/* ---- writing: encode.c ------------------------------------------------------------------------------------------- */
+/* ---- writing: encode.c ------------------------------------------------------------------------------------------ */
 
 struct segment_writer; /* collects the rows of one block */
 
 /* What the blobs' hashes are keyed with: a program must not be able to choose two blobs that count as one. */
 struct segment_writer *segment_writer_new(uint64_t key0, uint64_t key1);
 void segment_writer_free(struct segment_writer *w);
-/* The next block is the first of a segment that has so many blobs already (0: a new one), none of which is known. */
+/* The next block belongs to a segment that has so many blobs already (0: a new one), none of which is known. */
 void segment_writer_restart(struct segment_writer *w, uint32_t blobs);
 /*
- * Takes in the records of a run: `r->bytes` bytes at `bytes`, which nobody changes meanwhile, but which a program wrote.
- * Stops before a record that makes no sense; sets r->rows and r->bytes to what was taken. 0, or -1 without memory.
+ * Takes in the records of a run: `r->bytes` bytes at `bytes`, which nobody changes meanwhile, but which a program
+ * wrote. Stops before a record that makes no sense; sets r->rows and r->bytes to what was taken. 0, or -1 without
+ * memory.
  */
 int segment_writer_add(struct segment_writer *w, struct segment_run *r, const uint8_t *bytes);
 size_t segment_writer_rows(const struct segment_writer *w);
 size_t segment_writer_bytes(const struct segment_writer *w); /* about what the block will take */
-/* The block as it is to be written, head included; NULL without memory. It is the writer's, until the next call. */
+/* The block as it is to be written, with its head; NULL without rows or memory. The writer's until the next call. */
 const uint8_t *segment_writer_block(struct segment_writer *w, size_t *size);
 
-/* ---- reading: decode.c -------------------------------------------------------------------------------------------- */
+/* The block that ends a segment, ready to be written. */
+struct segment_end_block {
+	struct block_head head;
+	struct segment_end end;
+};
+void segment_end_block(struct segment_end_block *b, const struct segment_end *end);
+
+/* ---- reading: decode.c ------------------------------------------------------------------------------------------ */
 
 /* One block, checked: no function below reads outside of it, whatever stands in it. */
 struct segment_block {
-	const struct block_head *head; /* may be unaligned by no more than what mmap and 8-byte padding give: aligned */
+	const struct block_head *head;
 	const struct segment_run *runs;
 	const struct segment_shape *shapes;
 	const uint8_t *blobs, *blobs_end;
@@ -145,15 +160,15 @@ struct segment_block {
 	uint64_t at; /* of its head, in the file */
 };
 
-/* NULL, or what is wrong with the header in words. */
+/* NULL, or what is wrong with the header in words. `data` is aligned to 8 bytes, here and below. */
 const char *segment_header_problem(const uint8_t *data, uint64_t size);
 /*
- * The block at `*at` (at first sizeof(struct segment_header)), which is moved behind it: 1; 0 at the end of the data; -1
- * for damage, and then `*problem` says what. With `check` the check sum is compared too, which reads all of it.
+ * The block at `*at` (at first sizeof(struct segment_header)), which is moved behind it: 1; 0 at the end of the data;
+ * -1 for damage, and then `*problem` says what. With `check` the check sum is compared too, which reads all of it.
  */
 int segment_block_next(const uint8_t *data, uint64_t size, uint64_t *at, struct segment_block *b, int check,
 		       const char **problem);
-const struct segment_end *segment_block_end(const struct segment_block *b); /* NULL unless kind is BLOCK_END */
+const struct segment_end *segment_block_end(const struct segment_block *b); /* NULL unless kind is BLOCK_LAST */
 
 /*
  * Columns of a block, as many elements as it has rows. 0, or -1 if the column does not hold what it must. `codes` comes

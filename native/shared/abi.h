@@ -121,6 +121,9 @@ enum record_kind {
 	RECORD_CALL = 1,
 	RECORD_START = 2, /* a process or image begins: args[0] parent pid, args[1] 1 if by exec */
 	RECORD_EXIT = 3,
+	RECORD_FD = 4,      /* what descriptor args[0] (or AT_FDCWD) is; pieces: 0 text, 1 local, 2 peer address */
+	RECORD_PROGRAM = 5, /* the launcher's, of the first program: piece 0 its argv */
+	RECORD_STATUS = 6,  /* the launcher's, of the first program: args[0] its wait status */
 };
 
 enum record_flags {
@@ -129,7 +132,25 @@ enum record_flags {
 	RECORD_FOREIGN = 4,   /* entered by another machine's convention (int 0x80): nr is i386's */
 	RECORD_TRAPPED = 16,  /* caught by a signal, not by a patched site */
 	RECORD_RESTARTS = 8,  /* a signal came first: the call is made again after the handler; ret means nothing */
+	RECORD_WIDE = 128,    /* took and ret are the last two words of the record */
 };
+
+/*
+ * One call, or one event, within a chunk: this head, then the arguments, then the pieces, then with RECORD_WIDE two
+ * words more. Who made it stands in the chunk's head.
+ */
+struct log_record {
+	uint16_t words; /* of 8 bytes, all of it */
+	uint16_t nr;
+	uint8_t kind, route, flags;
+	uint8_t counts; /* arguments | pieces << 4 */
+	uint64_t start; /* ticks (arch_ticks: TSC, CNTVCT) */
+	uint32_t took;
+	int32_t ret;
+	uint64_t args[];
+};
+
+enum { RECORD_PIECES = 12 };
 
 struct record {
 	uint32_t size; /* of the record with all that follows, a multiple of 8 */
@@ -334,6 +355,7 @@ _Static_assert(sizeof(struct exec_request) == 64, "exec_request");
 _Static_assert(sizeof(struct process) == 56, "process");
 _Static_assert(sizeof(struct chunk) == 32, "chunk");
 _Static_assert(sizeof(struct record) == 96, "record");
+_Static_assert(sizeof(struct log_record) == 24, "log_record");
 _Static_assert(sizeof(struct piece) == 8, "piece");
 _Static_assert(sizeof(struct file_header) == 152, "file_header");
 _Static_assert(sizeof(struct file_block) == 24, "file_block");

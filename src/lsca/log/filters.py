@@ -132,8 +132,9 @@ def _named(word: str, whole: str) -> frozenset[str]:
     forgiving = word.startswith("?")
     word = word.removeprefix("?").removesuffix("@64")
     if word.endswith(PERSONALITIES):
+        at = word[word.index("@") :]
         raise UsageError(
-            f"-e trace={whole}: calls of 32-bit programs stand in a log by number only; leave out the {word[word.index('@') :]}"
+            f"-e trace={whole}: calls of 32-bit programs stand in a log by number only; leave out the {at}"
         )
     if word == "all":
         return frozenset(row.name for row in rows())

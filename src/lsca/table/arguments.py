@@ -179,7 +179,7 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_dirfd))
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def _typed(kind: type[Seen], argument: Argument) -> Seen:
     return cast(Seen, replace(argument, seen=kind))
 
 
-def _show_dirfd(value: int, view: View) -> str:
+def show_dirfd(value: int, view: View) -> str:
     number = signed(value, 32)
     if number != AT_FDCWD:
         return show_fd(value, view)
