@@ -167,10 +167,10 @@ def _unknown(word: str) -> str:
         return f"no system call matches {word[1:]!r}; with a question mark before it (?{word}) that is no error"
     if word.startswith("%"):
         known = ", ".join("%" + name for name in class_names())
-        return f"there is no class {word}; there are {known}"
+        return f"there is no such class or family; there are {known}"
     near = difflib.get_close_matches(word, [row.name for row in rows()], 1)
     hint = f"; did you mean {near[0]}?" if near else f"; ?{word} would be no error"
-    return f"there is no system call {word!r}{hint}"
+    return f"there is no such system call: {word}{hint}"
 
 
 def statuses(text: str) -> frozenset[str]:

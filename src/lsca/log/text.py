@@ -5,6 +5,7 @@ How a call's arguments look is the table's knowledge; here is only the line arou
 route. A number that the table does not have is written in hex with all its arguments.
 """
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal
 
 from lsca.log.colour import Paint
 from lsca.log.reader import Record
+from lsca.log.touched import fds_of, named_of
 from lsca.table import Piece, by_number, format_call
 from lsca.table.arguments import Kind
 from lsca.table.text import FileOf, Hex, error, no_file
@@ -51,21 +53,41 @@ class Style:
     paint: Paint = field(default_factory=Paint)
 
 
+class Lives:
+    """Remembers how processes said that they would end, for the line that tells their end."""
+
+    def __init__(self) -> None:
+        self._codes: dict[int, int] = {}
+
+    def follow(self, record: Record) -> None:
+        if record.name == "exit_group":
+            self._codes[record.pid] = record.args[0] & 0xFF
+        elif record.kind == "start":
+            self._codes.pop(record.pid, None)
+
+    def ending(self, pid: int) -> str:
+        return f"exited with {self._codes[pid]}" if pid in self._codes else "exited"
+
+
 def as_text(
-    record: Record, style: Style, previous_ns: int | None = None, file: FileOf = no_file
+    record: Record,
+    style: Style,
+    previous_ns: int | None = None,
+    file: FileOf = no_file,
+    lives: Lives | None = None,
 ) -> str:
     """One line without its newline. `previous_ns` is the start of the record before it, for the clock "relative".
 
-    `file` gives what stands for a descriptor, where that is to be shown.
+    `file` gives what stands for a descriptor, where that is to be shown; `lives` with which code a process has ended.
     """
     paint = style.paint
     head = paint.pid(record.pid, f"{record.tid:<5}") + " " if style.pid else ""
     head += paint("time", _clock(record.start_ns, style, previous_ns))
     if record.kind != "call":
-        return head + paint("life", f"+++ {_life(record)} +++")
+        return head + paint("life", f"+++ {_life(record, lives)} +++")
     if style.number:
         head += f"[{record.nr:4}] "
-    call, result = call_text(record, style, file)
+    call, result = styled_call(record, style, file)
     space = " " * max(1, style.column - len(call))
     name, rest = call_name(record), call[len(call_name(record)) :]
     failed = record.returns and -4096 < record.ret < 0
@@ -93,7 +115,7 @@ def facts(record: Record, style: Style, file: FileOf = no_file) -> dict[str, Any
         "start_ns": record.start_ns,
     }
     if record.kind == "call":
-        call, result = call_text(record, style, file)
+        call, result = styled_call(record, style, file)
         found |= {
             "end_ns": record.end_ns,
             "route": record.route,
@@ -103,12 +125,29 @@ def facts(record: Record, style: Style, file: FileOf = no_file) -> dict[str, Any
             "args": list(record.args),
             "ret": record.ret if record.returns else None,
             "text": f"{call} = {result}",
+            "error": errno_name(record.ret) if record.returns else None,
             "entry": {str(arg): _piece(piece) for arg, piece in record.entry.items()},
             "exit": {str(arg): _piece(piece) for arg, piece in record.exit.items()},
         }
+        if file is not no_file:
+            found |= _files(record, style.machine, file)
     elif record.kind == "start":
         found |= {"parent": record.args[0], "exec": bool(record.args[1])}
     return found
+
+
+def errno_name(ret: int) -> str | None:
+    """ENOENT of -2; None if that is no failure."""
+    return errno.errorcode.get(-ret, f"errno {-ret}") if -4096 < ret < 0 else None
+
+
+def _files(record: Record, machine: str, file: FileOf) -> dict[str, Any]:
+    """The paths that the call names, and what its descriptors stand for."""
+    stand_for = ((fd, file(fd, True)) for fd in fds_of(record, machine))
+    return {
+        "paths": [named.path for named in named_of(record, machine, file)],
+        "files": {str(fd): text for fd, text in stand_for if text},
+    }
 
 
 def call_name(record: Record) -> str:
@@ -117,8 +156,13 @@ def call_name(record: Record) -> str:
     return prefix + (record.name or f"syscall_{record.nr:#x}")
 
 
-def call_text(record: Record, style: Style, file: FileOf = no_file) -> tuple[str, str]:
+def call_text(record: Record, machine: str, strings: int = 32) -> tuple[str, str]:
     """The call with its arguments, and its result."""
+    return styled_call(record, Style(machine, strings=strings), no_file)
+
+
+def styled_call(record: Record, style: Style, file: FileOf) -> tuple[str, str]:
+    """The same, as a style wants it."""
     row = None if record.foreign else by_number(style.machine, record.nr)
     ret = record.ret if record.returns else None
     if row:
@@ -174,9 +218,9 @@ def _hex_lines(piece: Piece) -> Iterator[str]:
         yield f" | {len(data):05x}  {piece.full - len(data)} more bytes are not in the log"
 
 
-def _life(record: Record) -> str:
+def _life(record: Record, lives: Lives | None) -> str:
     if record.kind == "exit":
-        return "exited"
+        return lives.ending(record.pid) if lives else "exited"
     if record.kind != "start":
         return record.kind
     return "started a new image" if record.args[1] else f"started by {record.args[0]}"
