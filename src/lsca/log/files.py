@@ -10,6 +10,7 @@ from lsca.errors import UsageError
 from lsca.log.colour import Paint
 from lsca.log.descriptors import Descriptors
 from lsca.log.filters import path_fits
+from lsca.log.objects import readable
 from lsca.log.reader import Record
 from lsca.log.touched import fds_of, named_of, row_of, succeeded
 from lsca.table import Syscall
@@ -192,14 +193,14 @@ def lines(files: list[File], paint: Paint) -> Iterator[str]:
 def facts(file: File) -> dict[str, Any]:
     """One file for --json: docs/log.md names the fields."""
     return {
-        "path": file.path,
+        "path": readable(file.path),
         "opened": file.opened,
         "read_bytes": file.read_bytes,
         "written_bytes": file.written_bytes,
         "created": file.created,
         "deleted": file.deleted,
         "renamed": file.renamed,
-        "renamed_to": file.renamed_to,
+        "renamed_to": file.renamed_to and readable(file.renamed_to),
         "missed": file.missed,
         "by": sorted(file.pids),
         "first_ns": file.first_ns,

@@ -200,15 +200,15 @@ def numbers(text: str, option: str) -> frozenset[int]:
 
 
 def paths(texts: Iterable[str]) -> tuple[str, ...]:
-    """What -P takes. A relative path starts from where `lsca` was called; what it is a link to counts as well."""
-    found: list[str] = []
+    """What -P takes: the text itself, the absolute path that it is from here, and what that is a link to."""
+    found: dict[str, None] = {}
     for text in texts:
         if not text:
             raise UsageError("-P wants a path")
+        found[text] = None
+        if GLOB & set(text):
+            continue
         slash = "/" if text.endswith("/") and text != "/" else ""
-        plain = text if GLOB & set(text) and text.startswith("*") else os.path.abspath(text)
-        found.append(plain + slash)
-        real = os.path.realpath(text) + slash
-        if not GLOB & set(text) and real not in found:
-            found.append(real)
+        found[os.path.abspath(text) + slash] = None
+        found[os.path.realpath(text) + slash] = None
     return tuple(found)

@@ -46,6 +46,11 @@ def text_of(thing: Object) -> str:
     return thing if isinstance(thing, str) else thing.text
 
 
+def readable(text: str) -> str:
+    """A path for JSON and tables, which hold text only: bytes that are not UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def address_text(data: bytes) -> str:
     """A sockaddr in words: 127.0.0.1:80, [::1]:80, unix:/run/x, unix:@name; "" for others and for none."""
     if len(data) < 2:

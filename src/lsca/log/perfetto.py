@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from lsca.log.descriptors import Descriptors
+from lsca.log.objects import readable
 from lsca.log.processes import Process, Processes
 from lsca.log.reader import Header, Record
 from lsca.log.text import Style, call_name, errno_name, styled_call
@@ -39,7 +40,7 @@ def events(
         args: dict[str, Any] = {"call": f"{call} = {result}", "route": record.route}
         paths = [named.path for named in named_of(record, machine, file)]
         if paths:
-            args["path"] = paths[0]
+            args["path"] = readable(paths[0])
         if record.returns:
             args["ret"] = record.ret
             failure = errno_name(record.ret)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lsca.log.descriptors import Descriptors
+from lsca.log.objects import readable
 from lsca.log.reader import Record
 from lsca.log.touched import named_of, row_of, succeeded
 from lsca.table.arguments import STRINGS_KEPT
@@ -152,7 +153,7 @@ class Processes:
             self._waits.append(record)
         elif record.name in ("execve", "execveat") and not record.returns:
             named = next(named_of(record, self._machine, file), None)
-            path = named.path if named else "?"
+            path = readable(named.path) if named else "?"
             self._exec[record.pid] = _image(path, self._argv(record), record.start_ns)
 
     def _process(self, record: Record) -> Process:

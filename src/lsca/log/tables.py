@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lsca.errors import LogError
 from lsca.log.descriptors import Descriptors
 from lsca.log.files import Files
-from lsca.log.objects import address_text
+from lsca.log.objects import address_text, readable
 from lsca.log.processes import Process, Processes
 from lsca.log.reader import Log, Record
 from lsca.log.text import call_name, errno_name
@@ -206,6 +206,10 @@ def _streams(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield from open_.values()
 
 
+def _plain(value: Any) -> Any:
+    return readable(value) if isinstance(value, str) else value
+
+
 def _fill(connection: "DuckDBPyConnection", table: str, rows: Iterable[dict[str, Any]]) -> None:
     """Makes a table of rows by column; times are nanoseconds since 1970."""
     kinds = dict(part.replace('"', "").split() for part in TYPES[table].split(", "))
@@ -213,7 +217,7 @@ def _fill(connection: "DuckDBPyConnection", table: str, rows: Iterable[dict[str,
     with tempfile.NamedTemporaryFile("w", suffix=".json", errors="replace") as out:
         empty = True
         for row in rows:
-            out.write(json.dumps(row) + "\n")
+            out.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
             empty = False
         out.flush()
         if empty:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from lsca.log.colour import Paint
+from lsca.log.objects import readable
 from lsca.log.reader import Record
 from lsca.log.touched import fds_of, named_of
 from lsca.table import Piece, by_number, format_call
@@ -145,8 +146,8 @@ def _files(record: Record, machine: str, file: FileOf) -> dict[str, Any]:
     """The paths that the call names, and what its descriptors stand for."""
     stand_for = ((fd, file(fd, True)) for fd in fds_of(record, machine))
     return {
-        "paths": [named.path for named in named_of(record, machine, file)],
-        "files": {str(fd): text for fd, text in stand_for if text},
+        "paths": [readable(named.path) for named in named_of(record, machine, file)],
+        "files": {str(fd): readable(text) for fd, text in stand_for if text},
     }
 
 
@@ -181,6 +182,8 @@ def styled_call(record: Record, style: Style, file: FileOf) -> tuple[str, str]:
         if row.name in style.raw:
             count = len(row.arguments)
             args = ", ".join(f"{arg:#x}" if arg else "0" for arg in record.args[:count])
+            if ret is not None and not -4096 < ret < 0:
+                result = f"{ret:#x}" if ret else "0"
     else:
         args = ", ".join(f"{arg:#x}" for arg in record.args)
         result = "?" if ret is None else error(ret) if -4096 < ret < 0 else str(ret)

@@ -21,6 +21,7 @@ from lsca.table.text import (
     show_address,
     show_bit_octal,
     show_fd,
+    show_file,
     show_hex,
     show_id,
     show_int,
@@ -387,8 +388,7 @@ def show_dirfd(value: int, view: View) -> str:
     number = signed(value, 32)
     if number != AT_FDCWD:
         return show_fd(value, view)
-    file = view.file(number, False)
-    return f"AT_FDCWD<{file}>" if file else "AT_FDCWD"
+    return f"AT_FDCWD{show_file(view.file(number, False), view)}"
 
 
 def _write_value(argument: Argument, view: View, index: int) -> str:

@@ -141,8 +141,18 @@ def show_new_fd(value: int, view: View) -> str:
 
 def _fd(value: int, view: View, after: bool) -> str:
     number = signed(value, 32)
-    file = view.file(number, after)
-    return f"{number}<{file}>" if file else str(number)
+    return f"{number}{show_file(view.file(number, after), view)}"
+
+
+def show_file(file: str | None, view: View) -> str:
+    """What stands after a descriptor: </etc/passwd>. In a path what is no plain character is escaped, ">" too."""
+    if not file:
+        return ""
+    if not file.startswith("/"):
+        return f"<{file}>"
+    data = file.encode("utf-8", "surrogateescape")
+    text = quote(data, len(data), None, view.hex)[1:-1]
+    return f"<{text.replace('>', chr(92) + '76')}>"
 
 
 def quote(data: bytes, full: int, limit: int | None, hex: Hex = "none") -> str:
