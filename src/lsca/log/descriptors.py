@@ -12,13 +12,12 @@ from typing import Final
 
 from lsca.log.objects import Object, Socket, address_text, text_of
 from lsca.log.reader import Record
-from lsca.log.touched import named_of, pair_of, row_of, succeeded
+from lsca.log.touched import F_DUPFD, named_of, pair_of, row_of, succeeded
 from lsca.table import Syscall
 from lsca.table.arguments import AT_FDCWD
 from lsca.table.effects import Does, Effect
 from lsca.table.text import FileOf, signed
 
-F_DUPFD: Final = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC
 CLOSE_RANGE_CLOEXEC: Final = 4
 SOCKET_TYPE: Final = 0xF
 PIPE: Final = "pipe:[?]"

@@ -33,13 +33,14 @@ def _begun(path: str, pause: float) -> Log:
 
 
 def _records(path: str, log: Log, pause: float) -> Iterator[Record]:
-    seen: dict[tuple[int, int, int], int] = {}
+    # Times may change a little when the clock's rate is known better; a thread's records keep their order.
+    seen: dict[tuple[int, int], int] = {}
     while True:
-        now: dict[tuple[int, int, int], int] = {}
+        now: dict[tuple[int, int], int] = {}
         for record in log:
-            key = (record.tid, record.start_ns, record.nr)
-            now[key] = now.get(key, 0) + 1
-            if now[key] > seen.get(key, 0):
+            thread = (record.pid, record.tid)
+            now[thread] = now.get(thread, 0) + 1
+            if now[thread] > seen.get(thread, 0):
                 yield record
         seen = now
         if log.damage is None:

@@ -13,9 +13,11 @@ from lsca.log.reader import Record
 from lsca.table import Syscall, by_number
 from lsca.table.arguments import AT_FDCWD, ArgFlag, Argument, Kind, Length
 from lsca.table.descriptors import PAIR
+from lsca.table.effects import Does
 from lsca.table.text import FileOf, signed
 from lsca.table.waiting import POLLFDS
 
+F_DUPFD: Final = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC
 POLLFD: Final = struct.Struct("<ihh")
 
 
@@ -58,8 +60,17 @@ def fds_of(record: Record, machine: str) -> Iterator[int]:
         elif argument.measure is Length.FDSET and index in record.entry:
             bits = int.from_bytes(record.entry[index].data, "little")
             yield from (fd for fd in range(bits.bit_length()) if bits >> fd & 1)
-    if row.new_fd and succeeded(record):
+    if succeeded(record) and (row.new_fd or duplicates(record, row, machine)):
         yield record.ret
+
+
+def duplicates(record: Record, row: type[Syscall], machine: str) -> bool:
+    """Whether it is an fcntl that made a descriptor."""
+    effect = row.effect
+    if not effect or effect.does is not Does.FCNTL:
+        return False
+    command = record.args[row.order[machine].index(effect.args[1])]
+    return command & 0xFFFFFFFF in F_DUPFD
 
 
 def pair_of(record: Record, index: int) -> tuple[int, ...]:

@@ -103,7 +103,10 @@ def _command(view: View) -> str:
 
 def show_fcntl(value: int, view: View) -> str:
     """fcntl's result: hex where it is a set of flags."""
-    flags = _command(view) in ("F_GETFD", "F_GETFL", "F_GET_SEALS")
+    command = _command(view)
+    if command in ("F_DUPFD", "F_DUPFD_CLOEXEC"):
+        return show_new_fd(value, view)
+    flags = command in ("F_GETFD", "F_GETFL", "F_GET_SEALS")
     return show_hex(value, view) if flags else show_int(value, view)
 
 
