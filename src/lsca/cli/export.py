@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "-s", dest="strings", type=int, default=32, metavar="SIZE", help="bytes of a string (32)"
     )
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if options.to == "parquet":
         if options.output is None:
             raise UsageError("Parquet cannot go to stdout; name a file: -o OUT.parquet")

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     form.add_argument("--csv", action="store_true", help="comma-separated values, with a head")
     form.add_argument("--json", action="store_true", help="one JSON object per row and line")
     parser.add_argument("--color", "--colour", dest="color", choices=WHENS, default="auto")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     files, query = split(options.words)
     database = Database(files)
     with output(None) as stream:

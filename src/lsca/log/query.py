@@ -58,8 +58,8 @@ class Database:
             first = cursor.fetchmany(FETCHED)
         except duckdb.Error as error:
             raise LogError(_words(error)) from error
-        if columns == ("Count",) and not first:
-            return None
+        if columns == ("Count",) and not _asks(text):
+            return None  # how many rows a CREATE or COPY has written
         return Result(columns, types, self._rows(cursor, first))
 
     def _exact(self, text: str) -> str:
@@ -67,7 +67,7 @@ class Database:
         import duckdb
 
         plain = text.strip().rstrip(";")
-        if not plain.lower().startswith(("select", "from", "with", "values", "(")):
+        if not _asks(plain):
             return text
         try:
             described = self._connection.execute(f"DESCRIBE {plain}").fetchall()
@@ -102,6 +102,11 @@ class Database:
                 rows = cursor.fetchmany(FETCHED)
             except duckdb.Error as error:
                 raise LogError(_words(error)) from error
+
+
+def _asks(text: str) -> bool:
+    """Whether it is a question, whose answer is a table."""
+    return text.lstrip().lower().startswith(("select", "from", "with", "values", "("))
 
 
 def _as_text(column: str, kind: str) -> str:
