@@ -28,7 +28,7 @@ struct part { /* of the log, as much as was there */
 
 struct stream {
 	struct logfile *l;
-	uint64_t wanted;
+	uint64_t wanted, there; /* columns: to be filled, and in the stream at all */
 	struct part *parts;
 	size_t part_count, part, block;
 	struct words_of_calls words;
@@ -68,16 +68,19 @@ static int has_words(int column)
 
 static int stream_schema(struct ArrowArrayStream *stream, struct ArrowSchema *s)
 {
-	(void)stream;
+	const struct stream *t = stream->private_data;
+
 	schema_begin(s, "+s", "");
 	s->flags = 0;
 	s->children = calloc(CALLS_COLUMNS, sizeof(void *));
 	if (!s->children)
 		goto out;
 	for (int i = 0; i < CALLS_COLUMNS; i++) {
-		struct ArrowSchema *child = s->children[i] = calloc(1, sizeof *child);
+		struct ArrowSchema *child;
 
-		s->n_children = i + 1;
+		if (!(t->there >> i & 1))
+			continue;
+		child = s->children[s->n_children++] = calloc(1, sizeof *child);
 		if (!child)
 			goto out;
 		schema_begin(child, columns[i].format, columns[i].name);
@@ -171,6 +174,8 @@ static int find_words(struct stream *t)
 {
 	struct words_of_calls *w = &t->words;
 
+	if (w->names) /* a first attempt had not enough memory */
+		return -1;
 	w->names = lexicon_new();
 	w->errors = lexicon_new();
 	w->families = lexicon_new();
@@ -236,9 +241,12 @@ static int fill_batch(struct stream *t, struct selection *s, struct ArrowArray *
 	if (!a->children)
 		goto out;
 	for (int i = 0; i < CALLS_COLUMNS; i++) {
-		a->n_children = i + 1;
-		a->children[i] = calloc(1, sizeof **a->children);
-		if (!a->children[i] || column_fill(s, (enum call_column)i, t->wanted >> i & 1, a->children[i]))
+		struct ArrowArray *child;
+
+		if (!(t->there >> i & 1))
+			continue;
+		child = a->children[a->n_children++] = calloc(1, sizeof *child);
+		if (!child || column_fill(s, (enum call_column)i, t->wanted >> i & 1, child))
 			goto out;
 	}
 	return 1;
@@ -283,6 +291,8 @@ static int stream_next(struct ArrowArrayStream *stream, struct ArrowArray *a)
 
 	memset(a, 0, sizeof *a);
 	logfile_lock(t->l);
+	if (!t->words.name_of && find_words(t)) /* many a stream is only asked for its schema */
+		got = -1;
 	while (!got && t->part < t->part_count) {
 		struct part *p = &t->parts[t->part];
 
@@ -321,16 +331,16 @@ static void stream_release(struct ArrowArrayStream *stream)
 	stream->release = NULL;
 }
 
-int arrow_stream(struct logfile *l, uint64_t wanted, struct ArrowArrayStream *stream)
+int arrow_stream(struct logfile *l, uint64_t wanted, int only, struct ArrowArrayStream *stream)
 {
 	struct stream *t = calloc(1, sizeof *t);
-	int e = -1;
 
 	if (!t)
 		return -1;
 	logfile_keep(l);
 	t->l = l;
 	t->wanted = wanted;
+	t->there = only ? wanted : ~0ull;
 	logfile_lock(l);
 	t->part_count = logfile_segments(l);
 	t->parts = malloc((t->part_count + 1) * sizeof *t->parts);
@@ -338,10 +348,8 @@ int arrow_stream(struct logfile *l, uint64_t wanted, struct ArrowArrayStream *st
 		t->parts[i].s = logfile_segment(l, i);
 		t->parts[i].blocks = t->parts[i].s->count;
 	}
-	if (t->parts)
-		e = find_words(t);
 	logfile_unlock(l);
-	if (e) {
+	if (!t->parts) {
 		stream_free(t);
 		return -1;
 	}

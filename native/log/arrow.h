@@ -87,8 +87,11 @@ struct selection {
 int column_fill(struct selection *s, enum call_column column, int wanted, struct ArrowArray *a);
 unsigned column_needs(const struct selection *s, enum call_column column); /* enum decoded_need */
 
-/* A stream of the columns whose bits are set in `wanted`; the others are there, and NULL. 0 or -1 without memory. */
-int arrow_stream(struct logfile *l, uint64_t wanted, struct ArrowArrayStream *stream);
+/*
+ * A stream of the columns whose bits are set in `wanted`; the others are there, and NULL, unless it shall have these
+ * `only`. 0 or -1 without memory.
+ */
+int arrow_stream(struct logfile *l, uint64_t wanted, int only, struct ArrowArrayStream *stream);
 const char *arrow_column(int i); /* its name; NULL behind the last one */
 
 #endif

@@ -87,8 +87,8 @@ int logfile_is_dropped(struct logfile *l, uint32_t run, uint64_t thread, uint64_
 int64_t logfile_real_ns(const struct log_segment *s, uint64_t ticks);
 int64_t logfile_ns(const struct log_segment *s, uint64_t ticks); /* of a duration */
 
-/* Reads everything and compares the sequence of each thread. 0 or -1 without memory. The gaps are the caller's. */
-int logfile_verify(struct logfile *l, struct log_gap **gaps, size_t *count);
+/* Compares the sequence of each thread; with `deep`, reads everything else, too. 0 or -1 without memory. The gaps are the caller's. */
+int logfile_verify(struct logfile *l, int deep, struct log_gap **gaps, size_t *count);
 
 /* The process numbers of all runs in all blocks, each once. 0 or -1 without memory. They are the caller's. */
 int logfile_pids(struct logfile *l, uint32_t **pids, size_t *count);

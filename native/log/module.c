@@ -291,18 +291,19 @@ static PyObject *py_log_length(PyObject *self, PyObject *none)
 	return PyLong_FromUnsignedLongLong(rows);
 }
 
-static PyObject *py_log_verify(PyObject *self, PyObject *none)
+static PyObject *py_log_verify(PyObject *self, PyObject *args)
 {
 	struct logfile *l = ((struct py_log *)self)->l;
 	struct log_gap *gaps;
 	PyObject *list = NULL;
 	size_t count;
-	int e;
+	int e, deep;
 
-	(void)none;
+	if (!PyArg_ParseTuple(args, "p", &deep))
+		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
 	logfile_lock(l);
-	e = logfile_verify(l, &gaps, &count);
+	e = logfile_verify(l, deep, &gaps, &count);
 	logfile_unlock(l);
 	Py_END_ALLOW_THREADS;
 	if (e)
@@ -380,11 +381,12 @@ static PyObject *py_log_stream(PyObject *self, PyObject *args)
 	struct ArrowArrayStream *stream;
 	unsigned long long wanted;
 	PyObject *capsule;
+	int only;
 
-	if (!PyArg_ParseTuple(args, "K", &wanted))
+	if (!PyArg_ParseTuple(args, "Kp", &wanted, &only))
 		return NULL;
 	stream = calloc(1, sizeof *stream);
-	if (!stream || arrow_stream(((struct py_log *)self)->l, wanted, stream)) {
+	if (!stream || arrow_stream(((struct py_log *)self)->l, wanted, only, stream)) {
 		free(stream);
 		return PyErr_NoMemory();
 	}
@@ -404,10 +406,10 @@ static PyMethodDef log_methods[] = {
 	{"segments", py_log_segments, METH_NOARGS, "segments() -> list of dicts"},
 	{"pids", py_log_pids, METH_NOARGS, "pids() -> set"},
 	{"length", py_log_length, METH_NOARGS, "length() -> int"},
-	{"verify", py_log_verify, METH_NOARGS, "verify() -> list of gaps"},
+	{"verify", py_log_verify, METH_VARARGS, "verify(deep) -> list of gaps"},
 	{"file", py_log_file, METH_VARARGS, "file(run, pid, fd, ticks[, path]) -> bytes or None"},
 	{"records", py_log_records, METH_VARARGS, "records(calls, others, events, ids, after) -> iterator"},
-	{"stream", py_log_stream, METH_VARARGS, "stream(wanted) -> capsule"},
+	{"stream", py_log_stream, METH_VARARGS, "stream(wanted, only) -> capsule"},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -39,13 +39,13 @@ static void *room_for(void **array, size_t count, size_t size)
 	return (char *)grown + count * size;
 }
 
-static int add_runs(const struct decoded *d, struct stretch **all, size_t *count)
+static int add_runs(const struct log_segment *s, const struct segment_block *b, struct stretch **all, size_t *count)
 {
-	for (uint32_t i = 0; i < d->b.head->runs; i++) {
-		const struct segment_run *run = &d->b.runs[i];
+	for (uint32_t i = 0; i < b->head->runs; i++) {
+		const struct segment_run *run = &b->runs[i];
 		struct stretch *one;
 
-		if (*count && (*all)[*count - 1].run == d->s->run && (*all)[*count - 1].thread == run->thread &&
+		if (*count && (*all)[*count - 1].run == s->run && (*all)[*count - 1].thread == run->thread &&
 		    (*all)[*count - 1].end == run->first) {
 			(*all)[*count - 1].end += run->rows;
 			continue;
@@ -53,24 +53,40 @@ static int add_runs(const struct decoded *d, struct stretch **all, size_t *count
 		one = room_for((void **)all, *count, sizeof *one);
 		if (!one)
 			return -1;
-		*one = (struct stretch){run->thread, run->first, run->first + run->rows, d->s->run, run->pid, run->tid};
+		*one = (struct stretch){run->thread, run->first, run->first + run->rows, s->run, run->pid, run->tid};
 		++*count;
 	}
 	return 0;
 }
 
-static int read_all(struct logfile *l, struct stretch **all, size_t *count)
+/* Its runs' heads alone. */
+static int skim(struct log_segment *s, size_t block, struct stretch **all, size_t *count)
+{
+	struct segment_block b;
+	const char *problem;
+	uint64_t at = s->blocks[block].at;
+
+	return segment_block_next(s->data, s->size, &at, &b, 0, &problem) == 1 ? add_runs(s, &b, all, count) : 0;
+}
+
+static int read_all(struct logfile *l, int deep, struct stretch **all, size_t *count)
 {
 	for (size_t i = 0; i < logfile_segments(l); i++) {
 		struct log_segment *s = logfile_segment(l, i);
 
 		for (size_t k = 0; k < s->count; k++) {
 			struct decoded d;
-			int got = decoded_open(s, k, &d);
+			int got;
 
+			if (!deep) {
+				if (skim(s, k, all, count))
+					return -1;
+				continue;
+			}
+			got = decoded_open(s, k, &d);
 			if (got > 0)
 				got = decoded_get(&d, NEED_ALL);
-			if (got > 0 && add_runs(&d, all, count))
+			if (got > 0 && add_runs(s, &d.b, all, count))
 				got = -1;
 			if (got > 0 && s->blocks[k].blobs)
 				logfile_blob(s, s->blocks[k].blobs_before);
@@ -129,7 +145,7 @@ int logfile_pids(struct logfile *l, uint32_t **pids, size_t *count)
 	return 0;
 }
 
-int logfile_verify(struct logfile *l, struct log_gap **gaps, size_t *count)
+int logfile_verify(struct logfile *l, int deep, struct log_gap **gaps, size_t *count)
 {
 	struct stretch *all = NULL;
 	size_t stretches = 0;
@@ -138,7 +154,7 @@ int logfile_verify(struct logfile *l, struct log_gap **gaps, size_t *count)
 
 	*gaps = NULL;
 	*count = 0;
-	if (read_all(l, &all, &stretches))
+	if (read_all(l, deep, &all, &stretches))
 		goto out;
 	if (stretches)
 		qsort(all, stretches, sizeof *all, in_order);

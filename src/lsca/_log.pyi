@@ -27,8 +27,8 @@ class Segment(TypedDict):
     problem_at: int
     size: int
 
-# nr, kind, route, flags, pid, tid, thread, seq, start_ns, end_ns, ret, args, pieces (argument, flags, bytes, full), run,
-# start and end in ticks, machine
+# nr, kind, route, flags, pid, tid, thread, seq, start_ns, end_ns, ret, args, pieces (argument, flags, bytes, full),
+# run, start and end in ticks, machine
 Raw = tuple[
     int,
     int,
@@ -67,8 +67,11 @@ class Log:
     def length(self) -> int:
         """How many records there are, without those that were replaced."""
 
-    def verify(self) -> list[tuple[int, int, int, int, int, int, bool]]:
-        """Reads everything. Gaps: run, pid, tid, thread, first and behind the last number, True if they are twice."""
+    def verify(self, deep: bool, /) -> list[tuple[int, int, int, int, int, int, bool]]:
+        """Compares threads' sequences; `deep`: reads everything.
+
+        Gaps: run, pid, tid, thread, first number and the one behind the last, True if they are there twice.
+        """
 
     def file(self, run: int, pid: int, fd: int, ticks: int, path: bytes = ..., /) -> bytes | None:
         """What a descriptor stood for; with a path, where that leads to from there."""
@@ -84,5 +87,5 @@ class Log:
     ) -> Iterator[Raw]:
         """In order of start. `calls`: a byte for each number; `after`: of each segment how many blocks to leave out."""
 
-    def stream(self, wanted: int, /) -> object:
-        """A capsule with an Arrow stream of all COLUMNS; those without a bit in `wanted` are NULL."""
+    def stream(self, wanted: int, only: bool, /) -> object:
+        """A capsule with an Arrow stream of those COLUMNS whose bits are set; unless `only`, the others are NULL."""
