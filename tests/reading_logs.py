@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import differential
+import oldform
 
 LSCA = [sys.executable, "-m", "lsca"]
 
@@ -50,6 +51,7 @@ def made(where: Path, program: str, *args: str) -> Made:
     work.mkdir()
     done = call("run", "--no-daemon", "-o", log, "--", program, *args, cwd=work)
     assert not done.stderr, done.stderr
+    oldform.convert(log, work, [program, *args], done.returncode << 8)
     return Made(str(log), program, work, done.returncode)
 
 

@@ -4,7 +4,7 @@
 from lsca.cli.output import output, remarks, write_lines
 from lsca.cli.parser import Parser
 from lsca.errors import UsageError
-from lsca.log import export, read_log
+from lsca.log import export, open_log
 
 SUMMARY = "write a log as JSON lines, strace text, Parquet, or a trace for Perfetto"
 
@@ -26,11 +26,11 @@ def main(argv: list[str]) -> int:
     if options.to == "parquet":
         if options.output is None:
             raise UsageError("Parquet cannot go to stdout; name a file: -o OUT.parquet")
-        export.parquet(options.file, options.output)
+        export.parquet(open_log(options.file), options.output)
         return 0
     if len(options.file) > 1:
         raise UsageError(f"--to {options.to} takes one log at a time; parquet takes several")
-    log = read_log(options.file[0])
+    log = open_log(options.file[0])
     with output(options.output) as stream:
         write_lines(export.text(log, options.to, options.strings), stream)
     remarks(log)

@@ -6,7 +6,7 @@ import sys
 
 from lsca.cli.output import output, remarks, write_lines
 from lsca.cli.parser import Parser
-from lsca.log import read_log
+from lsca.log import open_log
 from lsca.log.colour import WHENS, Paint, wants_colour
 from lsca.log.files import KINDS, SORTS, Files, facts, lines
 from lsca.log.filters import paths
@@ -55,8 +55,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--color", "--colour", dest="color", choices=WHENS, default="auto")
     options = parser.parse_args(argv)
     below = paths(options.paths)
-    log = read_log(options.file)
-    files = Files.of(log, log.header.machine).chosen(options.kinds, below, options.sort)
+    log = open_log(options.file)
+    files = Files.of(log).chosen(options.kinds, below, options.sort)
     with output(None) as stream:
         if options.json:
             write_lines((json.dumps(facts(file)) for file in files), stream)

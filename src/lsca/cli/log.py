@@ -7,45 +7,39 @@ say (damage, loss, programs that escaped) goes to stderr, so that the output can
 
 import contextlib
 import json
+import os
 import sys
+import time
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Final, TextIO
 
 from lsca.cli.logoptions import Wish, parse
 from lsca.cli.output import output, remarks, write_lines
-from lsca.log import Log, Record, Style, as_json, as_text, read_log
+from lsca.errors import LogError
+from lsca.log import Log, Record, Style, as_json, as_text, open_log
 from lsca.log.colour import Paint, wants_colour
 from lsca.log.descriptors import Descriptors
-from lsca.log.follow import follow
-from lsca.log.health import recover, report
 from lsca.log.summary import Summary
 from lsca.log.text import Lives, dump
 from lsca.table import rows
 from lsca.table.text import FileOf, no_file
 
 SUMMARY = "print a log in strace's manner"
+SHOWN: Final = ("call", "start", "exit")  # strace has no line for the others
+PAUSE: Final = 0.2  # seconds, until a file that grows is looked at again
 
 
 def main(argv: list[str]) -> int:
     wish = parse(argv)
     if wish.recover:
-        for line in recover(wish.file or None):
-            print(f"lsca: {line}", file=sys.stderr)
-        if not wish.file:
-            return 0
-    log = read_log(wish.file)
+        raise LogError("this lsca cannot recover a log")
+    log = _begun(wish.file) if wish.follow else open_log(wish.file)
     if wish.verify:
-        lines, whole = report(log)
-        with output(wish.output) as stream:
-            write_lines(lines, stream)
-        return 0 if whole else 1
-    records: Iterable[Record] = log
-    if wish.follow:
-        log, records = follow(wish.file)
+        return _verify(log, wish)
     with contextlib.ExitStack() as stack:
         counts = Summary() if wish.summary else None
         printer = _Printer(log, wish, stack)
-        for record, file in _wanted(log, records, wish):
+        for record, file in _wanted(log, wish):
             if counts:
                 counts.add(record)
             if wish.lines:
@@ -57,15 +51,45 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _wanted(log: Log, records: Iterable[Record], wish: Wish) -> Iterable[tuple[Record, FileOf]]:
+def _begun(path: str) -> Log:
+    """A log that may not have been begun yet: it is waited for until its file has something in it."""
+    while True:
+        try:
+            return open_log(path)
+        except LogError:
+            if not os.path.exists(path) or os.path.getsize(path):
+                raise
+        time.sleep(PAUSE)
+
+
+def _verify(log: Log, wish: Wish) -> int:
+    report = log.verify()
+    calls = f"{report.records} records of {len(log.pids)} processes"
+    with output(wish.output) as stream:
+        if wish.json:
+            facts = {
+                "records": report.records,
+                "missing": report.missing,
+                "problems": report.problems,
+            }
+            stream.write(json.dumps({"complete": report.complete} | facts) + "\n")
+        else:
+            write_lines([f"{log.path}: {calls}", *str(report).splitlines()], stream)
+    return 0 if report.complete else 1
+
+
+def _wanted(log: Log, wish: Wish) -> Iterable[tuple[Record, FileOf]]:
     """The records that are asked for, each with what its descriptors stand for."""
     machine = log.header.machine
     chosen = wish.selection
-    descriptors = Descriptors(machine) if wish.fds or chosen.asks_for_files else None
+    descriptors = Descriptors(log) if wish.fds or chosen.asks_for_files else None
+    names = None if chosen.calls.others else chosen.calls.names
+    wanted = {"names": names, "pids": chosen.pids or None, "events": names is None}
+    records = log.follow(PAUSE, **wanted) if wish.follow else log.records(**wanted)  # type: ignore[arg-type]
     for record in records:
-        file = descriptors.follow(record) if descriptors else no_file
-        if record.kind != "call" and not wish.lives:
+        if record.kind != "call" and not (wish.lives and (wish.json or record.kind in SHOWN)):
             continue
+        file = descriptors.of(record) if descriptors else no_file
         if chosen.wants(record, machine, file):
             yield record, file if wish.fds else no_file
 
@@ -104,7 +128,8 @@ class _Printer:
         if self._wish.json:
             stream.write(as_json(record, self._style, file) + "\n")
         else:
-            stream.write(as_text(record, self._style, self._previous, file, self._lives) + "\n")
+            text = as_text(record, self._style, self._previous, file, self._lives)
+            stream.write(text + "\n")
             if self._wish.reads or self._wish.writes:
                 machine = self._style.machine
                 write_lines(dump(record, machine, self._wish.reads, self._wish.writes), stream)

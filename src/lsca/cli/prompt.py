@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Final
 
 from lsca.errors import LogError
-from lsca.log.query import Database
+from lsca.log import Log
 
 HISTORY: Final = 1000
 QUITS: Final = (".quit", ".exit", ".q")
 
 
-def converse(database: Database, answer: Callable[[str], None]) -> None:
+def converse(log: Log, answer: Callable[[str], None]) -> None:
     """Hands each statement to `answer`. On a terminal an error is said, and the next may come; else it ends all."""
     if not sys.stdin.isatty():
         for text in statements(iter(sys.stdin)):
             answer(text)
         return
-    print(f"{len(database.logs)} log(s) open; .help says more, .quit ends", file=sys.stderr)
+    print(f"{len(log)} records; .help says more, .quit ends", file=sys.stderr)
     with history():
         while True:
             try:

@@ -10,9 +10,10 @@ from typing import TextIO
 from lsca.cli.output import output, remarks, terminal_width, write_lines
 from lsca.cli.parser import Parser
 from lsca.errors import LogError
-from lsca.log import grid
+from lsca.log import Log, grid, open_log
+from lsca.log import query as queries
 from lsca.log.colour import WHENS, Paint, wants_colour
-from lsca.log.query import Database, Result
+from lsca.log.query import TABLES, Result
 
 SUMMARY = "ask logs with SQL"
 
@@ -31,16 +32,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--color", "--colour", dest="color", choices=WHENS, default="auto")
     options = parser.parse_intermixed_args(argv)
     files, query = split(options.words)
-    database = Database(files)
+    log = open_log(files if len(files) > 1 else files[0])
     with output(None) as stream:
         if query is not None:
-            answer(database, query, options, stream)
+            answer(log, query, options, stream)
         else:
             from lsca.cli.prompt import converse
 
-            converse(database, lambda text: answer(database, text, options, stream))
-    for log in database.logs:
-        remarks(log)
+            converse(log, lambda text: answer(log, text, options, stream))
+    remarks(log)
     return 0
 
 
@@ -53,13 +53,13 @@ def split(words: list[str]) -> tuple[list[str], str | None]:
     return words, None
 
 
-def answer(database: Database, text: str, options: argparse.Namespace, stream: TextIO) -> None:
+def answer(log: Log, text: str, options: argparse.Namespace, stream: TextIO) -> None:
     """Runs one statement or command and prints what it gives. LogError."""
     text = text.strip()
     if text.startswith("."):
-        write_lines(command(database, text), stream)
+        write_lines(command(log, text), stream)
         return
-    result = database.run(text)
+    result = queries.run(log, text)
     if result is None:
         return
     if options.csv:
@@ -82,13 +82,13 @@ def table(result: Result, options: argparse.Namespace, stream: TextIO) -> list[s
     return list(grid.lines(result.columns, numbers, result.rows, paint, width))
 
 
-def command(database: Database, text: str) -> list[str]:
+def command(log: Log, text: str) -> list[str]:
     """What begins with a dot. LogError for what is none."""
     word, _, rest = text.partition(" ")
     if word == ".tables":
-        return [line.split()[2] for line in database.schema()]
+        return list(TABLES)
     if word == ".schema":
-        return database.schema(rest.strip() or None)
+        return queries.schema(log, rest.strip() or None)
     if word == ".help":
         return [
             ".tables           the names of the tables",

@@ -6,7 +6,7 @@ import sys
 
 from lsca.cli.output import output, remarks, terminal_width, write_lines
 from lsca.cli.parser import Parser
-from lsca.log import read_log
+from lsca.log import open_log
 from lsca.log.colour import WHENS, Paint, wants_colour
 from lsca.log.processes import Processes
 from lsca.log.tree import facts, lines
@@ -28,8 +28,8 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--color", "--colour", dest="color", choices=WHENS, default="auto")
     options = parser.parse_args(argv)
-    log = read_log(options.file)
-    roots = Processes.of(log, log.header.machine).roots
+    log = open_log(options.file)
+    roots = Processes.of(log).roots
     with output(None) as stream:
         if options.json:
             stream.write(json.dumps([facts(root) for root in roots], indent=2) + "\n")

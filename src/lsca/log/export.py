@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from lsca.errors import LogError
-from lsca.log import perfetto
+from lsca.log import perfetto, query
 from lsca.log.descriptors import Descriptors
-from lsca.log.query import Database
 from lsca.log.reader import Log
 from lsca.log.text import Lives, Style, as_json, as_text
 
@@ -21,24 +20,23 @@ def text(log: Log, form: str, strings: int = 32) -> Iterator[str]:
         return _json_lines(log, strings)
     if form == "strace":
         return _strace(log, strings)
-    return perfetto.lines(log, log.header, strings)
+    return perfetto.lines(log, strings)
 
 
-def parquet(paths: list[str], out: str) -> None:
-    """Writes the table `calls` of these logs to a Parquet file. LogError."""
+def parquet(log: Log, out: str) -> None:
+    """Writes the table `calls` of a log, or of several, to a Parquet file. LogError."""
     if not out or "\0" in out:
         raise LogError("Parquet wants a file: -o OUT.parquet")
     quoted = out.replace("'", "''")
-    Database(paths).run(
-        f"COPY (SELECT * FROM calls) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
-    )
+    copy = f"COPY (SELECT * FROM calls) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
+    query.run(log, copy)
 
 
 def _json_lines(log: Log, strings: int) -> Iterator[str]:
     style = Style(log.header.machine, strings=strings)
-    descriptors = Descriptors(log.header.machine)
+    descriptors = Descriptors(log)
     for record in log:
-        yield as_json(record, style, descriptors.follow(record))
+        yield as_json(record, style, descriptors.of(record))
 
 
 def _strace(log: Log, strings: int) -> Iterator[str]:

@@ -10,10 +10,10 @@ from lsca.errors import UsageError
 from lsca.log.colour import Paint
 from lsca.log.descriptors import Descriptors
 from lsca.log.filters import path_fits
-from lsca.log.objects import readable
-from lsca.log.reader import Record
-from lsca.log.touched import fds_of, named_of, row_of, succeeded
-from lsca.table import Syscall
+from lsca.log.reader import Log
+from lsca.log.record import Record
+from lsca.log.touched import fds_of, named_of, readable, row_of, succeeded
+from lsca.table import Syscall, classes_of, rows
 from lsca.table.effects import Does, Moves
 from lsca.table.files import OPEN_FLAGS
 
@@ -71,20 +71,21 @@ HEAD: Final = ("OPENED", "READ", "WRITTEN", "CREATED", "DELETED", "RENAMED", "MI
 class Files:
     """Collects files from records, which come in order of their start."""
 
-    def __init__(self, machine: str) -> None:
-        self._machine = machine
-        self._descriptors = Descriptors(machine)
+    def __init__(self, log: Log) -> None:
+        self._machine = log.header.machine
+        self._descriptors = Descriptors(log)
         self._files: dict[str, File] = {}
 
     @classmethod
-    def of(cls, records: Iterable[Record], machine: str) -> "Files":
-        found = cls(machine)
-        for record in records:
+    def of(cls, log: Log) -> "Files":
+        """All files of a log; calls that touch none are not even looked at."""
+        found = cls(log)
+        for record in log.records(_touching(), events=False):
             found.add(record)
         return found
 
     def add(self, record: Record) -> None:
-        stands_for = self._descriptors.follow(record)
+        stands_for = self._descriptors.of(record)
         row = row_of(record, self._machine)
         if not row or not record.returns:
             return
@@ -150,6 +151,11 @@ class Files:
             and (not under or any(_below(file.path, path) for path in under))
         ]
         return sorted(found, key=SORTS[sort])
+
+
+def _touching() -> frozenset[str]:
+    """The calls that name a file, or move bytes."""
+    return frozenset(row.name for row in rows() if row.moves or "file" in classes_of(row))
 
 
 def _below(path: str, wanted: str) -> bool:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from lsca.errors import UsageError
-from lsca.log.reader import Record
+from lsca.log.record import Record
 from lsca.log.touched import fds_of, paths_of
 from lsca.table import by_name, class_names, in_class, rows
 from lsca.table.text import FileOf, no_file
@@ -100,8 +100,13 @@ def status_of(record: Record) -> str:
 
 
 def path_fits(path: str, wanted: str) -> bool:
-    """`wanted` is a path, a pattern, or, with a slash at its end, a directory and all that is below it."""
+    """`wanted` is a path, a pattern, or, with a slash at its end, a directory and all that is below it.
+
+    A pattern without a slash is one of names: *.so. One that is not absolute is one of the last names: lib/*.so.
+    """
     if GLOB & set(wanted):
+        if not wanted.startswith("/"):
+            wanted, path = f"*/{wanted}", f"/{path}"
         return _pattern(wanted).match(path) is not None
     if wanted.endswith("/"):
         return path.startswith(wanted) or path == wanted[:-1]

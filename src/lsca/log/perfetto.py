@@ -7,34 +7,31 @@ too short for nanoseconds since 1970: `otherData` has that.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from lsca.log.descriptors import Descriptors
-from lsca.log.objects import readable
 from lsca.log.processes import Process, Processes
-from lsca.log.reader import Header, Record
+from lsca.log.reader import Log
 from lsca.log.text import Style, call_name, errno_name, styled_call
-from lsca.log.touched import named_of, row_of
+from lsca.log.touched import named_of, readable, row_of
 
 MICRO: Final = 1000
 
 
-def events(
-    records: Iterable[Record], header: Header, strings: int = 32
-) -> Iterator[dict[str, Any]]:
+def events(log: Log, strings: int = 32) -> Iterator[dict[str, Any]]:
     """All events: calls as they come, then what is known of processes at the end."""
-    machine = header.machine
-    processes = Processes(machine)
-    descriptors = Descriptors(machine)
+    machine = log.header.machine
+    processes = Processes(log)
+    descriptors = Descriptors(log)
     style = Style(machine, strings=strings)
     zero: int | None = None
-    for record in records:
+    for record in log:
         zero = record.start_ns if zero is None else zero
         processes.add(record)
-        file = descriptors.follow(record)
         if record.kind != "call":
             continue
+        file = descriptors.of(record)
         row = row_of(record, machine)
         call, result = styled_call(record, style, file)
         args: dict[str, Any] = {"call": f"{call} = {result}", "route": record.route}
@@ -105,8 +102,9 @@ def _short(process: Process) -> str:
     return process.command[:60]
 
 
-def lines(records: Iterable[Record], header: Header, strings: int = 32) -> Iterator[str]:
+def lines(log: Log, strings: int = 32) -> Iterator[str]:
     """The JSON, one event a line, so that nothing has to be kept in memory."""
+    header = log.header
     other = {
         "host": header.host,
         "boot_id": header.boot_id,
@@ -115,7 +113,7 @@ def lines(records: Iterable[Record], header: Header, strings: int = 32) -> Itera
     }
     yield f'{{"displayTimeUnit": "ns", "otherData": {json.dumps(other)}, "traceEvents": ['
     before: str | None = None
-    for event in events(records, header, strings):
+    for event in events(log, strings):
         if before is not None:
             yield before + ","
         before = json.dumps(event)

@@ -8,14 +8,13 @@ record of the first program's end.
 import os
 import shlex
 import signal as signals
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from lsca.log.descriptors import Descriptors
-from lsca.log.objects import readable
-from lsca.log.reader import Record
-from lsca.log.touched import named_of, row_of, succeeded
+from lsca.log.reader import Log
+from lsca.log.record import Record
+from lsca.log.touched import named_of, readable, row_of, succeeded
 from lsca.table.arguments import STRINGS_KEPT
 
 EXITS: Final = ("exit", "exit_group")
@@ -95,9 +94,9 @@ def signal_name(number: int) -> str:
 class Processes:
     """Collects processes from records, which come in order of their start. `roots` has those without a parent."""
 
-    def __init__(self, machine: str) -> None:
-        self._machine = machine
-        self._files = Descriptors(machine)
+    def __init__(self, log: Log) -> None:
+        self._machine = log.header.machine
+        self._files = Descriptors(log)
         self._now: dict[int, Process] = {}  # who has a number at this time
         self._exec: dict[
             int, Image
@@ -106,9 +105,10 @@ class Processes:
         self.all: list[Process] = []
 
     @classmethod
-    def of(cls, records: Iterable[Record], machine: str) -> "Processes":
-        found = cls(machine)
-        for record in records:
+    def of(cls, log: Log) -> "Processes":
+        """All processes of a log."""
+        found = cls(log)
+        for record in log:
             found.add(record)
         found.finish()
         return found
@@ -122,7 +122,6 @@ class Processes:
         return [process for process in self.all if process.parent is None]
 
     def add(self, record: Record) -> None:
-        file = self._files.follow(record)
         if self._waits:
             self._until(record.start_ns)
         process = self._process(record)
@@ -152,7 +151,7 @@ class Processes:
         elif record.name in WAITS and succeeded(record):
             self._waits.append(record)
         elif record.name in ("execve", "execveat") and not record.returns:
-            named = next(named_of(record, self._machine, file), None)
+            named = next(named_of(record, self._machine, self._files.of(record)), None)
             path = readable(named.path) if named else "?"
             self._exec[record.pid] = _image(path, self._argv(record), record.start_ns)
 

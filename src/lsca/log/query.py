@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions in SQL: opens logs as a database, runs statements, gives results as plain values.
+"""Answers to questions in SQL as plain values: for tables of text, CSV and JSON."""
 
-DuckDB is imported when a database is opened, and by nobody else; without it, the error says what to install.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from lsca.errors import LogError
-from lsca.log.reader import read_log
-from lsca.log.tables import TYPES, connect
+from lsca.log.reader import Log
 
 FETCHED: Final = 10_000  # rows at a time
+TABLES: Final = ("calls", "processes", "files", "streams")
 NUMBERS: Final = (
     "TINYINT",
     "SMALLINT",
@@ -37,71 +35,47 @@ class Result:
         return self.types[column].removeprefix("U").startswith(NUMBERS)
 
 
-class Database:
-    """The tables of some logs."""
+def run(log: Log, text: str) -> Result | None:
+    """Runs statements; the last one's result, None if it has none. LogError with DuckDB's words."""
+    relation: Any = log.sql(text)
+    if relation is None:
+        return None
+    columns = tuple(relation.columns)
+    types = tuple(map(str, relation.types))
+    if columns == ("Count",) and not _asks(text):
+        return None  # how many rows a CREATE or COPY has written
+    if "TIMESTAMP_NS" in types and len(set(columns)) == len(columns):
+        relation = relation.project(", ".join(map(_as_text, columns, types)))
+    rows = _rows(relation)
+    first = next(rows, None)  # so that what fails, fails here
+    return Result(columns, types, rows if first is None else chain([first], rows))
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        """Opens the logs at `paths`. LogError if one cannot be read, or if DuckDB is missing."""
-        self.logs = [read_log(path) for path in paths]
-        self._connection = connect(self.logs)
 
-    def run(self, text: str) -> Result | None:
-        """Runs statements; the last one's result, None if it has none. LogError with DuckDB's words."""
-        import duckdb
+def schema(log: Log, table: str | None = None) -> list[str]:
+    """The tables' columns, as statements that would make them. LogError for a table that is none."""
+    if table is not None and table not in TABLES:
+        raise LogError(f"there is no table {table!r}; there are {', '.join(TABLES)}")
+    lines = []
+    for name in TABLES if table is None else (table,):
+        described = run(log, f"SELECT * FROM {name} LIMIT 0")
+        assert described
+        columns = zip(described.columns, described.types, strict=True)
+        lines.append(f"CREATE TABLE {name} ({', '.join(map(' '.join, columns))});")
+    return lines
 
-        try:
-            cursor = self._connection.execute(self._exact(text))
-            if cursor is None or not cursor.description:
-                return None
-            columns = tuple(part[0] for part in cursor.description)
-            types = tuple(str(part[1]) for part in cursor.description)
-            first = cursor.fetchmany(FETCHED)
-        except duckdb.Error as error:
-            raise LogError(_words(error)) from error
-        if columns == ("Count",) and not _asks(text):
-            return None  # how many rows a CREATE or COPY has written
-        return Result(columns, types, self._rows(cursor, first))
 
-    def _exact(self, text: str) -> str:
-        """The same question with times as text: as Python's own they would lose what is below a microsecond."""
-        import duckdb
+def _rows(relation: Any) -> Iterator[tuple[Any, ...]]:
+    """All rows, without all of them in memory at once; version 2 of DuckDB has another word for that."""
+    import duckdb
 
-        plain = text.strip().rstrip(";")
-        if not _asks(plain):
-            return text
-        try:
-            described = self._connection.execute(f"DESCRIBE {plain}").fetchall()
-        except duckdb.Error:
-            return text  # to fail there, with the place where it is wrong
-        names = [str(row[0]) for row in described]
-        if len(set(names)) < len(names) or not any(
-            "TIMESTAMP_NS" in str(row[1]) for row in described
-        ):
-            return text
-        chosen = ", ".join(_as_text(str(row[0]), str(row[1])) for row in described)
-        return f"SELECT {chosen} FROM ({plain}\n)"
-
-    def schema(self, table: str | None = None) -> list[str]:
-        """The tables' columns, as statements that would make them. LogError for a table that is none."""
-        if table is not None and table not in TYPES:
-            raise LogError(f"there is no table {table!r}; there are {', '.join(TYPES)}")
-        return [
-            f"CREATE TABLE {name} ({columns});"
-            for name, columns in TYPES.items()
-            if table in (None, name)
-        ]
-
-    @staticmethod
-    def _rows(cursor: Any, first: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        import duckdb
-
-        rows = first
-        while rows:
+    try:
+        if hasattr(relation, "iter_rows"):
+            yield from relation.iter_rows()
+            return
+        while rows := relation.fetchmany(FETCHED):
             yield from rows
-            try:
-                rows = cursor.fetchmany(FETCHED)
-            except duckdb.Error as error:
-                raise LogError(_words(error)) from error
+    except duckdb.Error as error:
+        raise LogError(str(error)) from error
 
 
 def _asks(text: str) -> bool:
@@ -112,9 +86,3 @@ def _asks(text: str) -> bool:
 def _as_text(column: str, kind: str) -> str:
     name = '"' + column.replace('"', '""') + '"'
     return f"CAST({name} AS VARCHAR) AS {name}" if kind == "TIMESTAMP_NS" else name
-
-
-def _words(error: Exception) -> str:
-    """DuckDB's message: "Binder Error: ..." with the place in the query below it."""
-    lines = [line.rstrip() for line in str(error).splitlines()]
-    return "the query failed: " + "\n".join(line for line in lines if line)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lsca.errors import UsageError
-from lsca.log.reader import Record
+from lsca.log.record import Record
 from lsca.log.text import call_name
 
 SECOND: Final = 1e9

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from lsca.log.colour import Paint
-from lsca.log.objects import readable
-from lsca.log.reader import Record
-from lsca.log.touched import fds_of, named_of
+from lsca.log.record import Record
+from lsca.log.touched import fds_of, named_of, readable
 from lsca.table import Piece, by_number, format_call
 from lsca.table.arguments import Kind
-from lsca.table.text import FileOf, Hex, error, no_file
+from lsca.table.text import FileOf, Hex, error, no_file, signed
 
 COLUMN: Final = 40  # where strace puts the result
 SECOND: Final = 1_000_000_000
@@ -134,6 +133,12 @@ def facts(record: Record, style: Style, file: FileOf = no_file) -> dict[str, Any
             found |= _files(record, style.machine, file)
     elif record.kind == "start":
         found |= {"parent": record.args[0], "exec": bool(record.args[1])}
+    elif record.kind == "fd":
+        found |= {"fd": signed(record.args[0], 32)} | _told(record)
+    elif record.kind == "program" and 0 in record.entry:
+        found["argv"] = record.entry[0].data.decode("utf-8", "replace").split("\0")[:-1]
+    elif record.kind == "status" and record.args:
+        found["status"] = record.args[0]
     return found
 
 
@@ -149,6 +154,16 @@ def _files(record: Record, machine: str, file: FileOf) -> dict[str, Any]:
         "paths": [readable(named.path) for named in named_of(record, machine, file)],
         "files": {str(fd): readable(text) for fd, text in stand_for if text},
     }
+
+
+def _told(record: Record) -> dict[str, str]:
+    """What the log itself says of a descriptor: its name, and a socket's addresses as they were, in hex."""
+    found = {}
+    for index, name in enumerate(("file", "local", "peer")):
+        if index in record.entry:
+            data = record.entry[index].data
+            found[name] = data.hex() if index else data.decode("utf-8", "replace")
+    return found
 
 
 def call_name(record: Record) -> str:

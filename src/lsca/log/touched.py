@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from lsca.log.reader import Record
+from lsca.log.record import Record
 from lsca.table import Syscall, by_number
 from lsca.table.arguments import AT_FDCWD, ArgFlag, Argument, Kind, Length
 from lsca.table.descriptors import PAIR
@@ -26,6 +26,11 @@ class Named(NamedTuple):
 
     text: str
     path: str
+
+
+def readable(text: str) -> str:
+    """A path for JSON and tables, which hold text only: bytes that are not UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def row_of(record: Record, machine: str) -> type[Syscall] | None:
