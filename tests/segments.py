@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log files for tests, from a description of their records. They are put together by the very code that `lsca run` uses,
-native/log/encode.c, which is compiled for this and called through ctypes.
+"""Log files for tests, from a description of their records.
+
+They are put together by the very code that `lsca run` uses, native/log/encode.c, which is compiled for this and called
+through ctypes.
 """
 
 import ctypes
@@ -102,7 +104,7 @@ class Call:
         for arg, flags, data, full in self.pieces:
             body += PIECE.pack(arg, flags | (CUT if full > len(data) else 0), len(data), full)
             body += data + bytes(-len(data) % 8)
-        took, ret, flags = self.end - self.start, self.ret, self.flags
+        took, ret, flags = max(0, self.end - self.start), self.ret, self.flags
         if not (0 <= took < 1 << 32 and -(1 << 31) <= ret < 1 << 31):
             body += struct.pack("<Qq", took, ret)
             took = ret = 0

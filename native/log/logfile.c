@@ -396,9 +396,10 @@ static int place(struct logfile *l, struct log_segment *s)
 	return 0;
 }
 
-int logfile_add(struct logfile *l, const char *path, const char **problem)
+int logfile_add(struct logfile *l, const char *path, int same_run, const char **problem)
 {
 	struct log_segment *s = calloc(1, sizeof *s);
+	uint32_t runs = l->run_count;
 	uint64_t id[2];
 	struct stat st;
 	int e = -ENOMEM;
@@ -423,6 +424,11 @@ int logfile_add(struct logfile *l, const char *path, const char **problem)
 		*problem = segment_header_problem(s->data, s->size);
 	if (!e && !*problem && s->header->machine != EM_X86_64_ && s->header->machine != EM_AARCH64_)
 		*problem = "was written on a machine unknown to this lsca";
+	for (*id = 0; !e && !*problem && same_run && *id < runs; ++*id)
+		if (!memcmp(l->runs[*id], s->header->run, sizeof *l->runs))
+			break;
+	if (!e && !*problem && same_run && *id == runs)
+		*problem = "belongs to another run";
 	if (*problem)
 		e = 1;
 	if (e)

@@ -64,8 +64,11 @@ void logfile_drop(struct logfile *l); /* with the last one who keeps it, it goes
 void logfile_lock(struct logfile *l);
 void logfile_unlock(struct logfile *l);
 
-/* One more file. 0; a negative errno; or 1 for a file that is no log, and then `*problem` says why. */
-int logfile_add(struct logfile *l, const char *path, const char **problem);
+/*
+ * One more file; with `same_run` only if the log has others of its run. 0; a negative errno; or 1 for a file that is no
+ * log or of another run, and then `*problem` says so.
+ */
+int logfile_add(struct logfile *l, const char *path, int same_run, const char **problem);
 /* Looks whether the files have grown; 1 if one has, else 0. */
 int logfile_refresh(struct logfile *l);
 

@@ -178,13 +178,13 @@ static PyObject *py_log_add(PyObject *self, PyObject *args)
 {
 	struct logfile *l = ((struct py_log *)self)->l;
 	const char *path, *problem;
-	int e;
+	int e, same_run = 0;
 
-	if (!PyArg_ParseTuple(args, "y", &path))
+	if (!PyArg_ParseTuple(args, "y|p", &path, &same_run))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
 	logfile_lock(l);
-	e = logfile_add(l, path, &problem);
+	e = logfile_add(l, path, same_run, &problem);
 	logfile_unlock(l);
 	Py_END_ALLOW_THREADS;
 	if (e < 0) {
@@ -401,7 +401,7 @@ static PyObject *py_log_stream(PyObject *self, PyObject *args)
 /* ---- the module ------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef log_methods[] = {
-	{"add", py_log_add, METH_VARARGS, "add(path) -> None, or what is wrong with the file"},
+	{"add", py_log_add, METH_VARARGS, "add(path, same_run=False) -> None, or what is wrong with the file"},
 	{"refresh", py_log_refresh, METH_NOARGS, "refresh() -> bool"},
 	{"segments", py_log_segments, METH_NOARGS, "segments() -> list of dicts"},
 	{"pids", py_log_pids, METH_NOARGS, "pids() -> set"},

@@ -52,8 +52,11 @@ Raw = tuple[
 class Log:
     """Segments of one or several runs."""
 
-    def add(self, path: bytes, /) -> str | None:
-        """One more file: None, or what is wrong with it in words. OSError if it cannot be opened or mapped."""
+    def add(self, path: bytes, same_run: bool = False, /) -> str | None:
+        """One more file: None, or what is wrong with it in words. OSError if it cannot be opened or mapped.
+
+        `same_run`: wrong, too, is a file of a run of which the log has none.
+        """
 
     def refresh(self) -> bool:
         """Looks whether files have grown."""

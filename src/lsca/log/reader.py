@@ -59,13 +59,35 @@ class Log:
     where reading had to stop, or that the log has no end; it may come to light late, when the damaged part is read.
     """
 
-    def __init__(self, paths: Iterable[Path], pattern: str | None = None) -> None:
+    def __init__(
+        self, paths: Iterable[Path], pattern: str | None = None, *, chain: bool = False
+    ) -> None:
         self._log = _log.Log()
         self._pattern = pattern
+        self._chain = chain
         self._database: Database | None = None
         self.paths: list[Path] = []
         for path in paths:
             self._add(path)
+        self._add_next()
+
+    def _add_next(self) -> bool:
+        """The segments that follow the last one: FILE.1 after FILE, FILE.2 after FILE.1."""
+        grown = False
+        while self._chain:
+            last = self._log.segments()[-1]
+            if not last["end"] or last["end"][3]:
+                break
+            path, number = os.fsdecode(last["path"]), last["number"]
+            following = Path(f"{path.removesuffix(f'.{number}')}.{number + 1}")
+            try:
+                if self._log.add(os.fsencode(following), True):
+                    break
+            except OSError:
+                break
+            self.paths.append(following)
+            grown = True
+        return grown
 
     def _add(self, path: Path) -> None:
         try:
@@ -169,13 +191,16 @@ class Log:
         for segment in self._log.segments():
             numbers.setdefault(segment["run"], {})[segment["number"]] = segment
         for segments in numbers.values():
-            highest = max(segments)
-            for number in range(highest):
-                if number not in segments:
-                    yield f"segment {number} of the run is not among the files"
-            end = segments[highest]["end"]
+            expected = 0
+            for number in sorted(segments):
+                if number == expected + 1:
+                    yield f"segment {expected} of the run is not among the files"
+                elif number > expected:
+                    yield f"segments {expected} to {number - 1} of the run are not among the files"
+                expected = number + 1
+            end = segments[expected - 1]["end"]
             if end and not end[3]:
-                yield f"the segments after number {highest} are not among the files"
+                yield f"the segments after number {expected - 1} are not among the files"
 
     # ---- records ----------------------------------------------------------------------------------------------------
 
@@ -227,6 +252,7 @@ class Log:
             if Path(name) not in self.paths:
                 self._add(Path(name))
                 grown = True
+        grown |= self._add_next()
         if grown and self._database:
             self._database.forget()
         return grown
@@ -309,7 +335,7 @@ def _header(segment: "_log.Segment") -> Header:
 
 
 def open_log(paths: AnyPath | Iterable[AnyPath]) -> Log:
-    """Open a log: a file, several, or all that match a pattern like "run-*.lsca".
+    """Open a log: a file with the segments that follow it, several files, or all that match a pattern like "*.lsca".
 
     Raises LogError if one cannot be read or is no log; never for damage further on.
     """
@@ -324,7 +350,7 @@ def open_log(paths: AnyPath | Iterable[AnyPath]) -> Log:
         if not found:
             raise LogError(f"no file matches {text}")
         return Log(map(Path, found), text)
-    return Log([Path(text)])
+    return Log([Path(text)], chain=True)
 
 
 read_log = open_log
