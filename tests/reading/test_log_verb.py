@@ -105,7 +105,7 @@ def test_json(lsca: Lsca, single: Made) -> None:
     out = lsca("log", "--json", "-y", "-e", "openat", "-Z", single.log).stdout
     facts = [json.loads(line) for line in out.splitlines()]
     assert {fact["error"] for fact in facts} == {"ENOENT"}
-    assert [fact["paths"] for fact in facts] == [["missing"]] * 3
+    assert [fact["paths"] for fact in facts] == [[str(single.directory / "missing")]] * 3
     counts = [
         json.loads(line) for line in lsca("log", "--json", "-c", single.log).stdout.splitlines()
     ]
