@@ -262,7 +262,7 @@ san_fuzz := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/fuzz
 build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/log -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
 
 san: $(san_tests) $(san_fuzz) ## native tests and fuzzing under address and undefined-behaviour sanitizers
 	@set -e; for t in $(san_tests); do echo "$$t"; $$t; done

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import differential
-import oldform
 
 LSCA = [sys.executable, "-m", "lsca"]
 
@@ -49,9 +48,8 @@ def made(where: Path, program: str, *args: str) -> Made:
     log = where / "log.lsca"
     work = where / "work"
     work.mkdir()
-    done = call("run", "--no-daemon", "-o", log, "--", program, *args, cwd=work)
+    done = call("run", "--no-daemon", "-s", 200, "-o", log, "--", program, *args, cwd=work)
     assert not done.stderr, done.stderr
-    oldform.convert(log, work, [program, *args], done.returncode << 8)
     return Made(str(log), program, work, done.returncode)
 
 

@@ -74,6 +74,7 @@ struct process_self {
 	uint32_t no_fault; /* which of SIGSEGV and SIGBUS such a process has taken from us: SIG_BIT */
 	uint32_t lock;     /* of the lifeline */
 	uint32_t threaded; /* there are, or were, other threads */
+	uint32_t others;   /* threads but one */
 	uint32_t vforked;  /* its parent stands still until it execs */
 	uint32_t traced_later; /* PTRACE_TRACEME of such a child, to be made at its exec */
 	struct sigaction sys; /* such a process's SIGSYS */
@@ -116,7 +117,13 @@ struct thread {
 	uint64_t arena_size;
 	struct patience patience;
 	/* log */
-	uint32_t chunk;  /* CHUNK_COUNT: none */
+	struct chunk_head *head; /* of the chunk that it has leased; NULL: none */
+	uint8_t *at, *end;       /* where its next record goes; the end of the chunk */
+	uint64_t number;         /* of its next record */
+	uint64_t serial;         /* 0: has not written yet */
+	uint32_t chunk;
+	uint32_t uncounted;          /* calls since `made` was last added to the process's */
+	uint32_t made[ROUTE_COUNT];
 	/* a signal that came in the middle of a call, and the mask under which the call was waiting */
 	uint32_t kept_signal, is_masked;
 	uint32_t takes_sys; /* a SIGSYS, too, that is blocked again now */
@@ -135,6 +142,8 @@ struct call {
 	struct ucontext *uc; /* NULL: the call came by a patched site */
 	uint8_t route;
 	uint8_t foreign;
+	uint8_t replaces;          /* a record of it was written before it was made */
+	struct log_record *record; /* begun, and not to be seen yet; NULL: none */
 };
 
 /* What fast_entry lays down at the top of the agent's stack; it goes back by it. */
@@ -364,20 +373,41 @@ int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
 /* filter.c */
 int64_t filter_install(struct call *c); /* a seccomp filter of the program's */
 
+/* chunks.c */
+int64_t chunk_map_area(int64_t fd);
+int chunk_lease(struct thread *t); /* 0: there is none, and nobody to wait for */
+void chunk_release(struct thread *t);
+void chunk_inherit(uint32_t pid);
+void chunk_forked(void);
+void chunk_lost(void); /* a record */
+
 /* record.c */
+enum { RECORD_SMALL = sizeof(struct log_record) + 8 * CALL_ARGS + 16 };
+
 static inline int record_is_on(void)
 {
 	return session && session->flags & SESSION_LOG;
 }
 
+extern uint64_t record_heads[CALL_LIMIT];
+void record_setup(void);
 void record_count(struct thread *t, uint8_t route); /* one call more */
 void record_counts(struct thread *t);              /* and those that entry.S has made */
 void record_begin(struct call *c, uint64_t *start);
 void record_end(struct call *c, uint64_t start, int64_t ret);
-void record_event(struct thread *t, uint8_t kind, uint64_t a, uint64_t b);
-void record_release(struct thread *t);
 void record_last(struct call *c); /* the call may not return */
 void record_after(struct call *c, uint64_t start, int64_t ret); /* it did */
+void record_wide(struct thread *t, struct log_record *r, uint64_t took, int64_t ret);
+void record_event(struct thread *t, uint8_t kind, uint32_t args, uint64_t a, uint64_t b);
+struct log_record *record_event_begin(struct thread *t, uint8_t kind, uint32_t args, uint32_t pieces);
+uint8_t *record_event_place(struct log_record *r);
+void record_event_piece(struct log_record *r, int arg, uint64_t len);
+void record_event_end(struct thread *t, struct log_record *r);
+
+/* events.c: what descriptors stand for, where no call says it */
+int event_follows(uint64_t nr);
+void event_after(struct call *c, int64_t ret);
+void event_all(struct thread *t); /* all that this process has */
 
 void *memcpy(void *to, const void *from, unsigned long n);
 void *memset(void *to, int c, unsigned long n);

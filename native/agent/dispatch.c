@@ -224,6 +224,7 @@ void dispatch_setup(void)
 			dispatch_way[framed[i]] = WAY_SLOW;
 	for (uint32_t i = 0; i < sizeof special / sizeof *special; i++)
 		dispatch_way[special[i]] = WAY_SPECIAL;
+	record_setup();
 }
 
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
@@ -283,6 +284,7 @@ static struct thread *unknown(struct ucontext *uc)
 {
 	struct thread *t = thread_add(&process_main);
 
+	add_one(&process_main.others);
 	signal_return(t, uc); /* takes the stack that comes with it, and leaves ours */
 	return t;
 }

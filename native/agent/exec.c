@@ -166,7 +166,7 @@ int64_t exec_call(struct call *c)
 		if (uncaught)
 			add_one(&session->uncaught);
 	}
-	record_release(c->thread);
+	chunk_release(c->thread);
 	if (p->traced_later)
 		GATE1(NR_ptrace, 0);
 	signal_leave(p, 1);

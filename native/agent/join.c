@@ -131,21 +131,24 @@ static int64_t ask(int64_t fd)
 	return GATE6(NR_sendto, fd, line, p - line, 0x4040, 0, 0); /* MSG_NOSIGNAL, MSG_DONTWAIT */
 }
 
-/* One message with one descriptor is an answer; anything else is not, and is not waited for either. */
-static int64_t answer(int64_t fd, uint32_t pid)
+/*
+ * One message with the session's descriptor, and with that of the log's area if there is to be one, is an answer;
+ * anything else is not, and is not waited for either.
+ */
+static int64_t answer(int64_t fd, uint32_t pid, int32_t given[2])
 {
 	struct {
 		int32_t fd;
 		int16_t events, came;
 	} wait = {(int32_t)fd, 1, 0};
-	uint64_t look[2], control[3] = {0}, bytes[8], iov[2] = {(uint64_t)bytes, sizeof bytes};
+	uint64_t look[2], control[4] = {0}, bytes[8], iov[2] = {(uint64_t)bytes, sizeof bytes};
 	struct {
 		uint64_t name;
 		uint32_t name_len, pad;
 		uint64_t iov, iov_len, control, control_len;
 		uint32_t flags, pad2;
-	} m = {0, 0, 0, (uint64_t)iov, 1, (uint64_t)control, 20, 0, 0}; /* 20: room for one and no more */
-	int32_t head[5];
+	} m = {0, 0, 0, (uint64_t)iov, 1, (uint64_t)control, 24, 0, 0}; /* 24: room for two and no more */
+	int32_t head[6];
 	int64_t r = 0;
 
 	for (int i = 0; r == 0 && i < LOOKS && !is_stopped(pid); i++) {
@@ -159,14 +162,15 @@ static int64_t answer(int64_t fd, uint32_t pid)
 	memcpy(head, control, sizeof head);
 	if (m.control_len < 20 || control[0] < 20 || head[2] != 1 || head[3] != 1) /* SOL_SOCKET, SCM_RIGHTS */
 		return r < 0 ? r : -EIO_;
-	return head[4];
+	given[0] = head[4];
+	given[1] = control[0] >= 24 ? head[5] : -1;
+	return 0;
 }
 
 /* Its size is sealed, so that no access can end behind its end; what stands in it is the daemon's word. */
 static struct session *mapped(int64_t fd)
 {
 	uint64_t about[32] = {0}, size;
-	const uint64_t least = CHUNK_COUNT * (uint64_t)CHUNK_SIZE;
 	struct session *s;
 	int64_t r = GATE3(NR_fcntl, fd, 1034, 0); /* F_GET_SEALS: only memory has an answer to that */
 
@@ -175,32 +179,49 @@ static struct session *mapped(int64_t fd)
 	if (GATE6(NR_statx, fd, "", 0x1000, 0x200, about, 0) < 0) /* AT_EMPTY_PATH, STATX_SIZE */
 		return 0;
 	size = about[5];
-	if (size < sizeof *s + least || size > sizeof *s + 2 * least)
+	if (size < sizeof *s || size > 2 * sizeof *s)
 		return 0;
 	r = GATE6(NR_mmap, 0, size, 3, 1, fd, 0);
 	if (r < 0 && r > -4096)
 		return 0;
 	s = (struct session *)r;
-	if (s->magic == SESSION_MAGIC && s->version == ABI_VERSION && s->size == size && s->flags & SESSION_PRELOAD &&
-	    s->chunks_at >= sizeof *s && s->chunks_at % 8 == 0 && s->chunks_at <= size - least)
+	if (s->magic == SESSION_MAGIC && s->version == ABI_VERSION && s->size == size && s->flags & SESSION_PRELOAD)
 		return s;
 	GATE2(NR_munmap, s, size);
 	return 0;
 }
 
+/* A file that is shorter than it should be would be a SIGBUS. Without the area, records are only counted. */
+static void map_area(struct session *s, int64_t fd)
+{
+	uint64_t about[32] = {0};
+
+	if (GATE6(NR_statx, fd, "", 0x1000, 0x200, about, 0) < 0 || s->chunk_count > CHUNK_COUNT ||
+	    about[5] < AREA_AT(s->chunk_count))
+		return;
+	session = s;
+	chunk_map_area(fd);
+}
+
 static struct session *session_of_daemon(const char *path)
 {
 	struct session *s = 0;
-	int64_t fd = GATE3(NR_socket, 1, 1 | CLOEXEC_ | NONBLOCK_, 0), given = -1;
+	int64_t fd = GATE3(NR_socket, 1, 1 | CLOEXEC_ | NONBLOCK_, 0);
+	int32_t given[2] = {-1, -1};
 	uint32_t pid = 0;
 
 	if (fd < 0)
 		return 0;
 	if (connected(fd, path, &pid) >= 0 && ask(fd) > 0)
-		given = answer(fd, pid);
-	if (given >= 0) {
-		s = mapped(given);
-		GATE1(NR_close, given);
+		answer(fd, pid, given);
+	if (given[0] >= 0) {
+		s = mapped(given[0]);
+		GATE1(NR_close, given[0]);
+	}
+	if (given[1] >= 0) {
+		if (s)
+			map_area(s, given[1]);
+		GATE1(NR_close, given[1]);
 	}
 	GATE1(NR_close, fd);
 	return s;
@@ -216,9 +237,7 @@ static int take_entry(struct process_self *p)
 			p->entry = i;
 	if (p->entry == PROCESSES)
 		return 0;
-	for (uint32_t i = 0; i < CHUNK_COUNT; i++)
-		if (session->chunks[i].pid == p->pid)
-			swap_if(&session->chunks[i].state, CHUNK_LEASED, CHUNK_FULL);
+	chunk_inherit(p->pid);
 	e = &session->processes[p->entry];
 	return e->calls[ROUTE_KERNEL] != 0;
 }
@@ -250,7 +269,8 @@ static int64_t begin(uint64_t mask, uint32_t flags)
 	signal_takeover();
 	t->sys_blocked = !!(mask & SIG_BIT(SIGSYS_));
 	start_sigsys();
-	record_event(t, RECORD_START, parent, (uint64_t)by_exec);
+	record_event(t, RECORD_START, 2, parent, (uint64_t)by_exec);
+	event_all(t);
 	return start_capture();
 }
 

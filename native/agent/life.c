@@ -158,8 +158,10 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 		b->twin_of = c->thread->twin_of ? c->thread->twin_of : c->thread->tid;
 		thread_doubt(b->twin_of);
 	}
-	if (b->shares_memory && b->is_thread)
+	if (b->shares_memory && b->is_thread) {
 		p->threaded = 1;
+		add_one(&p->others);
+	}
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -175,7 +177,7 @@ static void parent_done(int64_t ret, struct birth *b)
 
 	if (!b->shares_memory)
 		sites_unlock();
-	b->call.thread = thread_self();
+	/* Not whom the key leads to: a vfork child has had it until a moment ago. */
 	b->call.thread->mask = b->mask;
 	if (b->twin_of && ret < 0)
 		thread_alone(b->twin_of);
@@ -185,6 +187,8 @@ static void parent_done(int64_t ret, struct birth *b)
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
 	}
+	if (ret < 0 && b->shares_memory && b->is_thread)
+		__atomic_sub_fetch(&p->others, 1, __ATOMIC_RELAXED);
 	if (ret < 0) {
 		if (b->slot < SLOT_COUNT) {
 			struct slot *s = (struct slot *)((char *)p->channel + (uint64_t)SLOT_SIZE * (1 + b->slot));
@@ -227,6 +231,7 @@ static void child_process(struct birth *b, struct thread **known)
 		signal_sys_take(&parents);
 		sites_unlock();
 		thread_only();
+		chunk_forked();
 		memset(p, 0, sizeof *p);
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
@@ -269,7 +274,7 @@ static void child_process(struct birth *b, struct thread **known)
 	if (b->flags & FLAG_CLEAR_SIGHAND)
 		signal_cleared(p);
 	start_capture();
-	record_event(t, RECORD_START, parent, 0);
+	record_event(t, RECORD_START, 2, parent, 0);
 }
 
 struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
@@ -321,8 +326,8 @@ void life_exit(struct call *c)
 	struct process_self *p = t->process;
 
 	if (c->nr == NR_exit_group || !p->threaded) { /* whose only thread ends, too */
-		record_event(t, RECORD_EXIT, c->args[0], 0);
-		record_release(t);
+		record_event(t, RECORD_EXIT, 0, 0, 0);
+		chunk_release(t);
 		if (p->channel)
 			delegate_exit(t);
 		else if (p->entry < PROCESSES)
@@ -331,7 +336,9 @@ void life_exit(struct call *c)
 			__atomic_sub_fetch(&session->live, 1, __ATOMIC_RELAXED);
 		gate(c->nr, c->args[0], 0, 0, 0, 0, 0);
 	}
-	record_release(t);
+	if (!__atomic_fetch_sub(&p->others, 1, __ATOMIC_ACQ_REL)) /* the last one */
+		record_event(t, RECORD_EXIT, 0, 0, 0);
+	chunk_release(t);
 	if (p->channel)
 		delegate_op(t, OP_LEAVE, 0, 0);
 	if (!p->vforked || t->tid != p->pid) /* that one's stack is its parent's, who forgets it: thread_forget() */

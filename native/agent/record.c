@@ -1,151 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log, written where the call happens: one record per call, straight into a chunk of the session's memory that the
- * thread leases. A full chunk is left to the drainer and another one taken; without a free one the thread waits for the
- * drainer, and counts the record as lost only when there is none. What pointers point to is kept as the row says:
- * strings and structures whole, the contents of buffers as far as a line of text shows them.
+ * The log, written where the call happens: one record per call, straight into the chunk that the thread has leased
+ * (chunks.c). Strings, structures and argument lists that pointers lead to are kept whole; the contents of plain
+ * buffers only as far as the session asks for them. No line of memory that others use is written per call. Most calls
+ * from patched sites are nothing but numbers, and are written down by fast.c.
  */
 #include "pack.h"
 #include "agent.h"
 
 enum {
-	KEEP_BYTES = 32,     /* of a plain buffer */
 	KEEP_STRUCT = 512,   /* of a structure or an array of them */
 	KEEP_STRINGS = 2048, /* of argv and envp together */
 	KEEP_ARGV = 32,
 	KEEP_OTHER = 640,    /* no other piece is larger, its head included */
+	WIDE = 16,
+	NUMBERS = 4096,      /* there are no calls beyond, but programs try */
 };
 
-static uint8_t *chunk_bytes(uint32_t i)
+/* The first word of a record of a call of which only numbers are kept; 0: it is not one of those. */
+uint64_t record_heads[CALL_LIMIT];
+static uint16_t bounds[CALL_LIMIT];
+
+static int is_plain_buffer(const struct call_arg *arg)
 {
-	return (uint8_t *)session + session->chunks_at + (uint64_t)i * CHUNK_SIZE;
+	return (arg->kind == ARG_IN || arg->kind == ARG_OUT || arg->kind == ARG_INOUT) && !(arg->flags & ARG_WHOLE) &&
+	       arg->length != LEN_CONST;
 }
 
-static void bell(uint32_t *word)
+static int is_vector(uint8_t kind)
 {
-	add_one(word);
-	GATE3(NR_futex, word, 1, 1);
+	return kind == ARG_IOV_IN || kind == ARG_IOV_OUT;
 }
 
-void record_release(struct thread *t)
+/* Anything of what descriptors carry? */
+static uint32_t keeps_contents(void)
 {
-	uint32_t i = t->chunk;
+	uint64_t some = 0;
 
-	if (i >= CHUNK_COUNT)
-		return;
-	put_release(&session->chunks[i].state, CHUNK_FULL);
-	t->chunk = CHUNK_COUNT;
-	if (i >= CHUNKS_AT_LEISURE)
-		bell(&session->log_bell);
+	for (int i = 0; i < KEEP_FDS / 64; i++)
+		some |= session->keep_read[i] | session->keep_write[i];
+	return some ? KEEP_MOST : session->keep_bytes;
 }
 
-/*
- * A program that brought its agent along owes nobody its progress: it waits for a drainer that does not come once, and
- * not at every record.
- */
-static uint32_t given_up;
-
-static int patience(void)
+/* An upper bound of a record's size, in bytes. */
+static uint32_t bound(const struct call_row *row, uint32_t contents)
 {
-	if (!(session->flags & SESSION_PRELOAD))
-		return 200;
-	return get_relaxed(&given_up) ? 0 : 20;
-}
-
-static int lease(struct thread *t)
-{
-	uint32_t hint = get_relaxed(&session->chunk_hint);
-
-	for (int tries = patience();; tries--) {
-		uint32_t seen = get_acquire(&session->chunk_bell), drainer;
-
-		for (uint32_t n = 0; n < CHUNK_COUNT; n++) {
-			uint32_t i = (hint + n) % CHUNK_COUNT;
-			struct chunk *k = &session->chunks[i];
-
-			if (get_relaxed(&k->state) != CHUNK_FREE)
-				continue;
-			raise_to(&session->chunk_high, i + 1);
-			if (!swap_if(&k->state, CHUNK_FREE, CHUNK_LEASED))
-				continue;
-			k->pid = t->process->pid;
-			k->tid = t->tid;
-			k->lease = __atomic_add_fetch(&session->leases, 1, __ATOMIC_RELAXED);
-			put_relaxed(&session->chunk_hint, (i + 1) % CHUNK_COUNT);
-			t->chunk = i;
-			put_relaxed(&given_up, 0);
-			return 1;
-		}
-		drainer = get_relaxed(&session->drainer);
-		if (!drainer || GATE2(NR_kill, drainer, 0) == -ESRCH_)
-			break;
-		if (tries <= 0) {
-			put_relaxed(&given_up, 1);
-			break;
-		}
-		bell(&session->log_bell);
-		{
-			uint64_t timeout[2] = {0, 50000000};
-
-			GATE4(NR_futex, &session->chunk_bell, 0, seen, timeout);
-		}
-	}
-	return 0;
-}
-
-/* An upper bound of a record's size. */
-static uint32_t bound(const struct call_row *row)
-{
-	uint32_t n = sizeof(struct record);
+	uint32_t n = sizeof(struct log_record) + 8 * CALL_ARGS + WIDE;
 
 	for (int i = 0; i < row->nargs; i++) {
-		uint8_t kind = row->args[i].kind;
+		const struct call_arg *arg = &row->args[i];
 
-		if (kind == ARG_STRING)
+		if (arg->kind == ARG_STRING)
 			n += PACK_STRING + 16;
-		else if (kind == ARG_STRINGS)
+		else if (arg->kind == ARG_STRINGS)
 			n += KEEP_STRINGS + 16;
-		else if (kind == ARG_INOUT || kind >= ARG_FCNTL)
+		else if (is_plain_buffer(arg) || is_vector(arg->kind))
+			n += contents ? (contents + 16) * (arg->kind == ARG_INOUT ? 2 : 1) : 0;
+		else if (arg->kind == ARG_MSG_IN || arg->kind == ARG_MSG_OUT)
+			n += KEEP_OTHER + contents;
+		else if (arg->kind == ARG_INOUT || arg->kind >= ARG_FCNTL)
 			n += 2 * KEEP_OTHER;
-		else if (pack_is_pointer(kind))
+		else if (pack_is_pointer(arg->kind))
 			n += KEEP_OTHER;
 	}
-	return n;
+	return n < CHUNK_ROOM ? n : CHUNK_ROOM;
 }
 
-/* Room for one record, or 0 and it is counted as lost. */
-static struct record *room(struct thread *t, uint32_t need)
+static int is_plain(const struct call_row *row, uint32_t contents)
 {
-	if (t->chunk < CHUNK_COUNT && session->chunks[t->chunk].used + need > CHUNK_SIZE)
-		record_release(t);
-	if (t->chunk >= CHUNK_COUNT && !lease(t)) {
-		__atomic_add_fetch(&session->lost, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < row->nargs; i++) {
+		const struct call_arg *arg = &row->args[i];
+		int numbers = !pack_is_pointer(arg->kind) || arg->kind == ARG_POINTER || arg->kind == ARG_MMSG_IN ||
+			      arg->kind == ARG_MMSG_OUT;
+
+		if (!numbers && (contents || !(is_plain_buffer(arg) || is_vector(arg->kind))))
+			return 0;
+	}
+	return 1;
+}
+
+void record_setup(void)
+{
+	uint32_t contents;
+
+	if (!record_is_on())
+		return;
+	contents = keeps_contents();
+	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++) {
+		const struct call_row *row = &call_rows[nr];
+		uint64_t args = row->flags & CALL_KNOWN ? row->nargs : CALL_ARGS;
+
+		bounds[nr] = (uint16_t)bound(row, contents);
+		if (row->flags & CALL_KNOWN && is_plain(row, contents) && !event_follows(nr))
+			record_heads[nr] = (sizeof(struct log_record) / 8 + args) | nr << 16 |
+					   (uint64_t)RECORD_CALL << 32 | args << 56;
+	}
+}
+
+/* Room for one record, or 0 and it is counted as lost, and its number used up. */
+static struct log_record *room(struct thread *t, uint32_t need)
+{
+	if (t->head && (uint64_t)(t->end - t->at) < need)
+		chunk_release(t);
+	if (!t->head && !chunk_lease(t)) {
+		chunk_lost();
+		t->number++;
 		return 0;
 	}
-	return (struct record *)(chunk_bytes(t->chunk) + session->chunks[t->chunk].used);
+	return (struct log_record *)t->at;
 }
 
-static void publish(struct thread *t, struct record *r)
+static struct piece *piece_at(struct log_record *r)
 {
-	put_release(&session->chunks[t->chunk].used, session->chunks[t->chunk].used + r->size);
+	return (struct piece *)((uint64_t *)r + r->words);
 }
 
-static struct piece *piece_at(struct record *r)
-{
-	return (struct piece *)((uint8_t *)r + r->size);
-}
-
-static void piece_close(struct record *r, struct piece *p, int arg, int flags, uint64_t len, uint64_t full)
+static void piece_close(struct log_record *r, struct piece *p, int arg, int flags, uint64_t len, uint64_t full)
 {
 	p->arg = (uint8_t)arg;
 	p->flags = (uint8_t)(flags | (len < full ? PIECE_CUT : 0));
 	p->len = (uint16_t)len;
 	p->full = (uint32_t)full;
-	r->size += (uint32_t)(sizeof *p + ((len + 7) & ~7ull));
-	r->pieces++;
+	r->words = (uint16_t)(r->words + 1 + (len + 7) / 8);
+	r->counts = (uint8_t)(r->counts + 16);
 }
 
-static void keep_bytes(struct record *r, int arg, int flags, uint64_t from, uint64_t full, uint64_t limit)
+/* How much is to be kept of what goes through a descriptor. */
+static uint64_t keep_limit(const struct call *c, int out)
+{
+	const uint64_t *set = out ? session->keep_read : session->keep_write;
+	uint64_t fd = c->row->args[0].kind == ARG_FD ? (uint32_t)c->args[0] : KEEP_FDS;
+
+	return fd < KEEP_FDS && set[fd / 64] >> fd % 64 & 1 ? KEEP_MOST : session->keep_bytes;
+}
+
+static void keep_bytes(struct log_record *r, int arg, int flags, uint64_t from, uint64_t full, uint64_t limit)
 {
 	struct piece *p = piece_at(r);
 	uint64_t want = full < limit ? full : limit, got = memory_read(p + 1, from, want);
@@ -154,7 +143,8 @@ static void keep_bytes(struct record *r, int arg, int flags, uint64_t from, uint
 		piece_close(r, p, arg, flags, got, full);
 }
 
-static void keep_vector(struct record *r, int arg, int flags, uint64_t iov, uint32_t count, uint64_t total)
+static void keep_vector(struct log_record *r, int arg, int flags, uint64_t iov, uint32_t count, uint64_t total,
+			uint64_t limit)
 {
 	struct piece *p = piece_at(r);
 	uint64_t done = 0, full = 0, pair[2];
@@ -165,7 +155,7 @@ static void keep_vector(struct record *r, int arg, int flags, uint64_t iov, uint
 		if (memory_read(pair, iov + 16ull * i, 16) < 16)
 			return;
 		full += pair[1];
-		part = pair[1] < KEEP_BYTES - done ? pair[1] : KEEP_BYTES - done;
+		part = pair[1] < limit - done ? pair[1] : limit - done;
 		if (total < done + part)
 			part = total - done;
 		done += memory_read((char *)(p + 1) + done, pair[0], part);
@@ -173,8 +163,8 @@ static void keep_vector(struct record *r, int arg, int flags, uint64_t iov, uint
 	piece_close(r, p, arg, flags, done, total < full ? total : full);
 }
 
-/* struct flat_msg, then name, control, and the beginning of the data. */
-static void keep_message(struct record *r, int arg, int flags, uint64_t at, uint64_t total)
+/* struct flat_msg, then name, control, and of the data what is asked for. */
+static void keep_message(struct log_record *r, int arg, int flags, uint64_t at, uint64_t total, uint64_t limit)
 {
 	struct piece *p = piece_at(r);
 	struct flat_msg *f = (struct flat_msg *)(p + 1);
@@ -193,12 +183,12 @@ static void keep_message(struct record *r, int arg, int flags, uint64_t at, uint
 		to += memory_read(to, m[0], f->name_len);
 	if (f->has_control)
 		to += memory_read(to, m[4], f->control_len);
-	for (uint64_t i = 0; i < m[3] && i < 64 && data < KEEP_BYTES; i++) {
+	for (uint64_t i = 0; i < m[3] && i < 64 && data < limit; i++) {
 		uint64_t part;
 
 		if (memory_read(pair, m[2] + 16 * i, 16) < 16)
 			break;
-		part = pair[1] < KEEP_BYTES - data ? pair[1] : KEEP_BYTES - data;
+		part = pair[1] < limit - data ? pair[1] : limit - data;
 		if (total < data + part)
 			part = total - data;
 		part = memory_read(to, pair[0], part);
@@ -210,7 +200,7 @@ static void keep_message(struct record *r, int arg, int flags, uint64_t at, uint
 }
 
 /* The strings of argv or envp one after the other, each with its NUL. */
-static void keep_strings(struct record *r, int arg, uint64_t at)
+static void keep_strings(struct log_record *r, int arg, uint64_t at)
 {
 	struct piece *p = piece_at(r);
 	char *to = (char *)(p + 1), *end = to + KEEP_STRINGS;
@@ -230,10 +220,10 @@ static void keep_strings(struct record *r, int arg, uint64_t at)
 	piece_close(r, p, arg, 0, (uint64_t)(to - (char *)(p + 1)), (uint64_t)(to - (char *)(p + 1)));
 }
 
-static void keep(struct call *c, struct record *r, int i, int out, int64_t ret)
+static void keep(struct call *c, struct log_record *r, int i, int out, int64_t ret)
 {
 	const struct call_arg *arg = &c->row->args[i];
-	uint64_t at = c->args[i], len;
+	uint64_t at = c->args[i], len, limit;
 	uint32_t deref = 0;
 	struct shape s;
 
@@ -266,67 +256,111 @@ static void keep(struct call *c, struct record *r, int i, int out, int64_t ret)
 	case ARG_INOUT:
 		if (out ? s.kind == ARG_IN : s.kind == ARG_OUT)
 			return;
+		limit = is_plain_buffer(arg) ? keep_limit(c, out) : KEEP_STRUCT;
 		if (out)
 			len = pack_filled(arg, len, ret);
-		if (len || out == 0)
-			keep_bytes(r, i, out ? PIECE_OUT : 0, at, len,
-				   arg->flags & ARG_WHOLE || arg->length == LEN_CONST ? KEEP_STRUCT : KEEP_BYTES);
+		if (limit && (len || !out))
+			keep_bytes(r, i, out ? PIECE_OUT : 0, at, len, limit);
 		return;
 	case ARG_IOV_IN:
-		if (!out)
-			keep_vector(r, i, 0, at, (uint32_t)s.len, PACK_MAX);
+		limit = keep_limit(c, 0);
+		if (!out && limit)
+			keep_vector(r, i, 0, at, (uint32_t)s.len, PACK_MAX, limit);
 		return;
 	case ARG_IOV_OUT:
-		if (out && ret >= 0)
-			keep_vector(r, i, PIECE_OUT, at, (uint32_t)s.len, (uint64_t)ret);
+		limit = keep_limit(c, 1);
+		if (out && ret >= 0 && limit)
+			keep_vector(r, i, PIECE_OUT, at, (uint32_t)s.len, (uint64_t)ret, limit);
 		return;
 	case ARG_MSG_IN:
 		if (!out)
-			keep_message(r, i, 0, at, PACK_MAX);
+			keep_message(r, i, 0, at, PACK_MAX, keep_limit(c, 0));
 		return;
 	case ARG_MSG_OUT:
 		if (out && ret >= 0)
-			keep_message(r, i, PIECE_OUT, at, (uint64_t)ret);
+			keep_message(r, i, PIECE_OUT, at, (uint64_t)ret, keep_limit(c, 1));
 		return;
 	}
 }
 
-static void fill(struct call *c, struct record *r)
+static void fill(struct call *c, struct log_record *r)
 {
-	r->size = sizeof *r;
+	uint32_t args = c->foreign ? CALL_ARGS : c->row->nargs;
+
+	r->words = (uint16_t)(sizeof *r / 8 + args);
+	r->nr = (uint16_t)(c->nr < NUMBERS ? c->nr : NUMBERS - 1);
 	r->kind = RECORD_CALL;
-	r->nr = (uint16_t)c->nr;
 	r->route = c->route;
-	r->pid = c->thread->process->pid;
-	r->tid = c->thread->tid;
 	r->flags = (c->foreign ? RECORD_FOREIGN : 0) | (c->uc ? RECORD_TRAPPED : 0);
-	r->pieces = 0;
-	r->start = r->end = 0;
-	r->ret = 0;
-	for (int i = 0; i < CALL_ARGS; i++)
+	r->counts = (uint8_t)args;
+	for (uint32_t i = 0; i < args; i++)
 		r->args[i] = c->args[i];
 	if (!c->foreign)
 		for (int i = 0; i < c->row->nargs; i++)
-			if (pack_is_pointer(c->row->args[i].kind) || c->row->args[i].kind >= ARG_FCNTL)
+			if (pack_is_pointer(c->row->args[i].kind))
 				keep(c, r, i, 0, 0);
 }
 
+/* Now others see it. */
+static void publish(struct thread *t, const struct log_record *r)
+{
+	t->at = (uint8_t *)((const uint64_t *)r + r->words);
+	t->number++;
+	put_release(&t->head->used, (uint32_t)(t->at - (uint8_t *)(t->head + 1)));
+}
+
+static void close_record(struct thread *t, struct log_record *r, uint64_t took, int64_t ret)
+{
+	if (took >> 32 || ret != (int32_t)ret) {
+		uint64_t *more = (uint64_t *)r + r->words;
+
+		more[0] = took;
+		more[1] = (uint64_t)ret;
+		r->words += 2;
+		r->flags |= RECORD_WIDE;
+		took = 0;
+		ret = 0;
+	}
+	r->took = (uint32_t)took;
+	r->ret = (int32_t)ret;
+	publish(t, r);
+}
+
+void record_wide(struct thread *t, struct log_record *r, uint64_t took, int64_t ret)
+{
+	if (ret == -ERESTART_)
+		r->flags |= RECORD_RESTARTS;
+	close_record(t, r, took, ret);
+}
+
+/* ---- how many calls ---------------------------------------------------------------------------------------------- */
+
 enum { QUICK = 256 };
 
-static void add(const struct thread *t, uint8_t route, int32_t *left, int32_t *before)
+static void add(const struct thread *t, uint8_t route, uint32_t made)
 {
-	int32_t made = *before - (*left > 0 ? *left : 0);
+	if (made && t->process && t->process->entry < PROCESSES && session)
+		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], made, __ATOMIC_RELAXED);
+}
 
-	*before = *left;
-	if (made > 0 && t->process->entry < PROCESSES && session)
-		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], (uint64_t)made,
-				   __ATOMIC_RELAXED);
+static uint32_t made_by(int32_t left, int32_t before)
+{
+	int32_t made = before - (left > 0 ? left : 0);
+
+	return made > 0 ? (uint32_t)made : 0;
 }
 
 void record_counts(struct thread *t)
 {
-	add(t, ROUTE_KERNEL, &t->quick, &t->made_quick);
-	add(t, ROUTE_LOCAL, &t->known, &t->made_known);
+	t->made[ROUTE_KERNEL] += made_by(t->quick, t->made_quick);
+	t->made[ROUTE_LOCAL] += made_by(t->known, t->made_known);
+	t->made_quick = t->quick;
+	t->made_known = t->known;
+	for (uint8_t route = 0; route < ROUTE_COUNT; route++) {
+		add(t, route, t->made[route]);
+		t->made[route] = 0;
+	}
+	t->uncounted = 0;
 }
 
 /* Between two looks entry.S may complete calls by itself, where each would only be made, or is answered already. */
@@ -334,38 +368,41 @@ void record_count(struct thread *t, uint8_t route)
 {
 	int32_t more = record_is_on() ? 0 : QUICK;
 
+	t->made[route]++;
+	if (!more && ++t->uncounted < QUICK)
+		return;
 	record_counts(t);
 	t->quick = t->made_quick = t->process->channel ? 0 : more;
 	t->known = t->made_known = more;
-	if (t->process->entry < PROCESSES && session)
-		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], 1, __ATOMIC_RELAXED);
 }
+
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 /* The record is begun in place; nobody sees it before it is published. The agent is not re-entered in between. */
 void record_begin(struct call *c, uint64_t *start)
 {
-	struct record *r;
+	struct log_record *r;
 
 	*start = 0;
+	c->record = 0;
 	record_count(c->thread, c->route);
 	if (!record_is_on())
 		return;
-	r = room(c->thread, bound(c->row));
+	r = room(c->thread, c->nr < CALL_LIMIT ? bounds[c->nr] : RECORD_SMALL);
 	if (!r)
 		return;
 	fill(c, r);
+	c->record = r;
 	*start = r->start = arch_ticks();
 }
 
 void record_end(struct call *c, uint64_t start, int64_t ret)
 {
-	struct record *r;
+	struct log_record *r = c->record;
+	uint64_t took = arch_ticks() - start;
 
-	if (!start || !c->thread || c->thread->chunk >= CHUNK_COUNT)
+	if (!start || !r || !c->thread)
 		return;
-	r = (struct record *)(chunk_bytes(c->thread->chunk) + session->chunks[c->thread->chunk].used);
-	r->end = arch_ticks();
-	r->ret = ret;
 	r->route = c->route;
 	if (ret == -ERESTART_)
 		r->flags |= RECORD_RESTARTS;
@@ -373,46 +410,78 @@ void record_end(struct call *c, uint64_t start, int64_t ret)
 		for (int i = 0; i < c->row->nargs; i++)
 			if (pack_is_pointer(c->row->args[i].kind))
 				keep(c, r, i, 1, ret);
-	publish(c->thread, r);
+	close_record(c->thread, r, took, ret);
+	if (event_follows(c->nr) && !c->foreign)
+		event_after(c, ret);
 }
 
 void record_last(struct call *c)
 {
-	struct record *r;
+	struct log_record *r = c->record;
 
-	if (!record_is_on() || c->thread->chunk >= CHUNK_COUNT)
+	if (!r)
 		return;
-	r = (struct record *)(chunk_bytes(c->thread->chunk) + session->chunks[c->thread->chunk].used);
 	r->flags |= RECORD_NO_RETURN;
-	r->end = arch_ticks();
-	publish(c->thread, r);
+	close_record(c->thread, r, 0, 0);
+	c->record = 0;
+	c->replaces = 1;
 }
 
+/* Whatever record_last() has written: this is the thread's next record, or its number stays unused. */
 void record_after(struct call *c, uint64_t start, int64_t ret)
 {
-	struct record *r;
+	struct log_record *r;
 
-	if (!start || !(r = room(c->thread, bound(c->row))))
+	if (!start || !c->replaces || !(r = room(c->thread, bounds[c->nr])))
 		return;
 	fill(c, r);
 	r->start = start;
 	r->flags |= RECORD_REPLACES;
+	c->record = r;
 	record_end(c, start, ret);
 }
 
-void record_event(struct thread *t, uint8_t kind, uint64_t a, uint64_t b)
-{
-	struct record *r;
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
-	if (!record_is_on() || !(r = room(t, sizeof *r)))
-		return;
-	memset(r, 0, sizeof *r);
-	r->size = sizeof *r;
+struct log_record *record_event_begin(struct thread *t, uint8_t kind, uint32_t args, uint32_t pieces)
+{
+	struct log_record *r;
+
+	if (!record_is_on() || !(r = room(t, RECORD_SMALL + pieces)))
+		return 0;
+	r->words = (uint16_t)(sizeof *r / 8 + args);
+	r->nr = 0;
 	r->kind = kind;
-	r->pid = t->process->pid;
-	r->tid = t->tid;
+	r->route = ROUTE_KERNEL;
+	r->flags = 0;
+	r->counts = (uint8_t)args;
+	r->start = arch_ticks();
+	return r;
+}
+
+/* The bytes are there already, behind record_event_place(). */
+void record_event_piece(struct log_record *r, int arg, uint64_t len)
+{
+	piece_close(r, piece_at(r), arg, 0, len, len);
+}
+
+uint8_t *record_event_place(struct log_record *r)
+{
+	return (uint8_t *)(piece_at(r) + 1);
+}
+
+void record_event_end(struct thread *t, struct log_record *r)
+{
+	close_record(t, r, 0, 0);
+}
+
+void record_event(struct thread *t, uint8_t kind, uint32_t args, uint64_t a, uint64_t b)
+{
+	struct log_record *r = record_event_begin(t, kind, args, 0);
+
+	if (!r)
+		return;
 	r->args[0] = a;
 	r->args[1] = b;
-	r->start = r->end = arch_ticks();
-	publish(t, r);
+	record_event_end(t, r);
 }

@@ -71,6 +71,11 @@ char *start_append(char *to, const char *text)
 	return to;
 }
 
+static int failed(int64_t r)
+{
+	return r < 0 && r > -4096;
+}
+
 static int64_t open_of(uint32_t pid, int32_t fd)
 {
 	char path[48], *p = path;
@@ -83,11 +88,11 @@ static int64_t open_of(uint32_t pid, int32_t fd)
 	return GATE4(NR_openat, -100, path, 02000002, 0);
 }
 
-/* The launcher takes its end of a socket pair out of this process and sends the descriptor through it. */
-static int64_t receive_session(void)
+/* The launcher takes its end of a socket pair out of this process and sends the descriptors through it. */
+static int64_t receive_descriptors(int32_t *area)
 {
-	int32_t pair[2], fd = -1;
-	uint64_t control[4], byte, iov[2] = {(uint64_t)&byte, 1};
+	int32_t pair[2], *got;
+	uint64_t control[4] = {0}, byte, iov[2] = {(uint64_t)&byte, 1};
 	struct {
 		uint64_t name;
 		uint32_t name_len, pad;
@@ -105,9 +110,12 @@ static int64_t receive_session(void)
 	GATE1(NR_close, pair[0]);
 	if (r < 0)
 		return r;
-	if (m.control_len >= 20 && ((int32_t *)control)[2] == SOL_SOCKET_ && ((int32_t *)control)[3] == SCM_RIGHTS_)
-		fd = ((int32_t *)control)[4];
-	return fd < 0 ? -EIO_ : fd;
+	got = (int32_t *)control;
+	if (m.control_len < 20 || got[2] != SOL_SOCKET_ || got[3] != SCM_RIGHTS_)
+		return -EIO_;
+	if (control[0] >= 24)
+		*area = got[5];
+	return got[4];
 }
 
 static void fail(int64_t error, uint32_t line)
@@ -134,6 +142,42 @@ static void relocate(void)
 			*(uint64_t *)(base + (*r)[0]) = base + (*r)[2];
 }
 
+/* The session; and the area, without which the log has nothing of us but how many records are lost. */
+static int64_t find_memory(struct agent_config *cfg)
+{
+	int64_t fd = cfg->session_fd >= 0 ? cfg->session_fd : open_of(cfg->launcher, cfg->remote);
+	int64_t area = cfg->area >= 0 ? open_of(cfg->launcher, cfg->area) : -1;
+	int64_t r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
+	int32_t sent = -1;
+
+	if (failed(r) || (area < 0 && cfg->area >= 0)) {
+		int64_t other = receive_descriptors(&sent);
+
+		if (failed(r)) {
+			if (fd >= 0 && cfg->session_fd < 0)
+				GATE1(NR_close, fd);
+			fd = other;
+			r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
+		} else if (other >= 0) {
+			GATE1(NR_close, other);
+		}
+		if (area < 0)
+			area = sent;
+		else if (sent >= 0)
+			GATE1(NR_close, sent);
+	}
+	if (failed(r))
+		return r;
+	session = (struct session *)r;
+	if (area >= 0) {
+		chunk_map_area(area);
+		GATE1(NR_close, area);
+	}
+	if (cfg->lifeline < 0)
+		GATE1(NR_close, fd);
+	return 0;
+}
+
 /*
  * Called by agent_entry with all signals blocked and the launcher attached. `told`: the launcher's word lies elsewhere,
  * and the agent is as its file has it; NULL: the launcher has put everything in its place.
@@ -142,28 +186,16 @@ HIDDEN void start_injected(const struct agent_config *told)
 {
 	struct agent_config *cfg = &agent_config;
 	struct process_self *p = &process_main;
-	int64_t fd, r;
+	int64_t r;
 	struct thread *t;
 
 	if (told) {
 		relocate();
 		*cfg = *told;
 	}
-	fd = cfg->session_fd;
-	if (fd < 0)
-		fd = open_of(cfg->launcher, cfg->remote);
-	r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
-	if (r < 0 && r > -4096) {
-		if (fd >= 0 && cfg->session_fd < 0)
-			GATE1(NR_close, fd);
-		fd = receive_session();
-		r = fd < 0 ? fd : map_session((int32_t)fd, cfg->session_size);
-		if (r < 0 && r > -4096)
-			fail(r, __LINE__);
-	}
-	session = (struct session *)r;
-	if (cfg->lifeline < 0)
-		GATE1(NR_close, fd);
+	r = find_memory(cfg);
+	if (failed(r))
+		fail(r, __LINE__);
 	dispatch_setup();
 	sites_setup(cfg->flags);
 	signal_inherit();
@@ -191,7 +223,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 		if (p->entry == PROCESSES)
 			life_enter(p, cfg->parent);
 	}
-	record_event(t, RECORD_START, cfg->parent, cfg->by_exec);
+	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);

@@ -123,7 +123,6 @@ struct thread *thread_make(uint64_t stack)
 	t->stack = stack;
 	t->minus_key = 1;
 	t->slot = SLOT_COUNT;
-	t->chunk = CHUNK_COUNT;
 	t->patience.credit = 2;
 	local_forget(t);
 	if (!t->stack) {

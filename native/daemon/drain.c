@@ -1,146 +1,349 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Brings records from the session's chunks to the log file: a thread of the launcher. The programs wrote the chunks and
- * may have written nonsense, so whatever is read is copied first and checked then. A chunk is always freed in the end,
- * whether its records could be written or not: a full disk costs records (counted), never a program its progress.
+ * Brings records from the area's chunks to the log's file, in blocks: a thread of the launcher, or of who comes after
+ * it. The programs wrote the chunks and may have written nonsense, or cut the area short, so whatever is looked at is
+ * read (never mapped) first and checked then. A chunk is free again once the block with its records is written, so
+ * nobody's death loses any; and it is freed in the end whether they could be written or not: a full disk costs records
+ * (counted), never a program its progress.
  */
-#include "launch.h"
+#include "drain.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "ring.h"
 
-enum { PERIOD = 40, UNDERTAKER = 10 }; /* ms; every so many passes without news look for the dead */
+enum {
+	PERIOD = 40,            /* ms between two looks at all that is leased */
+	UNDERTAKER = 400,       /* the same, at who is dead */
+	OLDEST = 100000000,     /* ns that a row waits for others to come into its block */
+	BLOCK_ENOUGH = 8 << 20, /* bytes */
+	PATIENCE_WRONG = 25,    /* passes */
+};
 
-static int write_all(int fd, const void *from, size_t n)
+struct segment_end drain_end(struct drain *d, int is_last)
 {
-	const char *at = from;
+	const struct session *s = d->session;
+	struct segment_end end = {.lost = d->head.lost, .undrained = d->undrained,
+				  .uncaught = (uint32_t)d->head.uncaught, .is_last = (uint32_t)is_last};
 
-	while (n) {
-		ssize_t r = write(fd, at, n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return -1;
-		at += r;
-		n -= (size_t)r;
+	if (s) {
+		end.lost = __atomic_load_n(&s->lost, __ATOMIC_RELAXED);
+		end.uncaught = get_relaxed(&s->uncaught);
 	}
-	return 0;
+	end.mono = clock_ns(CLOCK_MONOTONIC);
+	end.ticks = arch_ticks();
+	return end;
 }
 
-/* After this nothing but the end of the file is written; what stands there stays readable. */
-static void give_up(struct drain *d)
+/* For those who may come after us. */
+static void note(struct drain *d)
 {
-	char text[TEXT_SIZE];
-	int n = snprintf(text, sizeof text, "lsca: %s: %s; the log ends here, the program goes on\n", d->path,
-			 strerror(errno));
+	struct segment_end end = drain_end(d, 0);
 
-	if (d->errors >= 0 && n > 0)
-		write_all(d->errors, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-	if (d->seekable && !ftruncate(d->fd, (off_t)d->good))
-		lseek(d->fd, (off_t)d->good, SEEK_SET);
-	d->broken = 1;
+	d->head.lost = end.lost;
+	d->head.uncaught = end.uncaught;
+	d->head.undrained = end.undrained;
+	d->head.header = d->out.header;
+	area_write(d->area, &d->head);
 }
 
-/* How many of the bytes are whole records, and how many records those are. */
-static uint32_t whole_records(const uint8_t *bytes, uint32_t n, uint32_t *count)
-{
-	uint32_t at = 0, size;
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-	for (*count = 0; n - at >= sizeof(struct record); at += size, ++*count) {
-		memcpy(&size, bytes + at, sizeof size);
-		if (size < sizeof(struct record) || size % 8 || size > n - at)
-			break;
+static void give_back(struct drain *d, uint32_t i)
+{
+	struct chunk *k = &d->session->chunks[i];
+
+	d->chunks[i].is_done = 0;
+	put_relaxed(&k->pid, 0); /* of the next one nobody is to think that it is dead already */
+	put_relaxed(&k->tid, 0);
+	put_release(&k->state, CHUNK_FREE);
+	put_relaxed(&d->session->chunk_hint, i); /* memory in use already, and warm */
+	__atomic_sub_fetch(&d->session->full, 1, __ATOMIC_RELAXED);
+}
+
+static void settle(struct drain *d)
+{
+	int freed = 0;
+
+	for (uint32_t n = 0; n < d->pending_count; n++) {
+		uint32_t i = d->pending[n];
+		struct drained *c = &d->chunks[i];
+
+		c->is_pending = 0;
+		if (pwrite(d->area, &c->taken, sizeof c->taken,
+			   (off_t)(AREA_AT(i) + offsetof(struct chunk_head, drained))) < 0)
+			continue; /* the file says the same, only not as fast */
 	}
-	return at;
+	for (uint32_t n = 0; d->session && n < d->pending_count; n++)
+		if (d->chunks[d->pending[n]].is_done) {
+			give_back(d, d->pending[n]);
+			freed = 1;
+		}
+	d->pending_count = 0;
+	if (freed) {
+		add_one(&d->session->chunk_bell);
+		futex_call(&d->session->chunk_bell);
+	}
 }
 
-static void take(struct drain *d, uint32_t index, uint32_t used)
+/* What has been taken goes to the file, and its chunks to whoever wants them. */
+void drain_flush(struct drain *d)
 {
-	struct chunk *k = &d->session->chunks[index];
-	uint32_t from = d->drained[index], count, whole;
-	struct file_block *block = (struct file_block *)d->copy;
-	uint8_t *bytes = d->copy + sizeof *block;
+	size_t rows = segment_writer_rows(d->writer), size = 0;
+	const uint8_t *block = rows ? segment_writer_block(d->writer, &size) : NULL;
 
-	memcpy(bytes, d->chunks + (uint64_t)index * CHUNK_SIZE + from, used - from);
-	whole = whole_records(bytes, used - from, &count);
-	if (whole < used - from)
-		d->lost++;
-	d->drained[index] = used;
-	if (!whole)
+	if (rows && !block) /* no memory: another time, and nothing is taken meanwhile */
 		return;
-	*block = (struct file_block){whole, k->pid, k->tid, from, k->lease};
-	if (!d->broken && write_all(d->fd, d->copy, sizeof *block + whole))
-		give_up(d);
-	if (d->broken)
-		d->lost += count;
-	else
-		d->good += sizeof *block + whole;
+	if (block)
+		output_block(&d->out, block, size);
+	if (rows && d->out.broken)
+		d->undrained += rows;
+	d->oldest = 0;
+	settle(d);
+	if (rows)
+		note(d);
+	if (output_is_due(&d->out)) {
+		struct segment_end end = drain_end(d, 0);
+
+		if (!output_rotate(&d->out, &end))
+			segment_writer_restart(d->writer, 0);
+		note(d);
+	}
+}
+
+static int is_scarce(const struct drain *d)
+{
+	return d->session && get_relaxed(&d->session->full) >= get_relaxed(&d->session->full_limit) / 2;
+}
+
+static void flush_if_due(struct drain *d)
+{
+	if (segment_writer_rows(d->writer) >= BLOCK_ROWS || segment_writer_bytes(d->writer) >= BLOCK_ENOUGH)
+		drain_flush(d);
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------------------------ */
+
+static void await(struct drain *d, uint32_t i)
+{
+	if (d->chunks[i].is_pending)
+		return;
+	d->chunks[i].is_pending = 1;
+	d->pending[d->pending_count++] = i;
+}
+
+/* Records from `taken` on to `used`, which stand at `bytes`. What makes no sense ends this lease: sizes are not to be
+ * believed after it. */
+static void take(struct drain *d, uint32_t i, const struct chunk_head *h, uint32_t used, const uint8_t *bytes)
+{
+	struct drained *c = &d->chunks[i];
+	struct segment_run r = {.lease = h->lease, .thread = h->thread, .first = h->first + c->rows, .pid = h->pid,
+				.tid = h->tid, .offset = c->taken, .bytes = used - c->taken};
+
+	if (segment_writer_add(d->writer, &r, bytes) || c->taken + r.bytes < used) {
+		d->undrained++;
+		c->taken = CHUNK_ROOM;
+	} else {
+		c->taken = used;
+	}
+	c->rows += r.rows;
+	d->brought += r.rows;
+	if (r.rows && !d->oldest)
+		d->oldest = clock_ns(CLOCK_MONOTONIC);
+	await(d, i);
+	flush_if_due(d);
+}
+
+/* The head, and how far it has been written. A lease that is new is read once more: its parts were not one moment's. */
+static int look(struct drain *d, uint32_t i, struct chunk_head *h)
+{
+	struct drained *c = &d->chunks[i];
+
+	for (int tries = 0; tries < 3; tries++) {
+		if (pread(d->area, h, sizeof *h, (off_t)AREA_AT(i)) != (ssize_t)sizeof *h)
+			return -1;
+		if (h->lease == c->lease)
+			return 0;
+		*c = (struct drained){.lease = h->lease, .is_pending = c->is_pending};
+	}
+	return -1;
+}
+
+int drain_take(struct drain *d, uint32_t i)
+{
+	struct drained *c = &d->chunks[i];
+	struct chunk_head h;
+	uint32_t used, size;
+
+	if (look(d, i, &h))
+		return 0;
+	used = h.used;
+	if (used > CHUNK_ROOM) {
+		if (c->taken < CHUNK_ROOM)
+			d->undrained++;
+		c->taken = CHUNK_ROOM;
+		await(d, i);
+		return 0;
+	}
+	if (used <= c->taken)
+		return 0;
+	size = used - c->taken;
+	if (pread(d->area, d->copy, size, (off_t)(AREA_AT(i) + sizeof h + c->taken)) != (ssize_t)size)
+		return 0;
+	take(d, i, &h, used, d->copy);
+	return 1;
 }
 
 /* Its thread is gone, and it was not there to say that the chunk is full. */
 static int is_abandoned(const struct chunk *k)
 {
-	return k->pid && k->tid && syscall(SYS_tgkill, k->pid, k->tid, 0) && errno == ESRCH;
+	uint32_t pid = get_relaxed(&k->pid), tid = get_relaxed(&k->tid);
+
+	return pid && tid && syscall(SYS_tgkill, pid, tid, 0) && errno == ESRCH;
 }
 
-static int pass(struct drain *d, int undertake)
+/* ---- flight: the last calls only --------------------------------------------------------------------------------- */
+
+static void keep_flying(struct drain *d, uint32_t i)
+{
+	struct chunk_head h;
+	uint32_t rows = 0;
+
+	d->chunks[i].is_done = 1;
+	if (pread(d->area, d->copy, CHUNK_SIZE, (off_t)AREA_AT(i)) != CHUNK_SIZE)
+		memset(d->copy, 0, sizeof h);
+	memcpy(&h, d->copy, sizeof h);
+	for (uint32_t at = 0, words; h.used <= CHUNK_ROOM && at < h.used; at += 8 * words, rows++) {
+		words = ((const struct log_record *)(d->copy + sizeof h + at))->words;
+		if (!words)
+			break;
+	}
+	d->chunks[i].lease = h.lease;
+	d->chunks[i].taken = 0;
+	d->fresh[d->fresh_count++] = (struct flying){h.lease, i, rows};
+}
+
+static int by_begin(const void *a, const void *b)
+{
+	const struct flying *x = a, *y = b;
+
+	return x->lease < y->lease ? -1 : x->lease > y->lease;
+}
+
+/* Those that have become full since the last pass, in the order in which they were begun. */
+static void fly(struct drain *d)
+{
+	uint32_t freed = 0;
+
+	qsort(d->fresh, d->fresh_count, sizeof *d->fresh, by_begin);
+	for (uint32_t n = 0; n < d->fresh_count; n++) {
+		d->kept[(d->kept_from + d->kept_count++) % CHUNK_COUNT] = d->fresh[n];
+		d->kept_total += d->fresh[n].rows;
+	}
+	d->fresh_count = 0;
+	/* The oldest one is kept until those that came after it have enough. */
+	for (; d->kept_count > 1; freed++) {
+		struct flying *oldest = &d->kept[d->kept_from];
+
+		if (d->kept_total - oldest->rows < d->head.options.flight &&
+		    d->kept_count <= d->head.options.chunks / 2)
+			break;
+		d->kept_total -= oldest->rows;
+		d->kept_from = (d->kept_from + 1) % CHUNK_COUNT;
+		d->kept_count--;
+		d->chunks[oldest->chunk].taken = CHUNK_ROOM;
+		await(d, oldest->chunk);
+	}
+	if (freed)
+		settle(d);
+}
+
+/* ---- passes ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * The count of full chunks is two words' agreement, and who is killed between the two leaves it wrong. Seen wrong for
+ * long enough, while nothing is full, it is put right.
+ */
+static void mend(struct drain *d, uint32_t full, uint32_t before)
+{
+	if (full || !before || before != get_relaxed(&d->session->full)) {
+		d->wrong = 0;
+	} else if (++d->wrong > PATIENCE_WRONG) {
+		swap_if(&d->session->full, before, 0);
+		d->wrong = 0;
+	}
+}
+
+int drain_pass(struct drain *d, int leased, int undertake)
 {
 	struct session *s = d->session;
-	uint32_t high = get_acquire(&s->chunk_high);
-	int news = 0, freed = 0;
+	uint32_t high = get_acquire(&s->chunk_high), before = get_relaxed(&s->full), full = 0;
+	int news = 0;
 
 	for (uint32_t i = 0; i < CHUNK_COUNT && i < high; i++) {
 		struct chunk *k = &s->chunks[i];
-		uint32_t state = get_acquire(&k->state), used = get_acquire(&k->used);
+		uint32_t state = get_acquire(&k->state);
 
 		if (state == CHUNK_FREE)
 			continue;
-		if (used > CHUNK_SIZE) {
-			d->lost++;
-			used = d->drained[i];
-		}
-		if (used > d->drained[i]) {
-			take(d, i, used);
-			news = 1;
-		}
-		if (state == CHUNK_LEASED && undertake && is_abandoned(k))
-			swap_if(&k->state, CHUNK_LEASED, CHUNK_FULL); /* freed by the next pass */
-		if (state != CHUNK_FULL)
+		if (segment_writer_rows(d->writer) >= BLOCK_ROWS)
+			break;
+		if (state != CHUNK_FULL) {
+			if (leased && !d->head.options.flight)
+				news |= drain_take(d, i);
+			if (undertake && state == CHUNK_LEASED && is_abandoned(k) &&
+			    swap_if(&k->state, CHUNK_LEASED, CHUNK_FULL))
+				add_one(&s->full); /* the next pass takes it */
 			continue;
-		d->drained[i] = 0;
-		put_relaxed(&k->used, 0);
-		put_release(&k->state, CHUNK_FREE); /* used = 0 comes before the next lease */
-		if (!freed)
-			put_relaxed(&s->chunk_hint, i); /* memory in use already, and warm */
-		freed = 1;
+		}
+		full++;
+		if (d->chunks[i].is_done)
+			continue;
+		news = 1;
+		if (d->head.options.flight) {
+			keep_flying(d, i);
+			continue;
+		}
+		drain_take(d, i);
+		d->chunks[i].is_done = 1;
+		await(d, i);
+		if (!segment_writer_rows(d->writer)) /* nothing to wait for */
+			settle(d);
 	}
-	if (freed) {
-		add_one(&s->chunk_bell);
-		futex_call(&s->chunk_bell);
-	}
+	if (d->fresh_count)
+		fly(d);
+	mend(d, full, before);
+	if (segment_writer_rows(d->writer) &&
+	    (is_scarce(d) || clock_ns(CLOCK_MONOTONIC) - d->oldest >= OLDEST))
+		drain_flush(d);
 	return news;
 }
 
 static void *run(void *arg)
 {
 	struct drain *d = arg;
-	unsigned idle = 0;
 
 	while (!get_acquire(&d->stop)) {
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		uint32_t seen;
+		int leased = now - d->looked >= PERIOD * 1000000ull;
+		int undertake = now - d->undertook >= UNDERTAKER * 1000000ull;
 
+		if (leased)
+			d->looked = now;
+		if (undertake)
+			d->undertook = now;
 		pthread_mutex_lock(&d->lock);
 		seen = get_acquire(&d->session->log_bell);
-		idle = pass(d, idle % UNDERTAKER == UNDERTAKER - 1) ? 0 : idle + 1;
+		drain_pass(d, leased, undertake);
 		pthread_mutex_unlock(&d->lock);
 		futex_sleep(&d->session->log_bell, seen, PERIOD);
 	}
@@ -165,64 +368,83 @@ void drain_resume(struct drain *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
-static void read_text(const char *path, char *to, size_t size)
-{
-	FILE *f = fopen(path, "re");
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
-	if (f && fgets(to, (int)size, f))
-		to[strcspn(to, "\n")] = 0;
-	if (f)
-		fclose(f);
+int drain_open(struct drain *d, struct session *s, int area, int fd, const char *path, int errors)
+{
+	uint64_t keys[2];
+
+	if (area_read(area, &d->head))
+		return -EINVAL;
+	d->session = s;
+	d->area = area;
+	d->out.fd = fd;
+	d->out.path = d->head.output[0] ? d->head.output : path;
+	d->out.errors = errors;
+	d->out.options = d->head.options;
+	pthread_mutex_init(&d->lock, NULL);
+	if (getrandom(keys, sizeof keys, 0) != (ssize_t)sizeof keys)
+		keys[0] = keys[1] = arch_ticks();
+	d->writer = segment_writer_new(keys[0], keys[1]);
+	return d->writer ? 0 : -ENOMEM;
 }
 
-static void fill_header(struct drain *d, struct file_header *h)
+static int go(struct drain *d)
 {
-	memset(h, 0, sizeof *h);
-	memcpy(h->magic, "LSCALOG\n", sizeof h->magic);
-	h->version = ABI_VERSION;
-	h->machine = machine_elf;
-	h->mono0 = d->mono0 = clock_ns(CLOCK_MONOTONIC);
-	h->ticks0 = d->ticks0 = arch_ticks();
-	h->real0 = clock_ns(CLOCK_REALTIME);
-	h->ns_per_tick = session_rate();
-	read_text("/proc/sys/kernel/random/boot_id", h->boot_id, sizeof h->boot_id);
-	gethostname(h->host, sizeof h->host - 1);
-}
-
-int drain_start(struct drain *d, struct session *s, int fd, const char *path, int errors)
-{
-	struct file_header h;
 	sigset_t all, before;
 	int e;
 
-	d->session = s;
-	d->chunks = (const uint8_t *)s + s->chunks_at;
-	d->fd = fd;
-	d->path = path;
-	d->errors = errors;
-	pthread_mutex_init(&d->lock, NULL);
-	d->seekable = lseek(fd, 0, SEEK_CUR) >= 0;
-	fill_header(d, &h);
-	if (write_all(fd, &h, sizeof h))
-		return -errno;
-	d->good = sizeof h;
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	put_release(&s->drainer, (uint32_t)getpid());
+	put_release(&d->session->drainer, (uint32_t)getpid());
 	e = pthread_create(&d->thread, NULL, run, d);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (e)
-		put_release(&s->drainer, 0);
+		put_release(&d->session->drainer, 0);
 	d->runs = !e;
 	return -e;
 }
 
-/* The last pass, and the block that says how complete the file is. */
+int drain_start(struct drain *d, struct session *s, int area, int fd, const char *path, int errors)
+{
+	int e = drain_open(d, s, area, fd, path, errors);
+
+	if (e)
+		return e;
+	output_header(&d->out.header);
+	e = output_begin(&d->out);
+	if (e)
+		return e;
+	d->head.launcher = (uint32_t)getpid();
+	note(d);
+	return go(d);
+}
+
+int drain_take_over(struct drain *d, struct session *s, int area, int fd, const char *path, int errors)
+{
+	int e = drain_open(d, s, area, fd, path, errors);
+
+	if (e)
+		return e;
+	d->out.header = d->head.header;
+	d->undrained = d->head.undrained;
+	d->head.launcher = (uint32_t)getpid();
+	if (!d->out.header.version) { /* nobody had begun */
+		output_header(&d->out.header);
+		e = output_begin(&d->out);
+	} else {
+		e = drain_find(d);
+	}
+	if (e)
+		return e;
+	note(d);
+	return go(d);
+}
+
 void drain_finish(struct drain *d)
 {
-	struct file_block end = {.bytes = BLOCK_END};
-	double rate;
+	struct segment_end end;
 
 	if (!d->runs)
 		return;
@@ -231,15 +453,16 @@ void drain_finish(struct drain *d)
 	futex_call(&d->session->log_bell);
 	pthread_join(d->thread, NULL);
 	put_release(&d->session->drainer, 0);
-	pass(d, 1);
-	pass(d, 0);
-	end.pid = d->session->uncaught;
-	end.lease = d->session->lost + d->lost;
-	/* The longer the baseline, the better the rate. */
-	rate = ticks_rate(d->ticks0, d->mono0);
-	if (d->seekable && pwrite(d->fd, &rate, sizeof rate, offsetof(struct file_header, ns_per_tick)) < 0)
-		d->broken = 1;
-	if ((!d->broken || d->seekable) && write_all(d->fd, &end, sizeof end) && !d->broken)
-		give_up(d);
-	close(d->fd);
+	drain_pass(d, 1, 1);
+	drain_pass(d, 1, 0);
+	if (d->head.options.flight)
+		drain_all(d);
+	drain_flush(d);
+	d->undrained += segment_writer_rows(d->writer);
+	end = drain_end(d, 1);
+	output_end(&d->out, &end);
+	area_remove(d->area);
+	segment_writer_free(d->writer);
+	d->writer = NULL;
+	d->runs = 0;
 }

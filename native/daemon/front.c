@@ -20,6 +20,8 @@ static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUS
 /* The terminal's; the program decides what they mean and the front follows. */
 static const int followed[] = {SIGTSTP, SIGTTIN, SIGTTOU};
 
+enum { KEEPER_LOOKS = 60, KEEPER_LOOK = 5000000 /* ns */ };
+
 struct front {
 	pid_t launcher, program;
 	sigset_t watched;
@@ -111,7 +113,8 @@ static void on_message(struct front *f, const struct message *m, struct outcome 
 	}
 }
 
-static void follow(struct front *f, int signals, int messages, struct outcome *out)
+/* 0: the launcher was killed. */
+static int follow(struct front *f, int signals, int messages, struct outcome *out)
 {
 	struct pollfd watch[2] = {{.fd = signals, .events = POLLIN}, {.fd = messages, .events = POLLIN}};
 
@@ -134,6 +137,22 @@ static void follow(struct front *f, int signals, int messages, struct outcome *o
 		snprintf(out->text, sizeof out->text,
 			 "the launcher was killed; the program (process %d) goes on without it",
 			 (int)f->program);
+	}
+	return f->over;
+}
+
+/*
+ * The log is somebody's, still: a keeper brings it to its end. It is there before the launcher is reaped, so that no
+ * program sees the number of a drainer that does not exist. Without programs it is over at once, and worth waiting for.
+ */
+static void take_over_log(const struct plan *p)
+{
+	pid_t keeper = p->log_fd >= 0 ? keep_start(p->session_fd, p->area_fd, p->log_fd, p->log_path, 1) : -1;
+
+	for (int i = 0; keeper > 0 && i < KEEPER_LOOKS && !waitpid(keeper, NULL, WNOHANG); i++) {
+		const struct timespec moment = {0, KEEPER_LOOK};
+
+		nanosleep(&moment, NULL);
 	}
 }
 
@@ -163,6 +182,8 @@ void front_run(const struct plan *p, struct outcome *out)
 	messages[1] = above_standard(messages[1]);
 	f.launcher = fork();
 	if (f.launcher < 0) {
+		if (p->area_fd >= 0)
+			area_remove(p->area_fd);
 		snprintf(out->text, sizeof out->text, "cannot start a process: %s", strerror(errno));
 		goto out;
 	}
@@ -175,7 +196,8 @@ void front_run(const struct plan *p, struct outcome *out)
 	messages[1] = -1;
 	if (p->drop)
 		drop_inherited(1);
-	follow(&f, signals, messages[0], out);
+	if (!follow(&f, signals, messages[0], out))
+		take_over_log(p);
 	/* A launcher that goes on for others has closed its end by now; one that ends is worth waiting for. */
 	{
 		char byte;

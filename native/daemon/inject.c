@@ -248,16 +248,19 @@ static int protect_next(struct injection *i)
 	return go_on(i);
 }
 
-/* A program that may not open /proc/LAUNCHER/fd gets the session's descriptor through a socket that it made. */
+/* A program that may not open /proc/LAUNCHER/fd gets our descriptors through a socket that it made. */
 static int send_session(struct injection *i)
 {
+	int fds[2] = {i->session, i->config.area};
+	size_t size = (i->config.area >= 0 ? 2 : 1) * sizeof(int);
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+		char room[CMSG_SPACE(sizeof fds)];
+	} control = {.head = {CMSG_LEN(size), SOL_SOCKET, SCM_RIGHTS}};
 	char byte = 0;
 	struct iovec io = {&byte, 1};
-	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control,
+			   .msg_controllen = CMSG_SPACE(size)};
 	int pidfd = -1, end = -1, e = -1;
 
 	if (memory_get(i, i->base + i->image->config, &i->config, sizeof i->config))
@@ -268,7 +271,7 @@ static int send_session(struct injection *i)
 	end = (int)syscall(SYS_pidfd_getfd, pidfd, i->config.socket, 0);
 	if (end < 0)
 		goto out;
-	memcpy(CMSG_DATA(&control.head), &i->session, sizeof(int));
+	memcpy(CMSG_DATA(&control.head), fds, size);
 	e = sendmsg(end, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
 out:
 	e = e ? fail(i, "the session cannot be handed over", -errno) : 0;

@@ -18,7 +18,7 @@
 
 #include "ring.h"
 
-enum { SESSION_FD = 3, LOG_FD = 4, SHORTEST = 10, LONGEST = 200 }; /* ms between two looks */
+enum { SESSION_FD = 3, LOG_FD = 4, AREA_FD = 5, SHORTEST = 10, LONGEST = 200 }; /* ms between two looks */
 
 /* All of its threads are gone. One that only the first thread has left is not over, and a zombie is. */
 static int is_over(uint32_t pid)
@@ -65,7 +65,7 @@ static int is_last(struct session *s, struct drain *d)
 	return last;
 }
 
-static void keep_little(int session_fd, int log_fd)
+static void keep_little(int session_fd, int area_fd, int log_fd)
 {
 	int null = open("/dev/null", O_RDWR);
 	struct sigaction normal = {.sa_handler = SIG_DFL};
@@ -73,12 +73,15 @@ static void keep_little(int session_fd, int log_fd)
 
 	session_fd = fcntl(session_fd, F_DUPFD, 10);
 	log_fd = log_fd < 0 ? -1 : fcntl(log_fd, F_DUPFD, 10);
+	area_fd = area_fd < 0 ? -1 : fcntl(area_fd, F_DUPFD, 10);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
 	dup2(session_fd, SESSION_FD);
-	if (log_fd >= 0)
+	if (log_fd >= 0) {
 		dup2(log_fd, LOG_FD);
-	syscall(SYS_close_range, log_fd < 0 ? LOG_FD : LOG_FD + 1, ~0u, 0);
+		dup2(area_fd, AREA_FD);
+	}
+	syscall(SYS_close_range, log_fd < 0 ? LOG_FD : AREA_FD + 1, ~0u, 0);
 	setsid();
 	prctl(PR_SET_NAME, "lsca-keeper");
 	sigaction(SIGTERM, &normal, NULL);
@@ -89,7 +92,7 @@ static void keep_little(int session_fd, int log_fd)
 		return;
 }
 
-static void keep(int log_fd, const char *log_path)
+static void keep(int has_log, const char *log_path, int take_over)
 {
 	struct drain *d = calloc(1, sizeof *d);
 	struct session *s = d ? session_map(SESSION_FD, 1) : NULL;
@@ -99,7 +102,8 @@ static void keep(int log_fd, const char *log_path)
 	if (!s)
 		return;
 	file_limit_raise(&before);
-	if (log_fd >= 0 && drain_start(d, s, LOG_FD, log_path, -1))
+	if (has_log && (take_over ? drain_take_over(d, s, AREA_FD, LOG_FD, log_path, -1) :
+				     drain_start(d, s, AREA_FD, LOG_FD, log_path, -1)))
 		close(LOG_FD);
 	while (!is_last(s, d)) {
 		poll(NULL, 0, (int)wait);
@@ -108,13 +112,13 @@ static void keep(int log_fd, const char *log_path)
 	drain_finish(d);
 }
 
-pid_t keep_start(int session_fd, int log_fd, const char *log_path)
+pid_t keep_start(int session_fd, int area_fd, int log_fd, const char *log_path, int take_over)
 {
 	pid_t pid = fork();
 
 	if (pid)
 		return pid < 0 ? -errno : pid;
-	keep_little(session_fd, log_fd);
-	keep(log_fd, log_path);
+	keep_little(session_fd, area_fd, log_fd);
+	keep(log_fd >= 0, log_path, take_over);
 	_exit(0);
 }

@@ -134,12 +134,13 @@ static const char *begin(struct launch *l, const struct inherited *was)
 	}
 	tracee_add(l, l->main, l->main, FIRST);
 	if (p->log_fd >= 0) {
-		e = drain_start(&l->drain, l->session, p->log_fd, p->log_path, STDERR_FILENO);
+		e = drain_start(&l->drain, l->session, p->area_fd, p->log_fd, p->log_path, STDERR_FILENO);
 		if (e) {
 			kill(l->main, SIGKILL);
 			snprintf(text, sizeof text, "%s: %s", p->log_path, strerror(-e));
 			return text;
 		}
+		program_begins(&l->drain, (uint32_t)l->main, p->argv);
 	}
 	return NULL;
 }
@@ -214,7 +215,7 @@ static void go_to_background(struct launch *l)
 		close(l->pipe);
 	l->pipe = -1;
 	l->in_background = 1;
-	l->drain.errors = -1;
+	l->drain.out.errors = -1;
 	drop_inherited(0);
 	setsid();
 	sigemptyset(&end);
@@ -287,6 +288,8 @@ static void finish(struct launch *l)
 	int e = l->starting->error, code = e == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 
 	__atomic_or_fetch(&l->session->flags, SESSION_CLOSED, __ATOMIC_ACQ_REL);
+	if (l->main_ended)
+		program_ended(&l->drain, (uint32_t)l->main, l->main_status);
 	drain_finish(&l->drain);
 	while (l->proxy > 0 && now_ms() < end) {
 		uint32_t seen = get_acquire(bell);
@@ -369,6 +372,8 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	l->session = session_map(p->session_fd, 1);
 	l->starting = mmap(NULL, sizeof *l->starting, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!l->session || l->starting == MAP_FAILED) {
+		if (p->area_fd >= 0)
+			area_remove(p->area_fd);
 		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, "no memory for the session");
 		_exit(0);
 	}
@@ -381,6 +386,8 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	wrong = begin(l, was);
 	session_tune(l->session);
 	if (wrong) {
+		if (p->area_fd >= 0)
+			area_remove(p->area_fd);
 		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, wrong);
 		_exit(0);
 	}

@@ -12,13 +12,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "drain.h"
 #include "inject.h"
 
 enum { TEXT_SIZE = 400, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
 /* What the caller wants; all of it stays valid while the run lasts. */
 struct plan {
-	int session_fd, log_fd;     /* log_fd -1: no log */
+	int session_fd, log_fd, area_fd; /* log_fd -1: no log, and no area */
 	char **argv, **env;
 	const char *agent, *proxy; /* paths */
 	const char *log_path;
@@ -59,25 +60,9 @@ struct starting {
 	char path[200];
 };
 
-struct drain {
-	struct session *session;
-	const uint8_t *chunks; /* where they are was asked before any program could change it */
-	int fd, errors; /* the log file; stderr */
-	const char *path;
-	pthread_t thread;
-	pthread_mutex_t lock; /* of the session's memory */
-	int runs, broken, seekable;
-	uint32_t stop;
-	uint64_t good; /* bytes of whole blocks in the file */
-	uint64_t lost;
-	uint64_t ticks0, mono0;
-	uint32_t drained[CHUNK_COUNT];
-	uint8_t copy[sizeof(struct file_block) + CHUNK_SIZE];
-};
-
 /* session.c */
-/* memfd or negative errno; preloaded: a program that has its agent already, or 0 */
-int session_create(int is_proxy, int has_log, uint32_t preloaded);
+/* memfd or negative errno; log NULL: there is none; preloaded: a program that has its agent already, or 0 */
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded);
 struct session *session_map(int fd, int writable);
 void session_unmap(struct session *s);
 int session_is_last(struct session *s, int fd);
@@ -105,14 +90,15 @@ pid_t spawn_proxy(const struct plan *p, const struct inherited *was, int *lifeli
 		  struct channel **channel, char *text);
 void drop_inherited(int keep_stderr);
 
-/* drain.c */
-int drain_start(struct drain *d, struct session *s, int fd, const char *path, int errors);
-void drain_pause(struct drain *d); /* until drain_resume it does not touch the session */
-void drain_resume(struct drain *d);
-void drain_finish(struct drain *d);
+/* program.c: the launcher's own records, of the program `pid`: what it inherits, and how it ends */
+void program_begins(struct drain *d, uint32_t pid, char **argv);
+void program_ended(struct drain *d, uint32_t pid, int status);
 
-/* keep.c: a process that stays with a session that has no launcher, until its last program ends: its pid or -errno */
-pid_t keep_start(int session_fd, int log_fd, const char *log_path);
+/*
+ * keep.c: a process that stays with a session that has no launcher (any more: `take_over`), until its last program
+ * ends: its pid or -errno.
+ */
+pid_t keep_start(int session_fd, int area_fd, int log_fd, const char *log_path, int take_over);
 
 /* ---- the launcher's own --------------------------------------------------------------------------------------- */
 

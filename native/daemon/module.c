@@ -6,42 +6,187 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launch.h"
+#include "recover.h"
 #include "ring.h"
 
-static PyObject *py_session_create(PyObject *self, PyObject *args)
+static PyObject *failed(int e)
 {
+	errno = -e;
+	return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* A sequence of descriptors into a set of bits. */
+static int descriptors(PyObject *from, uint64_t *set)
+{
+	Py_ssize_t n = from ? PySequence_Size(from) : 0;
+
+	for (Py_ssize_t i = 0; i < n; i++) {
+		PyObject *one = PySequence_GetItem(from, i);
+		long fd = one ? PyLong_AsLong(one) : -1;
+
+		Py_XDECREF(one);
+		if (fd < 0 || fd >= KEEP_FDS) {
+			if (!PyErr_Occurred())
+				PyErr_SetString(PyExc_ValueError, "a descriptor out of range");
+			return -1;
+		}
+		set[fd / 64] |= 1ull << fd % 64;
+	}
+	return n < 0 ? -1 : 0;
+}
+
+/* (session, area); area -1: no log */
+static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *named)
+{
+	static char *names[] = {"is_proxy", "log_path", "preloaded", "keep", "keep_read", "keep_write", "sync", "lossy",
+				"rotate_size", "rotate_age", "flight", NULL};
+	unsigned long long size = 0, age = 0, flight = 0;
 	unsigned preloaded = 0;
-	int is_proxy, has_log, fd;
+	struct log_options log = {0};
+	const char *path = NULL;
+	PyObject *where, *reads = NULL, *writes = NULL;
+	int is_proxy, fd, area = -1, is_named, lossy = 0;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "pp|I", &is_proxy, &has_log, &preloaded))
+	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKK", names, &is_proxy, &where, &preloaded,
+					 &log.keep_bytes, &reads, &writes, &log.sync, &lossy, &size, &age, &flight) ||
+	    (where != Py_None && !(path = PyBytes_AsString(where))) || descriptors(reads, log.keep_read) ||
+	    descriptors(writes, log.keep_write))
 		return NULL;
-	fd = session_create(is_proxy, has_log, preloaded);
+	log.lossy = (uint32_t)lossy;
+	log.rotate_size = size;
+	log.rotate_age = age;
+	log.flight = flight;
+	if (log.keep_bytes > KEEP_MOST)
+		log.keep_bytes = KEEP_MOST;
+	if (path)
+		area = area_create(path, &log, &is_named);
+	if (path && area < 0)
+		return failed(area);
+	fd = session_create(is_proxy, path ? &log : NULL, preloaded);
 	if (fd < 0) {
-		errno = -fd;
-		return PyErr_SetFromErrno(PyExc_OSError);
+		if (area >= 0) {
+			area_remove(area);
+			close(area);
+		}
+		return failed(fd);
 	}
-	return PyLong_FromLong(fd);
+	return Py_BuildValue("(ii)", fd, area);
+}
+
+static PyObject *py_area_remove(PyObject *self, PyObject *args)
+{
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "i", &fd))
+		return NULL;
+	area_remove(fd);
+	Py_RETURN_NONE;
+}
+
+static PyObject *py_area_list(PyObject *self, PyObject *none)
+{
+	PyObject *list = PyList_New(0);
+	DIR *dir = opendir(area_directory);
+	char name[AREA_NAME];
+
+	(void)self;
+	(void)none;
+	while (list && dir && area_next(dir, name)) {
+		PyObject *one = PyUnicode_DecodeFSDefault(name);
+
+		if (!one || PyList_Append(list, one))
+			Py_CLEAR(list);
+		Py_XDECREF(one);
+	}
+	if (dir)
+		closedir(dir);
+	return list;
+}
+
+static PyObject *py_area_about(PyObject *self, PyObject *args)
+{
+	struct area_head *h;
+	const char *name, *wrong;
+	PyObject *result = NULL;
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "s", &name))
+		return NULL;
+	fd = recover_open(name);
+	if (fd < 0)
+		return failed(fd);
+	h = PyMem_Malloc(sizeof *h);
+	wrong = h ? area_read(fd, h) : "no memory";
+	if (wrong)
+		PyErr_SetString(PyExc_ValueError, wrong);
+	else
+		result = Py_BuildValue("{sIsIsNsK}", "launcher", h->launcher, "program", h->program, "output",
+				       PyUnicode_DecodeFSDefault(h->output), "flight",
+				       (unsigned long long)h->options.flight);
+	PyMem_Free(h);
+	close(fd);
+	return result;
+}
+
+static PyObject *py_area_recover(PyObject *self, PyObject *args)
+{
+	static const char *const states[] = {"done", "alive", "owned", "failed"};
+	struct recovered *r;
+	const char *name, *output = NULL;
+	PyObject *result, *where = Py_None;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "s|O", &name, &where) ||
+	    (where != Py_None && !(output = PyBytes_AsString(where))))
+		return NULL;
+	r = PyMem_Malloc(sizeof *r);
+	if (!r)
+		return PyErr_NoMemory();
+	Py_BEGIN_ALLOW_THREADS;
+	recover_area(name, output, r);
+	Py_END_ALLOW_THREADS;
+	result = Py_BuildValue("(sKNN)", states[r->state], (unsigned long long)r->rows,
+			       PyUnicode_DecodeFSDefault(r->output), PyUnicode_DecodeFSDefault(r->text));
+	PyMem_Free(r);
+	return result;
+}
+
+static PyObject *py_area_dump(PyObject *self, PyObject *args)
+{
+	const char *name;
+	uint64_t rows = 0;
+	int fd, e;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "si", &name, &fd))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS;
+	e = recover_dump(name, fd, &rows);
+	Py_END_ALLOW_THREADS;
+	return e ? failed(e) : PyLong_FromUnsignedLongLong(rows);
 }
 
 static PyObject *py_session_keep(PyObject *self, PyObject *args)
 {
-	int session, log;
+	int session, area, log;
 	const char *path;
 	pid_t pid;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "iiy", &session, &log, &path))
+	if (!PyArg_ParseTuple(args, "iiiy", &session, &area, &log, &path))
 		return NULL;
-	pid = keep_start(session, log, path);
-	if (pid < 0) {
-		errno = -pid;
-		return PyErr_SetFromErrno(PyExc_OSError);
-	}
+	pid = keep_start(session, area, log, path, 0);
+	if (pid < 0)
+		return failed(pid);
 	return PyLong_FromLong(pid);
 }
 
@@ -130,16 +275,16 @@ static char **strings(PyObject *list)
 
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
-	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "log_path", "is_proxy", "hide_vdso",
-				"drop", "strict", "unpatched", NULL};
+	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
+				"hide_vdso", "drop", "strict", "unpatched", NULL};
 	PyObject *argv, *env, *result = NULL;
-	struct plan plan = {.log_fd = -1, .log_path = ""};
+	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = ""};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iyppppp", names, &plan.session_fd, &argv, &env,
-					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy,
-					 &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched))
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiyppppp", names, &plan.session_fd, &argv, &env,
+					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
+					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;
@@ -174,10 +319,16 @@ static PyObject *py_probe(PyObject *self, PyObject *none)
 }
 
 static PyMethodDef methods[] = {
-	{"session_create", py_session_create, METH_VARARGS,
-	 "session_create(is_proxy, has_log, preloaded=0) -> descriptor"},
+	{"session_create", (PyCFunction)(void (*)(void))py_session_create, METH_VARARGS | METH_KEYWORDS,
+	 "session_create(is_proxy, log_path, preloaded=0, ...) -> (session, area)"},
+	{"area_list", py_area_list, METH_NOARGS, "area_list() -> [name]"},
+	{"area_remove", py_area_remove, METH_VARARGS, "area_remove(descriptor)"},
+	{"area_about", py_area_about, METH_VARARGS, "area_about(name) -> dict"},
+	{"area_recover", py_area_recover, METH_VARARGS,
+	 "area_recover(name, output=None) -> (state, rows, output, text)"},
+	{"area_dump", py_area_dump, METH_VARARGS, "area_dump(name, descriptor) -> rows"},
 	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
-	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, log, log_path) -> process id"},
+	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, area, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
@@ -185,9 +336,18 @@ static PyMethodDef methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
+static int add_numbers(PyObject *to)
+{
+	return PyModule_AddIntMacro(to, KEEP_MOST) || PyModule_AddIntMacro(to, KEEP_FDS) ||
+	       PyModule_AddIntMacro(to, ABI_VERSION) ||
+	       PyModule_AddStringConstant(to, "AREA_DIRECTORY", area_directory) ? -1 : 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_numbers}, {0, NULL}};
+
 static struct PyModuleDef module = {
 	PyModuleDef_HEAD_INIT, .m_name = "lsca._native", .m_doc = "The launcher. See _native.pyi.", .m_size = 0,
-	.m_methods = methods,
+	.m_methods = methods, .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__native(void)

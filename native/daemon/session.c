@@ -21,8 +21,8 @@
 
 #include "ring.h"
 
-enum { CHUNKS_AT = (sizeof(struct session) + 4095) & ~4095, SPIN_NS = 50000 };
-#define SESSION_SIZE ((uint64_t)CHUNKS_AT + (uint64_t)CHUNK_COUNT * CHUNK_SIZE)
+enum { SPIN_NS = 50000 };
+#define SESSION_SIZE ((sizeof(struct session) + 4095ull) & ~4095ull)
 
 static uint64_t began_mono, began_ticks;
 
@@ -77,18 +77,27 @@ void session_tune(struct session *s)
 	s->budget = (uint64_t)(SPIN_NS / session_rate());
 }
 
-static void fill(struct session *s, int is_proxy, int has_log)
+static void fill(struct session *s, int is_proxy, const struct log_options *log)
 {
 	s->magic = SESSION_MAGIC;
 	s->version = ABI_VERSION;
 	s->size = SESSION_SIZE;
-	s->chunks_at = CHUNKS_AT;
-	s->flags = (has_log ? SESSION_LOG : 0) | (is_proxy ? SESSION_PROXY : 0);
+	s->flags = (log ? SESSION_LOG : 0) | (log && log->lossy ? SESSION_LOSSY : 0) | (is_proxy ? SESSION_PROXY : 0);
+	if (log) {
+		s->keep_bytes = log->keep_bytes;
+		memcpy(s->keep_read, log->keep_read, sizeof s->keep_read);
+		memcpy(s->keep_write, log->keep_write, sizeof s->keep_write);
+		/* A flight recorder keeps as many as its calls need. */
+		s->full_limit = log->flight ? CHUNK_COUNT : CHUNKS_BEHIND;
+		if (!log->flight && s->full_limit > log->chunks / 2)
+			s->full_limit = log->chunks / 2;
+		s->chunk_count = log->chunks;
+	}
 	for (int nr = 0; nr < CALL_LIMIT; nr++)
 		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
 }
 
-int session_create(int is_proxy, int has_log, uint32_t preloaded)
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded)
 {
 	uint64_t limit = 0;
 	struct session *s;
@@ -107,7 +116,7 @@ int session_create(int is_proxy, int has_log, uint32_t preloaded)
 		close(fd);
 		return e;
 	}
-	fill(s, is_proxy, has_log);
+	fill(s, is_proxy, log);
 	began_mono = clock_ns(CLOCK_MONOTONIC);
 	began_ticks = arch_ticks();
 	if (preloaded) {

@@ -189,7 +189,8 @@ static void clear_old_image(struct launch *l, pid_t pid)
 		struct chunk *k = &l->session->chunks[i];
 
 		if (k->pid == (uint32_t)pid)
-			swap_if(&k->state, CHUNK_LEASED, CHUNK_FULL);
+			if (swap_if(&k->state, CHUNK_LEASED, CHUNK_FULL))
+				add_one(&l->session->full);
 	}
 	for (int i = 0; i < EXEC_REQUESTS; i++) {
 		struct exec_request *e = &l->session->execs[i];
@@ -206,6 +207,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.version = ABI_VERSION,
 		.launcher = (uint32_t)getpid(),
 		.remote = l->plan->session_fd,
+		.area = l->plan->log_fd >= 0 ? l->plan->area_fd : -1,
 		.session_size = l->session->size,
 		.session_fd = -1,
 		.lifeline = -1,

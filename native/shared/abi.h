@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The only description of the memory that the parts of LSCA share. The agent (inside the program), the proxy and the
- * daemon's C extension include it; Python never looks at it. Two kinds of area:
+ * daemon's C extension include it; Python never looks at it. Three kinds:
  *
- *   session  one per `lsca run`: routes, requests to the launcher, processes, log chunks. All programs of a run map it.
+ *   session  one per `lsca run`: routes, requests to the launcher, processes, who has which chunk of the log. All
+ *            programs of a run map it.
+ *   area     the chunks' bytes of a run with a log, in a file that outlives whoever is killed. All programs map it.
  *   channel  one per program process under the route `proxy`: its slots and their arenas. Only the program and its
  *            own proxy map it.
  *
@@ -17,20 +19,23 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 1u
+#define ABI_VERSION 2u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
 enum route { ROUTE_KERNEL, ROUTE_PROXY, ROUTE_LOCAL, ROUTE_HANDLER, ROUTE_COUNT };
 
-/* ---- session ---------------------------------------------------------------------------------------------------- */
+/* ---- session ----------------------------------------------------------------------------------------------------- */
 
 enum {
 	EXEC_REQUESTS = 64,
 	PROCESSES = 4096,
 	CHUNK_SIZE = 32768,
-	CHUNK_COUNT = 2048,
-	CHUNKS_AT_LEISURE = 64, /* full ones below this wait until the drainer looks by itself: soon, and all at once */
+	CHUNK_COUNT = 16384,
+	CHUNKS_AT_LEISURE = 64,   /* so many full ones wait until the drainer looks by itself: soon, and all at once */
+	CHUNKS_BEHIND = 2048,     /* so many full ones, and nobody makes another before some are drained */
+	KEEP_MOST = 8192,         /* of a plain buffer, at most */
+	KEEP_FDS = 1024,          /* descriptors whose contents can be asked for one by one */
 };
 
 enum session_flags {
@@ -40,6 +45,7 @@ enum session_flags {
 	SESSION_CLOSED = 8,  /* the launcher is gone or going: nobody injects any more */
 	SESSION_STRICT = 16, /* an exec that cannot be caught is refused */
 	SESSION_GRANTS = 32, /* programs that gain privileges keep them under this launcher's trace */
+	SESSION_LOSSY = 64,  /* rather lose records, and count them, than wait for the drainer */
 };
 
 /*
@@ -78,14 +84,17 @@ struct process {
 	uint64_t pad;
 };
 
+/*
+ * Who has a chunk. Its bytes are in the area, where they outlive all of this.
+ *   agent: FREE -> LEASED (compare and swap), then pid and tid; -> FULL when it takes another one
+ *   drainer: LEASED -> FULL for a thread that is gone; FULL -> FREE once all of it is in the file
+ */
 enum chunk_state { CHUNK_FREE, CHUNK_LEASED, CHUNK_FULL };
 
 struct chunk {
-	uint32_t state; /* agent: FREE->LEASED->FULL; drainer: FULL->FREE */
-	uint32_t used;  /* bytes of whole records; store-release after the bytes */
-	uint32_t pid, tid;
-	uint64_t lease; /* number of this lease, counted up in session.leases */
-	uint64_t pad;
+	uint32_t state;
+	uint32_t pid, tid; /* 0: not known yet */
+	uint32_t pad;
 };
 
 struct session {
@@ -100,14 +109,19 @@ struct session {
 	uint32_t drainer;    /* pid of the drainer; 0: nobody drains, records are counted as lost */
 	uint32_t uncaught;   /* execs that went on without the agent */
 	uint64_t lost;       /* records that found no room and nobody to make some */
-	uint64_t leases;
-	uint64_t chunks_at; /* offset of the first chunk's bytes */
+	uint64_t leases;   /* counts them; the number of the last one */
+	uint64_t threads;  /* the same of threads that have written */
 	uint32_t chunk_hint;
 	uint32_t spinners; /* threads spinning right now, of all sides */
 	uint32_t spare;    /* how many may: CPUs - 1 */
 	uint64_t budget;   /* ticks one may spin: about 50 us */
 	uint32_t chunk_high; /* chunks from here on were never leased */
 	uint32_t refused;  /* execs that were refused because they would have gone on without the agent */
+	uint32_t full;     /* chunks that are FULL; a killed thread may have left it wrong, for a while */
+	uint32_t full_limit; /* at so many the agents wait for the drainer */
+	uint32_t chunk_count; /* how many the area has room for, no more than CHUNK_COUNT */
+	uint32_t keep_bytes; /* of plain buffers */
+	uint64_t keep_read[KEEP_FDS / 64], keep_write[KEEP_FDS / 64]; /* all of what goes through these descriptors */
 	uint32_t pad[7];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct exec_request execs[EXEC_REQUESTS];
@@ -115,12 +129,34 @@ struct session {
 	struct chunk chunks[CHUNK_COUNT];
 };
 
-/* ---- log records, in chunks and in files ------------------------------------------------------------------------ */
+/* ---- the area: log records in chunks ----------------------------------------------------------------------------- */
+
+/*
+ * The area begins with a page that is the drainer's (native/daemon/area.h) and that no program maps, then comes one in
+ * which agents count lost records, for when the session is gone, too; then the chunks. Programs map a part of that, and
+ * more when they lease a chunk that lies further on.
+ */
+#define AREA_LOST 4096u
+#define AREA_HEAD 8192u
+#define AREA_AT(chunk) (AREA_HEAD + (uint64_t)(chunk)*CHUNK_SIZE)
+#define AREA_SIZE AREA_AT(CHUNK_COUNT)
+#define AREA_WINDOW (4ull << 20)
+
+/* The first bytes of a chunk. The records of one thread, numbered without a gap, follow. */
+struct chunk_head {
+	uint32_t used;    /* bytes of whole records after the head; store-release after the bytes */
+	uint32_t pid, tid;
+	uint32_t drained; /* so many of them are in the file: the drainer's word for who comes after it */
+	uint64_t lease, thread, first; /* counted up in the session; first: number of the first record in its thread */
+	uint64_t pad[3];
+};
+
+#define CHUNK_ROOM (CHUNK_SIZE - 64u)
 
 enum record_kind {
 	RECORD_CALL = 1,
-	RECORD_START = 2, /* a process or image begins: args[0] parent pid, args[1] 1 if by exec */
-	RECORD_EXIT = 3,
+	RECORD_START = 2,   /* a process or image begins: args[0] parent pid, args[1] 1 if by exec */
+	RECORD_EXIT = 3,    /* a process ends */
 	RECORD_FD = 4,      /* what descriptor args[0] (or AT_FDCWD) is; pieces: 0 text, 1 local, 2 peer address */
 	RECORD_PROGRAM = 5, /* the launcher's, of the first program: piece 0 its argv */
 	RECORD_STATUS = 6,  /* the launcher's, of the first program: args[0] its wait status */
@@ -130,8 +166,8 @@ enum record_flags {
 	RECORD_NO_RETURN = 1, /* written before the call: exit, exit_group, execve that succeeds */
 	RECORD_REPLACES = 2,  /* the thread's last NO_RETURN record did return after all; this is what it returned */
 	RECORD_FOREIGN = 4,   /* entered by another machine's convention (int 0x80): nr is i386's */
-	RECORD_TRAPPED = 16,  /* caught by a signal, not by a patched site */
 	RECORD_RESTARTS = 8,  /* a signal came first: the call is made again after the handler; ret means nothing */
+	RECORD_TRAPPED = 16,  /* caught by a signal, not by a patched site */
 	RECORD_WIDE = 128,    /* took and ret are the last two words of the record */
 };
 
@@ -145,23 +181,12 @@ struct log_record {
 	uint8_t kind, route, flags;
 	uint8_t counts; /* arguments | pieces << 4 */
 	uint64_t start; /* ticks (arch_ticks: TSC, CNTVCT) */
-	uint32_t took;
+	uint32_t took;  /* ticks */
 	int32_t ret;
 	uint64_t args[];
 };
 
 enum { RECORD_PIECES = 12 };
-
-struct record {
-	uint32_t size; /* of the record with all that follows, a multiple of 8 */
-	uint16_t nr;
-	uint8_t route, kind;
-	uint32_t pid, tid;
-	uint32_t flags, pieces; /* how many struct piece follow */
-	uint64_t start, end;    /* ticks (arch_ticks: TSC, CNTVCT) */
-	int64_t ret;
-	uint64_t args[CALL_ARGS];
-};
 
 enum piece_flags {
 	PIECE_OUT = 1, /* as it was after the call; else before */
@@ -175,26 +200,7 @@ struct piece {
 	uint32_t full;
 };
 
-/* A file: one file_header, then blocks of {file_block, records}. Everything little endian. */
-struct file_header {
-	char magic[8]; /* "LSCALOG\n" */
-	uint32_t version, machine; /* machine: ELF e_machine */
-	uint64_t ticks0, mono0, real0; /* one moment on three clocks: ticks, CLOCK_MONOTONIC ns, CLOCK_REALTIME ns */
-	double ns_per_tick;
-	char boot_id[40];
-	char host[64];
-};
-
-struct file_block {
-	uint32_t bytes; /* of records that follow; BLOCK_END closes a complete file */
-	uint32_t pid, tid;
-	uint32_t offset; /* of the first record within its lease: a gap is a loss */
-	uint64_t lease;
-};
-
-#define BLOCK_END 0xffffffffu /* last block of a file: lease = lost records, pid = uncaught execs */
-
-/* ---- channel ---------------------------------------------------------------------------------------------------- */
+/* ---- channel ----------------------------------------------------------------------------------------------------- */
 
 enum {
 	SLOT_SIZE = 8192,
@@ -326,6 +332,8 @@ struct lifeline_message {
  *   /proc/launcher/fd/remote  opened by the agent
  *   STOP_SOCKET               the agent made a socketpair; `socket` is the launcher's end, to be had with pidfd_getfd;
  *                             the launcher sends the descriptor with SCM_RIGHTS into it, then continues
+ *
+ * That of the area in one of the last two; the socket brings both.
  */
 enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3, STOP_REFUSED = 4 };
 
@@ -333,6 +341,7 @@ struct agent_config {
 	uint32_t version;
 	uint32_t launcher;           /* its pid */
 	int32_t remote;              /* number of the session's descriptor in the launcher */
+	int32_t area;                /* number of the area's descriptor in the launcher; -1: no log */
 	int32_t session_fd;          /* number in the program, or -1 */
 	int32_t lifeline, channel;   /* in the program, -1 without a proxy */
 	uint32_t slot;               /* SLOT of the thread that called exec, 0 at first */
@@ -342,6 +351,7 @@ struct agent_config {
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
 	uint32_t flags;              /* enum agent_flags */
+	uint32_t pad;
 	uint64_t session_size;
 };
 
@@ -353,12 +363,10 @@ enum agent_flags {
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");
 _Static_assert(sizeof(struct process) == 56, "process");
-_Static_assert(sizeof(struct chunk) == 32, "chunk");
-_Static_assert(sizeof(struct record) == 96, "record");
+_Static_assert(sizeof(struct chunk) == 16, "chunk");
+_Static_assert(sizeof(struct chunk_head) == 64, "chunk_head");
 _Static_assert(sizeof(struct log_record) == 24, "log_record");
 _Static_assert(sizeof(struct piece) == 8, "piece");
-_Static_assert(sizeof(struct file_header) == 152, "file_header");
-_Static_assert(sizeof(struct file_block) == 24, "file_block");
 _Static_assert(sizeof(struct bell) == 40, "bell");
 _Static_assert(offsetof(struct slot, owner) == 16, "slot.owner");
 _Static_assert(offsetof(struct slot, agent) == 64, "slot.agent");

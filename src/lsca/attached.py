@@ -17,8 +17,6 @@ from typing import Any
 
 from lsca import _native
 
-# As native/shared/abi.h has it; an agent of another build is not given memory that it would misread.
-ABI_VERSION = 1
 SUFFIX = ".lsca"
 
 
@@ -27,6 +25,7 @@ class Attached:
     """One program, with all that it starts."""
 
     fd: int
+    area_fd: int
     log_fd: int
     pid: int
     about: dict[str, Any]
@@ -39,7 +38,7 @@ class Attached:
         OSError."""
         try:
             self.keeper = _native.session_keep(
-                self.fd, self.log_fd, os.fsencode(self.about["log"] or "")
+                self.fd, self.area_fd, self.log_fd, os.fsencode(self.about["log"] or "")
             )
             self.pidfd = os.pidfd_open(self.keeper)
         finally:
@@ -48,7 +47,7 @@ class Attached:
     def close(self) -> None:
         """Forgets it; the keeper and the program go on."""
         self._close_log()
-        for fd in (self.fd, self.pidfd):
+        for fd in (self.fd, self.area_fd, self.pidfd):
             if fd >= 0:
                 os.close(fd)
 
@@ -68,7 +67,8 @@ def find(sessions: Iterable[Attached], pid: int) -> Attached | None:
 
 def check(request: dict[str, Any], pid: int) -> None:
     """ValueError for what must not be answered."""
-    if request["version"] != ABI_VERSION:
+    # One of another build is not given memory that it would misread.
+    if request["version"] != _native.ABI_VERSION:
         raise ValueError("an agent of another version")
     if request["pid"] != pid:
         raise ValueError("processes are numbered differently there")
@@ -80,24 +80,26 @@ def create(pid: int, directory: str | None) -> Attached:
     if directory is not None:
         name, log = _open_log(directory, pid)
     try:
-        fd = _native.session_create(False, log >= 0, pid)
+        place = os.fsencode(os.path.abspath(name)) if log >= 0 else None
+        fd, area = _native.session_create(False, place, pid)
     except OSError:
         if log >= 0:
             os.close(log)
         raise
     about = {"argv": _arguments(pid), "route": "kernel", "log": name or None, "preloaded": True}
-    return Attached(fd, log, pid, about)
+    return Attached(fd, area, log, pid, about)
 
 
 def hand_over(client: socket.socket, attached: Attached) -> None:
-    """The answer: one line, and with it the session. OSError."""
-    socket.send_fds(client, [b'{"op": "attached"}\n'], [attached.fd], socket.MSG_DONTWAIT)
+    """The answer: one line, and with it the session and the log's memory. OSError."""
+    fds = [fd for fd in (attached.fd, attached.area_fd) if fd >= 0]
+    socket.send_fds(client, [b'{"op": "attached"}\n'], fds, socket.MSG_DONTWAIT)
 
 
 def _open_log(directory: str, pid: int) -> tuple[str, int]:
     """A new file, named for the program: `grep-1234.lsca`. Only its owner may read what the program read."""
     stem = os.path.join(directory, f"{_file_name(command(pid)) or 'program'}-{pid}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for number in range(1, 10000):
         path = f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}"
         with contextlib.suppress(FileExistsError):

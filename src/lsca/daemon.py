@@ -146,6 +146,7 @@ class Daemon:
 
     def serve(self) -> None:
         """Answers until told to stop, then removes its socket."""
+        _recover()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         try:
@@ -323,9 +324,12 @@ class Daemon:
         over = next(one for one in self._attached if one.pidfd == pidfd)
         self._attached.remove(over)
         self._selector.unregister(pidfd)
+        status = 0
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(over.keeper, 0)
+            _, status = os.waitpid(over.keeper, 0)
         over.close()
+        if os.WIFSIGNALED(status):
+            _recover()
 
     def _answer(self, connection: Connection, answer: Json) -> None:
         connection.socket.settimeout(PATIENCE)
@@ -373,6 +377,14 @@ def _process(process: "_native.Process") -> Json:
         "command": attached.command(process["pid"]),
         "calls": {"kernel": kernel, "proxy": proxy, "local": local, "handler": handler},
     }
+
+
+def _recover() -> None:
+    """Logs that nobody is left to bring to their end."""
+    from lsca.log.recover import recover
+
+    for one in recover():
+        print(f"lsca: {one}", file=sys.stderr)
 
 
 def _log_directory(path: str) -> str:

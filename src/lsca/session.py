@@ -25,12 +25,59 @@ def original_environment() -> list[bytes]:
         return [key + b"=" + value for key, value in os.environb.items()]
 
 
+SYNCS = ("close", "segment", "interval")
+
+
+class LogOptions:
+    """How a log is written.
+
+    `keep`: bytes of a plain buffer's contents, `keep_read` and `keep_write`: descriptors whose contents are kept as
+    far as can be. `sync`: when the file is made safe against a power cut, one of SYNCS. `lossy`: rather lose records,
+    and count them, than let the program wait. A new segment begins after `rotate_size` bytes or `rotate_age` seconds;
+    0: never. `flight`: the last calls only, written at the end; 0: all.
+    """
+
+    def __init__(
+        self,
+        *,
+        keep: int = 0,
+        keep_read: tuple[int, ...] = (),
+        keep_write: tuple[int, ...] = (),
+        sync: str = "close",
+        lossy: bool = False,
+        rotate_size: int = 0,
+        rotate_age: int = 0,
+        flight: int = 0,
+    ) -> None:
+        if sync not in SYNCS:
+            raise LscaError(f"a log is synced at {', '.join(SYNCS)}, not {sync!r}")
+        if not 0 <= keep <= _native.KEEP_MOST:
+            raise LscaError(
+                f"at most {_native.KEEP_MOST} bytes of a buffer can be kept, not {keep}"
+            )
+        for fd in (*keep_read, *keep_write):
+            if not 0 <= fd < _native.KEEP_FDS:
+                raise LscaError(
+                    f"descriptors from 0 to {_native.KEEP_FDS - 1} can be named, not {fd}"
+                )
+        if min(rotate_size, rotate_age, flight) < 0:
+            raise LscaError("a size, an age or a number of calls cannot be negative")
+        self.keep = keep
+        self.keep_read = keep_read
+        self.keep_write = keep_write
+        self.sync = sync
+        self.lossy = lossy
+        self.rotate_size = rotate_size
+        self.rotate_age = rotate_age
+        self.flight = flight
+
+
 class Session:
     """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
 
-    `log` is the path of a file to write, `hide_vdso` makes clock calls visible at the price of their speed. `strict`:
-    a program that cannot be captured does not run, and `run` raises StartError if there was one. `patch`: whether call
-    sites may become jumps once they have run, which changes nothing but their price.
+    `log` is the path of a file to write, `log_options` says how. `hide_vdso` makes clock calls visible at the price of
+    their speed. `strict`: a program that cannot be captured does not run, and `run` raises StartError if there was
+    one. `patch`: whether call sites may become jumps once they have run, which changes nothing but their price.
     """
 
     def __init__(
@@ -41,6 +88,7 @@ class Session:
         hide_vdso: bool = False,
         strict: bool = False,
         patch: bool = True,
+        log_options: LogOptions | None = None,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -54,11 +102,26 @@ class Session:
         self.strict = strict
         self.patch = patch
         self.fd = -1
-        self._log_fd = -1
+        self._log_fd = self._area = -1
+        self._is_used = False
+        place = None
         if log is not None:
             self._log_fd = _open_log(log)
+            place = _place(self._log_fd, log)
+        how = log_options or LogOptions()
         try:
-            self.fd = _native.session_create(route == "proxy", log is not None)
+            self.fd, self._area = _native.session_create(
+                route == "proxy",
+                place,
+                keep=how.keep,
+                keep_read=how.keep_read,
+                keep_write=how.keep_write,
+                sync=SYNCS.index(how.sync),
+                lossy=how.lossy,
+                rotate_size=how.rotate_size,
+                rotate_age=how.rotate_age,
+                flight=how.flight,
+            )
         except OSError as error:
             self.close()
             raise LscaError(f"no shared memory for a session: {error.strerror}") from error
@@ -70,6 +133,7 @@ class Session:
 
         `drop`: see `_native.run`.
         """
+        self._is_used = True
         code, signal, text = _native.run(
             self.fd,
             argv,
@@ -77,6 +141,7 @@ class Session:
             os.fsencode(AGENT),
             os.fsencode(PROXY),
             log=self._log_fd,
+            area=self._area,
             log_path=os.fsencode(self.log or ""),
             is_proxy=self.route == "proxy",
             hide_vdso=self.hide_vdso,
@@ -90,15 +155,38 @@ class Session:
 
     def close(self) -> None:
         """Lets go of the memory; programs that still run keep theirs."""
-        for fd in (self.fd, self._log_fd):
+        if self._area >= 0 and not self._is_used:
+            _native.area_remove(self._area)
+        for fd in (self.fd, self._log_fd, self._area):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self._log_fd = -1
+        self.fd = self._log_fd = self._area = -1
+
+
+def _place(fd: int, path: str) -> bytes:
+    """Where the log is to be found when this run is no more; empty if it is not a file."""
+    import stat
+
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return b""
+    where = os.fsencode(path)
+    return where if where.startswith(b"/") else os.path.join(os.getcwdb(), where)
 
 
 def _open_log(path: str) -> int:
+    """To be written; and read, too, if it is a file: who goes on with it looks at what is there."""
+    import stat
+
+    flags = os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+        except FileNotFoundError:
+            is_file = True
+        try:
+            fd = os.open(path, flags | (os.O_RDWR if is_file else os.O_WRONLY), 0o666)
+        except PermissionError:
+            fd = os.open(path, flags | os.O_WRONLY, 0o666)
     except OSError as error:
         raise LogError(f"the log {path} cannot be written: {error.strerror}") from error
     if fd > 2:

@@ -39,7 +39,6 @@ OWN_CALLS = "a filter lets through what the agent must call for itself, whoever 
 FOREIGN_USERS = "int 0x80 could not tell the proxy of a new user"
 USER_NAMESPACE = "a process with several threads, as a proxy is, cannot have a new user namespace"
 COPIED = "a site that is patched cannot tell that its bytes have been copied to elsewhere"
-SPACE = "the session, which each program maps, is larger than that"
 PROC_MASKS = (
     "/proc tells the kernel's view: the agent's handler, and all blocked while a proxy answers"
 )
@@ -54,10 +53,7 @@ PORTABLE: dict[str, tuple[Known, ...]] = {
         Known("own dispatch", DISPATCH),
     ),
     "images": (),
-    "bounds": (
-        Known("little space for an image", SPACE),
-        Known("masks in /proc", PROC_MASKS),
-    ),
+    "bounds": (Known("masks in /proc", PROC_MASKS),),
     "pointers": (Known("never written", NEVER_WRITTEN, ("proxy",)),),
     "masks": (),
     "stacks": (),

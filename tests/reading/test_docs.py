@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import oldform
 from reading_logs import Lsca
 
 pytest.importorskip("duckdb")
@@ -45,7 +44,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, sample: str) -> Path:
     shutil.copy(Path(__file__).with_name("build.sh"), where)
     done = shell(where, MAKES_THE_LOG, SAMPLE=sample)
     assert done.returncode == 0, done.stderr
-    oldform.convert(where / "build.lsca", where, ["sh", "build.sh"], 0)
     return where
 
 

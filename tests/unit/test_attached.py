@@ -35,16 +35,16 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize(
     "request_",
     [
-        {"version": attached.ABI_VERSION + 1, "pid": 7},
-        {"version": str(attached.ABI_VERSION), "pid": 7},
-        {"version": attached.ABI_VERSION, "pid": 8},
-        {"version": attached.ABI_VERSION, "pid": "7"},
+        {"version": _native.ABI_VERSION + 1, "pid": 7},
+        {"version": str(_native.ABI_VERSION), "pid": 7},
+        {"version": _native.ABI_VERSION, "pid": 8},
+        {"version": _native.ABI_VERSION, "pid": "7"},
     ],
 )
 def test_refused(request_: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         attached.check(request_, 7)
-    attached.check({"version": attached.ABI_VERSION, "pid": 7}, 7)
+    attached.check({"version": _native.ABI_VERSION, "pid": 7}, 7)
 
 
 def test_found_by_process() -> None:

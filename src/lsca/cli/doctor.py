@@ -27,6 +27,8 @@ class Finding:
     text: str
 
 
+LOG_MEMORY = 64  # MiB that may wait to be written
+
 # name: (label, needed, if it works, if it does not)
 PROBES = {
     "sud": (
@@ -113,7 +115,14 @@ def findings() -> list[Finding]:
         code = results[key]
         text = good if not code else f"{bad} ({errno.errorcode.get(code, code)})"
         found.append(Finding(label, not code, needed, text))
-    found += [_yama(), _part("agent", AGENT), _part("proxy", PROXY), _cpus(), _clock()]
+    found += [
+        _yama(),
+        _part("agent", AGENT),
+        _part("proxy", PROXY),
+        _cpus(),
+        _clock(),
+        _log_memory(),
+    ]
     return found
 
 
@@ -161,6 +170,19 @@ def _clock() -> Finding:
     ok = source in ("tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page")
     text = "clock calls stay in the program (vDSO) unless --no-vdso is given"
     return Finding("vDSO clock", ok, False, f"{source or 'unknown'}: {text}")
+
+
+def _log_memory() -> Finding:
+    where = _native.AREA_DIRECTORY
+    if not os.access(where, os.W_OK | os.X_OK):
+        text = f"{where} cannot be written to: what is not yet in a log is lost with a launcher that is killed"
+        return Finding("memory for logs", False, False, text)
+    space = os.statvfs(where)
+    free = space.f_bavail * space.f_frsize >> 20
+    text = f"{where}, {free} MiB: records survive whoever is killed"
+    if free < LOG_MEMORY:
+        text += f"; with less than {LOG_MEMORY} MiB, busy programs wait for the disk sooner"
+    return Finding("memory for logs", True, False, text)
 
 
 def _read(path: str) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, TextIO
 
+from lsca.cli import recovery
 from lsca.cli.logoptions import Wish, parse
 from lsca.cli.output import output, remarks, write_lines
 from lsca.errors import LogError
@@ -30,9 +31,9 @@ PAUSE: Final = 0.2  # seconds, until a file that grows is looked at again
 
 
 def main(argv: list[str]) -> int:
+    if recovery.is_asked(argv):
+        return recovery.main(argv)
     wish = parse(argv)
-    if wish.recover:
-        raise LogError("this lsca cannot recover a log")
     log = _begun(wish.file) if wish.follow else open_log(wish.file)
     if wish.verify:
         return _verify(log, wish)

@@ -95,7 +95,6 @@ class Wish:
     json: bool = False
     follow: bool = False
     verify: bool = False
-    recover: bool = False
     colour: When = "auto"
 
 
@@ -119,7 +118,6 @@ def parse(argv: list[str]) -> Wish:
         json=given.json,
         follow=given.tail,
         verify=given.verify,
-        recover=given.recover,
         colour=given.color,
         lives=given.quiet < 2,
         duration=given.duration is not None or not given.plain,
@@ -233,7 +231,7 @@ def _expression(wish: Wish, key: str, value: str, whole: str) -> None:
 
 def _check(wish: Wish, given: argparse.Namespace) -> None:
     """What does not go together."""
-    if not wish.file and not wish.recover:
+    if not wish.file:
         raise UsageError("no file is named; `lsca run -o FILE PROGRAM` writes one")
     if wish.apart and wish.output is None:
         raise UsageError("-ff writes a file for each process: it wants -o FILE")
@@ -262,10 +260,17 @@ def _parser() -> argparse.ArgumentParser:
     _looking(parser.add_argument_group("how a line looks"))
     _counting(parser.add_argument_group("counting"))
     group = parser.add_argument_group("the log itself")
-    flag = {"action": "store_true"}
-    group.add_argument("--follow", dest="tail", **flag, help="wait for more, until the run ends")  # type: ignore[arg-type]
-    group.add_argument("--verify", **flag, help="say whether anything is missing; 1 if so")  # type: ignore[arg-type]
-    group.add_argument("--recover", **flag, help="save what a killed run left in memory")  # type: ignore[arg-type]
+    group.add_argument(
+        "--follow", dest="tail", action="store_true", help="wait for more, until the run ends"
+    )
+    group.add_argument(
+        "--verify", action="store_true", help="say whether anything is missing; 1 if so"
+    )
+    group.add_argument(
+        "--recover",
+        action="store_true",
+        help="save what a killed run has left in memory; says more with --help",
+    )
     group.add_argument("-h", "--help", action="help", help="this text")
     for names, (takes, words) in REFUSED.items():
         option(*names, action=Refuse, const=words, nargs=1 if takes else 0, help=argparse.SUPPRESS)

@@ -7,12 +7,16 @@ Has to feel instant: options are read by hand, and what only some runs need is i
 import os
 import sys
 
+from lsca._native import KEEP_FDS, KEEP_MOST
 from lsca.errors import UsageError
-from lsca.session import ROUTES, Session
+from lsca.session import ROUTES, SYNCS, LogOptions, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
     from socket import socket
+    from typing import Any
+
+    Words = dict[str, Any]
 
 SUMMARY = "run a program with its system calls caught"
 
@@ -22,6 +26,16 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
   -o FILE                write a log of all calls; `lsca log FILE` prints it
+  -s N                   keep up to N bytes of the contents of buffers in it (otherwise: none)
+  -e read=FDS            keep all that is read from these descriptors, 3,5-7 or all, as far as a record can hold it
+  -e write=FDS           the same for what is written to them
+  --flight N             keep the last N calls in memory, and write them when the run ends
+  --rotate-size N[kMG]   go on in FILE.1, FILE.2 ... when a file has so many bytes
+  --rotate-age S         the same after so many seconds
+  --sync close|segment|interval
+                         make the log safe against a power cut when it is complete (default), at the end of each
+                         of its files, or every second
+  --lossy                rather lose records, and count them, than let the program wait for a slow disk
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
                          that may not be traced) does not run, and the exit code is 125 if there was one
   --no-vdso              make clock calls real calls, so that they are caught too
@@ -35,12 +49,17 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 """
 
 
+SEGMENT_LEAST = 64 << 10  # bytes
+FLIGHT_MOST = 2_000_000  # calls: their memory is there while the program runs
+
+
 class Options:
     """What the command line says."""
 
     def __init__(self) -> None:
         self.route = "kernel"
         self.log: str | None = None
+        self.log_words: Words = {}  # what LogOptions is to be told
         self.hide_vdso = False
         self.strict = False
         self.patch = True
@@ -64,7 +83,7 @@ def parse(argv: list[str]) -> Options:
         name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
         if not word.startswith("--") and len(word) > 2:
             equals, value = "=", word[2:]
-        if name in ("--route", "-o", "--daemon"):
+        if name in ("--route", "-o", "--daemon") or name in LOG_VALUES:
             if not equals:
                 if not words:
                     raise UsageError(f"{name} wants a value; see `lsca run --help`")
@@ -75,6 +94,8 @@ def parse(argv: list[str]) -> Options:
     options.program = words
     if not words and not options.help:
         raise UsageError("no program is named; see `lsca run --help`")
+    if options.log_words and options.log is None:
+        raise UsageError("there are options for a log, but no log: name its file with -o")
     return options
 
 
@@ -85,6 +106,8 @@ def _set(options: Options, name: str, value: str) -> None:
         options.route = value
     elif name == "-o":
         options.log = value
+    elif name in LOG_VALUES:
+        LOG_VALUES[name](options.log_words, name, value)
     else:
         options.daemon = value
 
@@ -100,9 +123,75 @@ def _switch(options: Options, name: str) -> bool:
         options.patch = False
     elif name == "--strict":
         options.strict = True
+    elif name == "--lossy":
+        options.log_words["lossy"] = True
     else:
         return False
     return True
+
+
+def _number(name: str, value: str, least: int, most: int) -> int:
+    if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
+        raise UsageError(f"{name} wants a number from {least} to {most}, not {value!r}")
+    return int(value)
+
+
+def _keep(words: "Words", name: str, value: str) -> None:
+    words["keep"] = _number(name, value, 0, KEEP_MOST)
+
+
+def _size(words: "Words", name: str, value: str) -> None:
+    factor = {"k": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(value[-1:], 1)
+    digits = value[:-1] if factor > 1 else value
+    if not (digits.isascii() and digits.isdigit() and int(digits) * factor >= SEGMENT_LEAST):
+        raise UsageError(f"{name} wants a size of 64k or more, such as 100M or 2G, not {value!r}")
+    words["rotate_size"] = int(digits) * factor
+
+
+def _age(words: "Words", name: str, value: str) -> None:
+    words["rotate_age"] = _number(name, value, 1, 10**9)
+
+
+def _flight(words: "Words", name: str, value: str) -> None:
+    words["flight"] = _number(name, value, 1, FLIGHT_MOST)
+
+
+def _sync(words: "Words", name: str, value: str) -> None:
+    if value not in SYNCS:
+        raise UsageError(f"{name} is one of {', '.join(SYNCS)}, not {value!r}")
+    words["sync"] = value
+
+
+def _contents(words: "Words", name: str, value: str) -> None:
+    """`read=0,3-5`, as strace has it."""
+    which, equals, sets = value.partition("=")
+    if which not in ("read", "write") or not equals:
+        raise UsageError(
+            f"{name} {value!r}: what can be asked for here is read=FDS and write=FDS; "
+            "the calls that are shown are chosen by `lsca log -e`"
+        )
+    fds: set[int] = set()
+    for part in sets.split(","):
+        first, dash, last = part.partition("-")
+        if part == "all":
+            fds.update(range(KEEP_FDS))
+            continue
+        begin = _number(f"{name} {which}=", first, 0, KEEP_FDS - 1)
+        end = _number(f"{name} {which}=", last, begin, KEEP_FDS - 1) if dash else begin
+        fds.update(range(begin, end + 1))
+    key = f"keep_{which}"
+    words[key] = tuple(sorted(fds.union(words.get(key, ()))))
+
+
+# Options with a value that are about the log: each writes down what LogOptions is to be told.
+LOG_VALUES = {
+    "-s": _keep,
+    "-e": _contents,
+    "--flight": _flight,
+    "--rotate-size": _size,
+    "--rotate-age": _age,
+    "--sync": _sync,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -117,8 +206,13 @@ def main(argv: list[str]) -> int:
         hide_vdso=options.hide_vdso,
         strict=options.strict,
         patch=options.patch,
+        log_options=LogOptions(**options.log_words) if options.log_words else None,
     )
-    connection = _join(session, options) if options.use_daemon else None
+    try:
+        connection = _join(session, options) if options.use_daemon else None
+    except BaseException:
+        session.close()
+        raise
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
     if signal:
         _die_of(signal)

@@ -15,6 +15,14 @@ enum {
 	NR_getxattr = 8,
 	NR_fstatfs = 44,
 	NR_faccessat2 = 439,
+	NR_accept = 202,
+	NR_accept4 = 242,
+	NR_bind = 200,
+	NR_getsockname = 204,
+	NR_getpeername = 205,
+	NR_pidfd_getfd = 438,
+	NR_readlinkat = 78,
+	NR_getdents64 = 61,
 };
 
 #endif

@@ -243,6 +243,7 @@ fast_quick_leave:
 	mov	(%rsp), %rcx
 	cmpl	$0, 24(%rcx)
 	jne	fast_finish
+fast_flags:
 	mov	64(%rsp), %r11
 	test	$0x44500, %r11d		/* AC, NT, DF, TF: for popf, which is slow */
 	jnz	fast_restore
@@ -280,6 +281,13 @@ fast_leave:
 	mov	(%rsp), %rcx
 	cmpl	$0, 24(%rcx)
 	jne	fast_finish
+	mov	8(%rsp), %rdi
+	mov	16(%rsp), %rsi
+	mov	24(%rsp), %rdx
+	mov	32(%rsp), %r10
+	mov	40(%rsp), %r8
+	mov	48(%rsp), %r9
+	jmp	fast_flags
 fast_restore:
 	mov	64(%rsp), %r11
 	pushq	%r11

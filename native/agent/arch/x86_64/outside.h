@@ -15,6 +15,14 @@ enum {
 	NR_getxattr = 191,
 	NR_fstatfs = 138,
 	NR_faccessat2 = 439,
+	NR_accept = 43,
+	NR_accept4 = 288,
+	NR_bind = 49,
+	NR_getsockname = 51,
+	NR_getpeername = 52,
+	NR_pidfd_getfd = 438,
+	NR_readlinkat = 267,
+	NR_getdents64 = 217,
 };
 
 #endif

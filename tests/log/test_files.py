@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a log goes: disks that are full, places that cannot be written, several segments, the last calls only."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from differential import command, environment, program
+from killing import alive, kill, victim
+from lsca import _native
+from lsca.log.recover import areas, dump, recover
+from rawlog import CALL, STATUS, areas_of, gaps, read_segment
+
+GETPPID = 110
+ROOM = 64 * 1024 // 32 * 1362  # records without arguments that may wait to be drained
+MANY = ("threads", "2", "100000")
+
+
+def run(
+    where: Path,
+    log: Path | str,
+    *options: str,
+    words: tuple[str, ...] = MANY,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    argv = command("kernel", [program("log/counted.c"), *words])
+    at = argv.index("run") + 1
+    return subprocess.run(
+        [*argv[:at], "-o", str(log), *options, *argv[at:]],
+        env=environment(where),
+        cwd=where,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        preexec_fn=before,
+    )
+
+
+def segments_of(log: Path) -> list[Path]:
+    return [
+        log,
+        *sorted(log.parent.glob(f"{log.name}.[0-9]*"), key=lambda path: int(path.suffix[1:])),
+    ]
+
+
+# ---- full and forbidden ----
+
+
+def test_the_disk_is_full(tmp_path: Path) -> None:
+    """The program does not notice; the file ends with a whole block, and says how many records are missing."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+    log = tmp_path / "run.lsca"
+    done = run(tmp_path, log, before=limited)
+    assert done.returncode == 0
+    assert (
+        done.stderr.count(b"\n") == 1
+        and b"run.lsca: File too large; the log ends here" in done.stderr
+    )
+    segment = read_segment(log, rows=False)
+    assert sum(one.rows for one in segment.runs) > 0 and areas_of(log) == []
+    assert segment.is_last is None or segment.undrained
+
+
+def test_a_device_that_is_full(tmp_path: Path) -> None:
+    done = run(tmp_path, "/dev/full")
+    assert done.returncode == 125 and b"/dev/full: No space left on device" in done.stderr
+    assert areas_of(tmp_path) == []
+
+
+def test_places_where_no_log_can_be(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none" / "x.lsca"):
+        before = set(_native.area_list())
+        done = run(tmp_path, place)
+        assert done.returncode == 125 and b"cannot be written" in done.stderr
+        assert done.stderr.count(b"\n") == 1 and set(_native.area_list()) <= before
+
+
+def test_a_pipe(tmp_path: Path) -> None:
+    """What is no file gets the same bytes."""
+    fifo, copy = tmp_path / "fifo", tmp_path / "copy"
+    os.mkfifo(fifo)
+    with copy.open("wb") as to, subprocess.Popen(["cat", fifo], stdout=to):
+        assert run(tmp_path, fifo, words=("threads", "1", "1000")).returncode == 0
+    segment = read_segment(copy)
+    assert (
+        segment.is_last
+        and sum(row.nr == GETPPID for row in segment.rows if row.kind == CALL) == 1000
+    )
+
+
+# ---- segments ----
+
+
+def test_segments_follow_each_other(tmp_path: Path) -> None:
+    """Each is a log of its own, with the same run; together they have all."""
+    log = tmp_path / "run.lsca"
+    assert run(tmp_path, log, "--rotate-size", "100k", "--sync=segment").returncode == 0
+    parts = [read_segment(path, rows=False) for path in segments_of(log)]
+    assert len(parts) > 3
+    assert [part.number for part in parts] == list(range(len(parts)))
+    assert {part.run_id for part in parts} == {parts[0].run_id}
+    assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
+    runs = [one for part in parts for one in part.runs]
+    assert gaps(runs) == [] and sum(one.rows for one in runs) > 200_000
+    assert all(path.stat().st_size >= 100 << 10 for path in segments_of(log)[:-1])
+
+
+def test_segments_by_age(tmp_path: Path) -> None:
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path, "--rotate-age", "1", "--sync", "interval") as run:
+        deadline = time.monotonic() + 20
+        while len(segments_of(log)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        kill(*run.programs)
+        run.gone()
+    parts = [read_segment(path, rows=False) for path in segments_of(log)]
+    assert len(parts) >= 3 and gaps([one for part in parts for one in part.runs]) == []
+
+
+def test_killed_between_segments(tmp_path: Path) -> None:
+    """The last one is gone on with; what is in the others does not come again."""
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path, "--rotate-size", "64k") as run:
+        while len(segments_of(log)) < 4:
+            time.sleep(0.01)
+        kill(run.front.pid, run.launcher)
+        time.sleep(0.05)
+        kill(*run.programs)
+        run.gone()
+        (one,) = recover(str(log))
+        assert (one.state, one.output) == ("done", str(log))
+        counts = run.counts()
+    runs = [one for path in segments_of(log) for one in read_segment(path, rows=False).runs]
+    assert gaps(runs) == []
+    for _, tid, returned in counts:
+        assert sum(one.rows for one in runs if one.tid == tid) >= returned
+
+
+# ---- the last calls ----
+
+
+@pytest.mark.parametrize("count", [1, 1000, 50_000])
+def test_flight(tmp_path: Path, count: int) -> None:
+    """At least so many calls, the very last ones, and not much more."""
+    log = tmp_path / "run.lsca"
+    assert run(tmp_path, log, "--flight", str(count)).returncode == 0
+    segment = read_segment(log)
+    assert segment.is_last and segment.lost == 0
+    assert count <= len(segment.rows) < count + 10_000
+    assert segment.rows[-1].kind == STATUS
+    for thread in {one.thread for one in segment.runs}:
+        numbers = [row.seq for row in segment.rows if row.thread == thread]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_flight_is_looked_at(tmp_path: Path) -> None:
+    log, copy = tmp_path / "run.lsca", tmp_path / "copy.lsca"
+    with victim(tmp_path, "--flight", "1000") as run:
+        (name,) = areas_of(log)
+        assert any(name in line and "the last 1000 calls" in line for line in areas())
+        for which in (name, str(run.launcher), str(run.programs[0])):
+            records = dump(which, str(copy))
+            segment = read_segment(copy, rows=False)
+            assert segment.is_last and records == sum(one.rows for one in segment.runs) > 1000
+        assert log.stat().st_size == 256
+
+
+def test_flight_is_recovered(tmp_path: Path) -> None:
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path, "--flight", "1000") as run:
+        time.sleep(0.1)
+        kill(run.front.pid, run.launcher, *run.programs)
+        run.gone()
+        (one,) = recover(str(log))
+    assert one.state == "done" and one.records > 1000
+    assert read_segment(log, rows=False).is_last
+
+
+# ---- slow ones ----
+
+
+def test_nobody_drains_for_a_while(tmp_path: Path) -> None:
+    """A launcher that stands still costs time, and no record."""
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path) as run:
+        os.kill(run.launcher, signal.SIGSTOP)
+        counts, before = run.counts(), None
+        while counts != before:
+            before = counts
+            time.sleep(0.5)
+            counts = run.counts()
+        os.kill(run.launcher, signal.SIGCONT)
+        time.sleep(0.2)
+        assert run.counts() != counts
+        kill(*run.programs)
+        run.gone()
+    segment = read_segment(log, rows=False)
+    assert (segment.lost, segment.undrained, gaps(segment.runs)) == (0, 0, [])
+
+
+def test_lossy(tmp_path: Path) -> None:
+    """The program does not wait for it; what is lost is counted, and shows as a gap."""
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path, "--lossy") as run:
+        os.kill(run.launcher, signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while sum(row[2] for row in run.counts()) < ROOM + 1_000_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        before = run.counts()
+        time.sleep(0.5)
+        assert all(
+            later[2] > earlier[2] for earlier, later in zip(before, run.counts(), strict=True)
+        )
+        os.kill(run.launcher, signal.SIGCONT)
+        time.sleep(0.3)
+        kill(*run.programs)
+        run.gone()
+    segment = read_segment(log, rows=False)
+    missing = sum(found - expected for _, expected, found in gaps(segment.runs))
+    assert segment.lost is not None and segment.lost >= missing > 0
+
+
+# ---- orphans ----
+
+
+def test_an_orphan_whose_log_is_gone(tmp_path: Path) -> None:
+    """The directory is gone, and with it the log; nothing is left behind."""
+    (tmp_path / "in").mkdir()
+    with victim(tmp_path / "in") as run:
+        kill(run.front.pid, run.launcher, *run.programs)
+        run.gone()
+        (name,) = areas_of(run.log)
+        (tmp_path / "in").rename(tmp_path / "out")
+        state, _, _, text = _native.area_recover(name)
+        assert (state, text) == ("done", "its directory is gone, and with it the log")
+    assert name not in _native.area_list()
+
+
+def test_a_log_that_was_moved(tmp_path: Path) -> None:
+    moved = tmp_path / "moved.lsca"
+    with victim(tmp_path) as run:
+        time.sleep(0.1)
+        kill(run.front.pid, run.launcher, *run.programs)
+        run.gone()
+        run.log.rename(moved)
+        run.log.write_bytes(b"something else, which is to stay as it is" * 10)
+        (name,) = areas_of(run.log)
+        state, _, _, text = _native.area_recover(name)
+        assert state == "failed" and "of another run" in text
+        (one,) = recover(str(moved))
+        assert one.state == "done"
+        counts = run.counts()
+    assert run.log.read_bytes().startswith(b"something else")
+    runs = read_segment(moved, rows=False).runs
+    assert gaps(runs) == []
+    for _, tid, returned in counts:
+        assert sum(one.rows for one in runs if one.tid == tid) >= returned
+
+
+def test_programs_that_go_on(tmp_path: Path) -> None:
+    """What is there is taken while they still write, and the rest when they have ended."""
+    with victim(tmp_path) as run:
+        kill(run.front.pid, run.launcher)
+        run.front.wait()
+        while alive(run.launcher):
+            time.sleep(0.005)
+        (first,) = recover(str(run.log))
+        assert first.state == "alive"
+        kill(*run.programs)
+        run.gone()
+        (second,) = recover(str(run.log))
+        assert second.state == "done" and areas_of(run.log) == []
+    assert read_segment(run.log, rows=False).is_last
+
+
+def test_areas_of_nonsense() -> None:
+    """Whatever lies there under our name is no reason to fail."""
+    path = Path(f"/dev/shm/lsca-{os.getuid()}-test-{os.getpid()}")
+    for data in (b"", b"LSCAREA\n", os.urandom(5000), b"LSCAREA\n" + os.urandom(5000)):
+        path.write_bytes(data)
+        try:
+            state, _, _, text = _native.area_recover(path.name)
+            assert state == "failed" and text
+            assert any(path.name in line for line in areas())
+        finally:
+            path.unlink(missing_ok=True)
+    for name in ("../x", "none", "a" * 200):
+        assert _native.area_recover(name)[0] == "failed"
+
+
+# ---- the memory's place ----
+
+
+def elsewhere(where: Path, mount: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs with another /dev/shm than everybody's."""
+    argv = command("kernel", [program("log/counted.c"), *words])
+    at = argv.index("run") + 1
+    argv[at:at] = ["-o", str(where / "run.lsca")]
+    script = f'mount {mount} none /dev/shm || exit 99; "$@"; s=$?; ls -A /dev/shm; exit $s'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *argv],
+        env=environment(where),
+        cwd=where,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode in (1, 99):
+        pytest.skip("only root can mount another /dev/shm")
+    return done
+
+
+@pytest.mark.parametrize(
+    "mount",
+    ["-t tmpfs -o size=300k", "-t tmpfs -o ro", "-t tmpfs -o size=8k", "-t tmpfs -o size=4k"],
+)
+def test_little_shared_memory(tmp_path: Path, mount: str) -> None:
+    """A full one costs time, and no program its life; one that cannot be written is done without."""
+    done = elsewhere(tmp_path, mount, "threads", "2", "20000")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    segment = read_segment(tmp_path / "run.lsca", rows=False)
+    rows = sum(one.rows for one in segment.runs)
+    assert segment.is_last and segment.lost is not None
+    if "size=300k" not in mount and "ro" not in mount:
+        assert rows + segment.lost >= 40_000
+    else:
+        assert (segment.lost, gaps(segment.runs)) == (0, []) and rows >= 40_000
