@@ -76,6 +76,13 @@ def test_lines_lead_to_the_right_parent() -> None:
     assert again.endswith("│  │= gmake all")
 
 
+def test_a_copy_is_named_for_what_its_parent_was_then() -> None:
+    root = process(1, None, "sh", "later")
+    root.images[1].started_ns = 9000
+    copy = process(2, root)
+    assert process(3, copy).command == copy.command == "(sh)"
+
+
 def test_lines_are_cut_to_the_terminal() -> None:
     root = process(1, None, "word " * 100)
     assert all(len(line) <= 100 for line in lines([root], Paint(), width=100))

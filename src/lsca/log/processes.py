@@ -69,10 +69,16 @@ class Process:
 
     @property
     def command(self) -> str:
-        """What ran in it last; a copy of its parent is shown as that."""
+        """What ran in it last; a copy of its parent has in parentheses what that ran when it began."""
         if self.images:
             return self.images[-1].command
-        return f"({self.parent.command})" if self.parent else "?"
+        above = self.parent
+        while above:
+            ran = [image for image in above.images if image.started_ns <= self.started_ns]
+            if ran:
+                return f"({ran[-1].command})"
+            above = above.parent
+        return "?"
 
     @property
     def ending(self) -> str:
