@@ -255,7 +255,7 @@ static struct epoch *epoch_new(struct resolver *r, uint32_t pid, struct epoch e)
 struct epoch *timeline_now(struct resolver *r, uint32_t pid)
 {
 	uint32_t found = map_find(&r->holders_by_pid, pid);
-	struct epoch e = {0};
+	struct epoch e = {.awaited = 1}; /* the launcher speaks of a program before that has begun */
 
 	if (found && r->holders[found - 1].count)
 		return &r->holders[found - 1].epochs[r->holders[found - 1].count - 1];
@@ -302,13 +302,8 @@ void timeline_part(struct resolver *r, uint32_t pid, uint64_t at, uint32_t flags
 
 void timeline_start(struct resolver *r, const struct change *c)
 {
-	struct epoch *now;
+	struct epoch *now = map_find(&r->holders_by_pid, c->pid) ? timeline_now(r, c->pid) : NULL;
 
-	if (!map_find(&r->holders_by_pid, (uint32_t)c->from) && !map_find(&r->holders_by_pid, c->pid)) {
-		timeline_now(r, c->pid); /* the first one */
-		return;
-	}
-	now = map_find(&r->holders_by_pid, c->pid) ? timeline_now(r, c->pid) : NULL;
 	if (now && now->awaited)
 		now->awaited = 0;
 	else

@@ -57,7 +57,7 @@ struct table {
 struct epoch { /* of a process number */
 	uint64_t at;
 	uint32_t files, fs; /* tables */
-	int awaited;        /* made by a fork; its own first record is still to come */
+	int awaited;        /* its own first record is still to come */
 };
 
 struct holder {

@@ -275,6 +275,7 @@ def test_processes(path: Path) -> None:
     calls = [
         Call(kind=PROGRAM, pieces=[text(0, b"/bin/sh\0-c\0x y\0")], start=1100, end=1100),
         Call(kind=FD, args=(AT_FDCWD,), pieces=[text(0, b"/home/u")], start=1150, end=1150),
+        Call(kind=START, args=(9, 0), start=1160, end=1160),
         Call(57, (), 11, start=1200, end=1210),
         Call(kind=START, args=(10, 0), start=1300, end=1300, tid=11),
         Call(EXECVE, (1, 2, 3), start=1400, end=1400, tid=11, flags=NO_RETURN),
@@ -285,11 +286,11 @@ def test_processes(path: Path) -> None:
         Call(EXIT_GROUP, (3,), start=1900, end=1900, flags=NO_RETURN),
         Call(kind=STATUS, args=(3 << 8,), start=2000, end=2000),
     ]
-    calls[4].pieces = [text(0, b"./tool"), text(1, b"tool\0")]
+    calls[5].pieces = [text(0, b"./tool"), text(1, b"tool\0")]
     log = log_of(path, *calls)
     columns = "pid, parent, program, argv, cwd, exit_code, signal, calls, errors, time_ns"
     assert ask(log, f"SELECT {columns} FROM processes ORDER BY pid") == [
-        (10, None, "/bin/sh", "/bin/sh -c 'x y'", None, 3, None, 3, 0, 40),
+        (10, 9, "/bin/sh", "/bin/sh -c 'x y'", "/home/u", 3, None, 3, 0, 40),
         (11, 10, "/home/u/tool", "tool", "/home/u", None, 9, 2, 1, 200),
     ]
     times = "epoch_ns(started), epoch_ns(ended), duration_ns"
