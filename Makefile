@@ -208,7 +208,7 @@ $(PROXY): $(proxy_objects)
 # ---- the extension module -----------------------------------------------------------------------
 
 # Two of them: what `lsca run` needs, and what reads logs. Both know the format of the files.
-log_reader := array arrow changes columns decoded logfile module records resolve timeline verify words
+log_reader := array arrow changes columns decoded logfile module records resolve timeline times verify words
 log_reader_objects := $(log_reader:%=build/log/$(MACHINE)/%.o) build/log/$(MACHINE)/plans.o
 log_objects := $(filter-out $(log_reader_objects),$(call objects,log,$(MACHINE)))
 extension_objects := $(call objects,daemon,$(MACHINE)) $(log_objects) build/daemon/$(MACHINE)/calls.o
@@ -258,6 +258,8 @@ SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 san_tests := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/test_*.c))
 san_fuzz := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/fuzz_*.c))
 -include $(san_tests:%=%.d) $(san_fuzz:%=%.d)
+
+build/san/fuzz_log: $(patsubst %,native/log/%.c,$(filter-out module,$(log_reader)) encode decode hash) $(GEN)/plans.c
 
 build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c Makefile
 	@mkdir -p $(@D)

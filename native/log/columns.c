@@ -25,7 +25,8 @@ static int fill_times(struct selection *s, struct ArrowArray *a, int is_start)
 	if (!to)
 		return -1;
 	for (uint32_t k = 0; k < s->count; k++)
-		to[k] = is_start ? logfile_real_ns(d->s, d->starts[s->rows[k]]) : logfile_ns(d->s, d->tooks[s->rows[k]]);
+		to[k] = is_start ? logfile_real_ns(d->s, d->starts[s->rows[k]])
+				 : logfile_ns(d->s, d->tooks[s->rows[k]]);
 	for (uint32_t i = 0; !is_start && i < d->b.head->shapes; i++)
 		gaps |= d->b.shapes[i].flags & RECORD_NO_RETURN;
 	for (uint32_t k = 0; gaps && k < s->count; k++)
@@ -203,7 +204,8 @@ static int fill_fd(struct selection *s, struct ArrowArray *a)
 }
 
 /* Adds what a descriptor stood for; 1 if that is known. */
-static int say_file(struct selection *s, const struct resolver *r, uint32_t k, int32_t fd, int is_result, struct text *t)
+static int say_file(struct selection *s, const struct resolver *r, uint32_t k, int32_t fd, int is_result,
+		    struct text *t)
 {
 	uint32_t row = s->rows[k];
 	uint64_t at = s->d->starts[row] + (is_result ? s->d->tooks[row] : 0);
@@ -218,7 +220,8 @@ static int say_file(struct selection *s, const struct resolver *r, uint32_t k, i
 	return text != NULL;
 }
 
-static int say_path(struct selection *s, const struct resolver *r, uint32_t k, int arg, int dir, int raw, struct text *t)
+static int say_path(struct selection *s, const struct resolver *r, uint32_t k, int arg, int dir, int raw,
+		    struct text *t)
 {
 	uint32_t row = s->rows[k], len;
 	const uint8_t *piece = decoded_piece(s->d, row, arg, &len);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,34 +104,6 @@ static void segment_free(struct log_segment *s)
 const struct call_plan *logfile_plans(const struct log_segment *s)
 {
 	return s->header->machine == EM_AARCH64_ ? plans_aarch64 : plans_x86_64;
-}
-
-/* The longer the baseline, the better the rate; but only if the end block makes sense. */
-static void settle_rate(struct log_segment *s)
-{
-	const struct segment_header *h = s->header;
-	double ticks = (double)(int64_t)(s->end.ticks - h->ticks0), ns = (double)(int64_t)(s->end.mono - h->mono0);
-
-	s->ns_per_tick = h->ns_per_tick;
-	if (s->has_end && ticks > 0 && ns > 0 && fabs(ns / ticks / h->ns_per_tick - 1) < 0.01)
-		s->ns_per_tick = ns / ticks;
-}
-
-static int64_t to_ns(double ns)
-{
-	return ns >= 9.2e18 ? INT64_MAX : ns <= -9.2e18 ? INT64_MIN : (int64_t)ns;
-}
-
-int64_t logfile_real_ns(const struct log_segment *s, uint64_t ticks)
-{
-	int64_t ns = to_ns((double)(int64_t)(ticks - s->header->ticks0) * s->ns_per_tick), real;
-
-	return __builtin_add_overflow((int64_t)s->header->real0, ns, &real) ? INT64_MAX : real;
-}
-
-int64_t logfile_ns(const struct log_segment *s, uint64_t ticks)
-{
-	return to_ns((double)ticks * s->ns_per_tick);
 }
 
 /* ---- blocks ----------------------------------------------------------------------------------------------------- */
@@ -242,7 +213,8 @@ static int note_drops(struct logfile *l, struct log_segment *s, size_t i)
 				continue;
 			if (more((void **)&l->drops, l->drop_count, &l->drop_room, sizeof *l->drops))
 				goto out;
-			l->drops[l->drop_count++] = (struct log_drop){b.runs[r].thread, b.runs[r].first + k - 1, s->run};
+			l->drops[l->drop_count++] =
+				(struct log_drop){b.runs[r].thread, b.runs[r].first + k - 1, s->run};
 			l->drops_sorted = 0;
 		}
 	}
@@ -300,7 +272,7 @@ static int scan(struct logfile *l, struct log_segment *s)
 		s->problem_at = b.at;
 		s->next = b.at;
 	}
-	settle_rate(s);
+	logfile_settle_rate(s);
 	return 0;
 }
 

@@ -87,10 +87,15 @@ void logfile_damaged(struct log_segment *s, size_t i, const char *problem);
 struct blob logfile_blob(struct log_segment *s, uint32_t number);
 int logfile_is_dropped(struct logfile *l, uint32_t run, uint64_t thread, uint64_t seq);
 
+/* times.c: what the segment's end says of its clock is taken in. */
+void logfile_settle_rate(struct log_segment *s);
 int64_t logfile_real_ns(const struct log_segment *s, uint64_t ticks);
 int64_t logfile_ns(const struct log_segment *s, uint64_t ticks); /* of a duration */
 
-/* Compares the sequence of each thread; with `deep`, reads everything else, too. 0 or -1 without memory. The gaps are the caller's. */
+/*
+ * Compares the sequence of each thread; with `deep`, reads everything else, too. 0 or -1 without memory. The gaps are
+ * the caller's.
+ */
 int logfile_verify(struct logfile *l, int deep, struct log_gap **gaps, size_t *count);
 
 /* The process numbers of all runs in all blocks, each once. 0 or -1 without memory. They are the caller's. */

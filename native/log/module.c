@@ -51,7 +51,8 @@ static PyObject *pieces_tuple(const struct record_view *v)
 
 	for (int k = 0; all && k < v->shape->pieces; k++) {
 		PyObject *one = Py_BuildValue("(iiy#I)", v->shape->piece[k].arg, v->shape->piece[k].flags,
-					      (const char *)v->pieces[k].bytes, (Py_ssize_t)v->pieces[k].len, v->full[k]);
+					      (const char *)v->pieces[k].bytes, (Py_ssize_t)v->pieces[k].len,
+					      v->full[k]);
 
 		if (!one || PyTuple_SetItem(all, k, one))
 			Py_CLEAR(all);
@@ -220,8 +221,8 @@ static PyObject *segment_dict(const struct log_segment *s)
 			     "ns_per_tick", s->ns_per_tick, "table", h->table, "boot_id", h->boot_id,
 			     (Py_ssize_t)strnlen(h->boot_id, sizeof h->boot_id), "host", h->host,
 			     (Py_ssize_t)strnlen(h->host, sizeof h->host), "rows", s->rows, "blocks",
-			     (unsigned long long)s->count, "end", end, "problem", s->problem, "problem_at", s->problem_at,
-			     "size", s->size);
+			     (unsigned long long)s->count, "end", end, "problem", s->problem, "problem_at",
+			     s->problem_at, "size", s->size);
 }
 
 static PyObject *py_log_segments(PyObject *self, PyObject *none)
@@ -448,8 +449,8 @@ static int module_exec(PyObject *module)
 
 	if (!records_type)
 		records_type = PyType_FromModuleAndSpec(module, &records_spec, NULL);
-	if (log && names && records_type)
-		e = PyModule_AddObjectRef(module, "Log", log) || PyModule_AddObjectRef(module, "COLUMNS", names) ? -1 : 0;
+	if (log && names && records_type && !PyModule_AddObjectRef(module, "Log", log))
+		e = PyModule_AddObjectRef(module, "COLUMNS", names);
 	Py_XDECREF(log);
 	Py_XDECREF(names);
 	return e;

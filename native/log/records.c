@@ -202,7 +202,8 @@ static int find_earliest(struct log_segment *s, size_t block, uint64_t *earliest
 	return got;
 }
 
-struct records *records_new(struct logfile *l, const struct record_filter *f, const uint64_t *after, size_t after_count)
+struct records *records_new(struct logfile *l, const struct record_filter *f, const uint64_t *after,
+			    size_t after_count)
 {
 	struct records *r = calloc(1, sizeof *r);
 	size_t room = 0;

@@ -31,7 +31,8 @@ struct record_view {
  * Those of the blocks from `after` on, of each segment in the order in which logfile_segment() has them; NULL: all. The
  * lock is held for this and for records_next(). NULL without memory.
  */
-struct records *records_new(struct logfile *l, const struct record_filter *f, const uint64_t *after, size_t after_count);
+struct records *records_new(struct logfile *l, const struct record_filter *f, const uint64_t *after,
+			    size_t after_count);
 /* 1; 0 at the end; -1 without memory. */
 int records_next(struct records *r, struct record_view *v);
 void records_free(struct records *r);

@@ -2,9 +2,9 @@
 /*
  * Plays the changes of a run in the order of time and keeps, for every table of descriptors, what each number stood for
  * from when on; see resolve.h. A process has a table, a thread its process's. A forked process has a table of its own
- * that is empty but for what changes later: what is not found in it was its maker's at the moment of the fork. An object
- * is what is behind a descriptor; copies of it share its name, which may change, as a socket's does that is connected.
- * What never was in the log has no name. Called with the log's lock held.
+ * that is empty but for what changes later: what is not found in it was its maker's at the moment of the fork. An
+ * object is what is behind a descriptor; copies of it share its name, which may change, as a socket's does that is
+ * connected. What never was in the log has no name. Called with the log's lock held.
  */
 #include "resolve.h"
 
@@ -34,7 +34,12 @@ static uint32_t object_new(struct resolver *r, uint64_t at, uint32_t text)
 static void say_address(struct resolver *r, uint32_t text)
 {
 	const struct span *s = &r->texts[text];
-	size_t skip = s->len >= 5 && !memcmp(s->at, "unix:", 5) ? 5 : s->len >= 8 && !memcmp(s->at, "netlink:", 8) ? 8 : 0;
+	size_t skip = 0;
+
+	if (s->len >= 5 && !memcmp(s->at, "unix:", 5))
+		skip = 5;
+	else if (s->len >= 8 && !memcmp(s->at, "netlink:", 8))
+		skip = 8;
 
 	if (text)
 		text_add(&r->scratch, s->at + skip, s->len - skip);
@@ -206,6 +211,14 @@ static void set_address(struct resolver *r, uint32_t table, const struct change 
 	name_socket(r, object, c->at);
 }
 
+static void close_range_of(struct resolver *r, struct table *t, const struct change *c)
+{
+	struct closed_range *range = timeline_push32(r, &t->ranges, &t->range_count, &t->range_room, sizeof *range);
+
+	if (range)
+		*range = (struct closed_range){c->at, c->fd, c->fd2};
+}
+
 /* ---- playing ---------------------------------------------------------------------------------------------------- */
 
 static void play(struct resolver *r, const struct change *c)
@@ -251,13 +264,8 @@ static void play(struct resolver *r, const struct change *c)
 		timeline_set(r, table, c->fd, c->at, 0);
 		break;
 	case EFFECT_CLOSES_RANGE:
-		if (!(c->flags & CLOEXEC_ONLY)) {
-			struct table *t = &r->tables[now->files];
-			struct closed_range *range = timeline_push32(r, &t->ranges, &t->range_count, &t->range_room, sizeof *range);
-
-			if (range)
-				*range = (struct closed_range){c->at, c->fd, c->fd2};
-		}
+		if (!(c->flags & CLOEXEC_ONLY))
+			close_range_of(r, &r->tables[now->files], c);
 		break;
 	case EFFECT_LOCAL:
 	case EFFECT_PEER:

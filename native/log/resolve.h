@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the descriptors of a run's processes stood for, at any time. Built from the calls that change it (their plans say
- * how) and from what the agent told of descriptors that no call explains; processes inherit from the one that made them.
+ * What the descriptors of a run's processes stood for, at any time. Built from the calls that change it (their plans
+ * say how) and from what the agent told of descriptors that no call explains; processes inherit from their makers.
  */
 #ifndef LSCA_RESOLVE_H
 #define LSCA_RESOLVE_H

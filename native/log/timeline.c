@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The memory of resolve.c, see timeline.h. A forked process's table is empty but for what changes later: what is not
- * found in it was its maker's at the moment of the fork. Tables, objects and texts are numbers; number 0 of the last two
- * means that there is none.
+ * found in it was its maker's at the moment of the fork. Tables, objects and texts are numbers; number 0 of the last
+ * two means that there is none.
  */
 #include "timeline.h"
 
@@ -236,6 +236,7 @@ static struct epoch *epoch_new(struct resolver *r, uint32_t pid, struct epoch e)
 {
 	uint32_t found = map_find(&r->holders_by_pid, pid);
 	struct epoch *added;
+	struct holder *h;
 
 	if (!found) {
 		if (!timeline_push(r, &r->holders, &r->holder_count, &r->holder_room, sizeof *r->holders))
@@ -243,8 +244,8 @@ static struct epoch *epoch_new(struct resolver *r, uint32_t pid, struct epoch e)
 		found = (uint32_t)r->holder_count;
 		map_put(r, &r->holders_by_pid, pid, found - 1);
 	}
-	added = timeline_push32(r, &r->holders[found - 1].epochs, &r->holders[found - 1].count, &r->holders[found - 1].room,
-		       sizeof *added);
+	h = &r->holders[found - 1];
+	added = timeline_push32(r, &h->epochs, &h->count, &h->room, sizeof *added);
 	if (added)
 		*added = e;
 	return added;
@@ -254,7 +255,7 @@ static struct epoch *epoch_new(struct resolver *r, uint32_t pid, struct epoch e)
 struct epoch *timeline_now(struct resolver *r, uint32_t pid)
 {
 	uint32_t found = map_find(&r->holders_by_pid, pid);
-	struct epoch e = {0};
+	struct epoch e = {.awaited = 1}; /* the launcher speaks of a program before that has begun */
 
 	if (found && r->holders[found - 1].count)
 		return &r->holders[found - 1].epochs[r->holders[found - 1].count - 1];
@@ -301,13 +302,8 @@ void timeline_part(struct resolver *r, uint32_t pid, uint64_t at, uint32_t flags
 
 void timeline_start(struct resolver *r, const struct change *c)
 {
-	struct epoch *now;
+	struct epoch *now = map_find(&r->holders_by_pid, c->pid) ? timeline_now(r, c->pid) : NULL;
 
-	if (!map_find(&r->holders_by_pid, (uint32_t)c->from)) {
-		timeline_now(r, c->pid); /* the first one: its maker is not in the log, but may have told what is open */
-		return;
-	}
-	now = map_find(&r->holders_by_pid, c->pid) ? timeline_now(r, c->pid) : NULL;
 	if (now && now->awaited)
 		now->awaited = 0;
 	else

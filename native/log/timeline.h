@@ -57,7 +57,7 @@ struct table {
 struct epoch { /* of a process number */
 	uint64_t at;
 	uint32_t files, fs; /* tables */
-	int awaited;        /* made by a fork; its own first record is still to come */
+	int awaited;        /* its own first record is still to come */
 };
 
 struct holder {
@@ -82,7 +82,7 @@ struct resolver {
 	int failed; /* no memory */
 };
 
-/* Room for one more element, cleared; NULL and `failed` without memory. `array` is the address of the array's pointer. */
+/* Room for one more, cleared; NULL and `failed` without memory. `array` is the address of the array's pointer. */
 void *timeline_push(struct resolver *r, void *array, size_t *count, size_t *room, size_t size);
 void *timeline_push32(struct resolver *r, void *array, uint32_t *count, uint32_t *room, size_t size);
 /* The number of a text, the same for the same bytes; 0 for none. */

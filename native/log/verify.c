@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a log has of its threads and whether anything is missing: every block is decoded, and the numbers of each thread's records are laid one
- * after the other. A number that no record has is a record that was lost; a number that two have was written twice.
+ * What a log has of its threads, and whether anything is missing: every block is decoded, and the numbers of each
+ * thread's records are laid one after the other. A number that no record has is a record that was lost; a number that
+ * two have was written twice.
  */
 #include "logfile.h"
 

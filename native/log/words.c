@@ -104,7 +104,8 @@ static void add_names(struct text *t, size_t begin, int is_absolute, const uint8
 			while (cut > begin && t->at[cut - 1] != '/')
 				cut--;
 			/* Above a relative path's beginning nothing is known. */
-			if (!is_absolute && (t->used == begin || (t->used - cut == 2 && !memcmp(t->at + cut, "..", 2)))) {
+			if (!is_absolute &&
+			    (t->used == begin || (t->used - cut == 2 && !memcmp(t->at + cut, "..", 2)))) {
 				if (t->used > begin)
 					text_say(t, "/");
 				text_say(t, "..");

@@ -46,7 +46,8 @@ static void add(struct maker *m, uint16_t nr, int32_t ret, int count, const uint
 	m->used += sizeof *r + (size_t)count * 8;
 	if (path >= 0) {
 		struct piece *p = (struct piece *)(m->bytes + m->used);
-		int n = snprintf(name, sizeof name, "src/lib%u/module%u/file%u.c", m->file % 7, m->file % 31, m->file % 5000);
+		int n = snprintf(name, sizeof name, "src/lib%u/module%u/file%u.c", m->file % 7, m->file % 31,
+				 m->file % 5000);
 
 		*p = (struct piece){.arg = (uint8_t)path, .len = (uint16_t)n, .full = (uint32_t)n};
 		memset(p + 1, 0, ((size_t)n + 7) & ~7ull);
