@@ -52,3 +52,12 @@ def test_choice_that_is_none(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "spwan" in done.stderr and "spawn" in done.stderr
+
+
+def test_log() -> None:
+    pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    command = [sys.executable, str(BENCH.with_name("log.py")), "--calls", "100000", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
+    found = json.loads(done.stdout)
+    assert len(found) == 11 and all(value > 0 for value in found.values())
+    assert found["bytes per call"] < 20

@@ -1,164 +1,156 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lsca log FILE`: prints a log in strace's manner, or as JSON lines.
 
-Where strace has an option, its letter means the same here. What the log itself has to say (damage, loss, programs that
-escaped) goes to stderr, so that the output can be piped on.
+Where strace has an option, its letter means the same here; `lsca.cli.logoptions` reads them. What the log itself has to
+say (damage, loss, programs that escaped) goes to stderr, so that the output can be piped on.
 """
 
-import argparse
+import contextlib
+import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Final, NoReturn
+import time
+from collections.abc import Iterable
+from typing import Final, TextIO
 
 from lsca.cli import recovery
-from lsca.errors import UsageError
-from lsca.log import Log, Record, Style, as_json, as_text, read_log
-from lsca.log.text import Clock
-from lsca.table import by_name, rows
+from lsca.cli.logoptions import Wish, parse
+from lsca.cli.output import output, remarks, write_lines
+from lsca.errors import LogError
+from lsca.log import Log, Record, Style, as_json, as_text, open_log
+from lsca.log.colour import Paint, wants_colour
+from lsca.log.descriptors import Descriptors
+from lsca.log.summary import Summary
+from lsca.log.text import Lives, dump
+from lsca.table import rows
+from lsca.table.text import FileOf, no_file
 
 SUMMARY = "print a log in strace's manner"
-
-CLOCKS: Final[tuple[Clock, ...]] = ("micros", "seconds", "micros", "epoch")  # by number of -t
+SHOWN: Final = ("call", "start", "exit")  # strace has no line for the others
+PAUSE: Final = 0.2  # seconds, until a file that grows is looked at again
 
 
 def main(argv: list[str]) -> int:
     if recovery.is_asked(argv):
         return recovery.main(argv)
-    options = _parser().parse_args(argv)
-    wanted = _filter(options.expr, set(options.pid))
-    log = read_log(options.file)
-    clock: Clock = "relative" if options.relative else CLOCKS[min(options.time, 3)]
-    if options.plain and not (options.relative or options.time):
-        clock = "none"
-    style = Style(
-        machine=log.header.machine,
-        pid=options.follow or len(log.pids) > 1,
-        clock=clock,
-        duration=options.duration or not options.plain,
-        route=not options.plain,
-        strings=options.strings,
-    )
-    try:
-        _print(log, style, wanted, options.json)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `lsca log FILE | head`: that is enough, then. Python flushes stdout once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    _remarks(log)
+    wish = parse(argv)
+    log = _begun(wish.file) if wish.follow else open_log(wish.file)
+    if wish.verify:
+        return _verify(log, wish)
+    with contextlib.ExitStack() as stack:
+        counts = Summary() if wish.summary else None
+        printer = _Printer(log, wish, stack)
+        for record, file in _wanted(log, wish):
+            if counts:
+                counts.add(record)
+            if wish.lines:
+                printer(record, file)
+        if counts:
+            _count(counts, wish, printer.stream())
+    if not wish.follow:
+        remarks(log)
     return 0
 
 
-def _print(log: Log, style: Style, wanted: Callable[[Record], bool], json: bool) -> None:
-    previous: int | None = None
-    for record in log:
-        if wanted(record):
-            line = as_json(record, style) if json else as_text(record, style, previous)
-            sys.stdout.write(line + "\n")
-            previous = record.start_ns
+def _begun(path: str) -> Log:
+    """A log that may not have been begun yet: it is waited for until its file has something in it."""
+    while True:
+        try:
+            return open_log(path)
+        except LogError:
+            if not os.path.exists(path) or os.path.getsize(path):
+                raise
+        time.sleep(PAUSE)
 
 
-def _remarks(log: Log) -> None:
-    remarks = [
-        (log.damage, f"{log.damage}; what follows is not shown"),
-        (log.lost, f"{log.lost} records were lost: there was no room for them"),
-        (log.gaps, f"records are missing at {log.gaps} places"),
-        (log.uncaught, f"{log.uncaught} programs ran without the agent; their calls are not here"),
-    ]
-    for is_so, words in remarks:
-        if is_so:
-            print(f"lsca: {log.path}: {words}", file=sys.stderr)
+def _verify(log: Log, wish: Wish) -> int:
+    report = log.verify()
+    calls = f"{report.records} records of {len(log.pids)} processes"
+    with output(wish.output) as stream:
+        if wish.json:
+            facts = {
+                "records": report.records,
+                "missing": report.missing,
+                "problems": report.problems,
+            }
+            stream.write(json.dumps({"complete": report.complete} | facts) + "\n")
+        else:
+            write_lines([f"{log.path}: {calls}", *str(report).splitlines()], stream)
+    return 0 if report.complete else 1
 
 
-def _filter(expressions: list[str], pids: set[int]) -> Callable[[Record], bool]:
-    """What -e and -p let through. Beginnings and ends of processes are shown unless calls are chosen by name."""
-    names: set[str] | None = None
-    inverted = False
-    for expression in expressions:
-        key, equals, values = expression.rpartition("=")
-        if equals and key not in ("trace", "t"):
-            raise UsageError(f"-e {expression}: only -e trace=NAME,... is understood")
-        inverted = values.startswith("!")
-        words = values.removeprefix("!").split(",")
-        names = None if "all" in words else set[str]().union(*map(_names, words))
-
-    def wanted(record: Record) -> bool:
-        if pids and record.pid not in pids and record.tid not in pids:
-            return False
-        if names is None:
-            return not inverted
-        return record.kind == "call" and (record.name in names) != inverted
-
-    return wanted
+def _wanted(log: Log, wish: Wish) -> Iterable[tuple[Record, FileOf]]:
+    """The records that are asked for, each with what its descriptors stand for."""
+    machine = log.header.machine
+    chosen = wish.selection
+    descriptors = Descriptors(log) if wish.fds or chosen.asks_for_files else None
+    names = None if chosen.calls.others else chosen.calls.names
+    wanted = {"names": names, "pids": chosen.pids or None, "events": names is None}
+    records = log.follow(PAUSE, **wanted) if wish.follow else log.records(**wanted)  # type: ignore[arg-type]
+    for record in records:
+        if record.kind != "call" and not (wish.lives and (wish.json or record.kind in SHOWN)):
+            continue
+        file = descriptors.of(record) if descriptors else no_file
+        if chosen.wants(record, machine, file):
+            yield record, file if wish.fds else no_file
 
 
-def _names(word: str) -> set[str]:
-    """The calls that one word of -e trace= stands for: a call, %FAMILY, all or none."""
-    if word in ("", "all", "none"):
-        return set()
-    if word.startswith("%"):
-        family = {row.name for row in rows() if row.family == word[1:]}
-        if not family:
-            known = ", ".join(sorted({"%" + row.family for row in rows()}))
-            raise UsageError(f"-e trace={word}: there is no such family; there are {known}")
-        return family
-    if by_name(word) is None:
-        raise UsageError(f"-e trace={word}: there is no such system call")
-    return {word}
+class _Printer:
+    """Writes one record, to where it belongs; keeps the time of the line before."""
+
+    def __init__(self, log: Log, wish: Wish, stack: contextlib.ExitStack) -> None:
+        self._wish = wish
+        self._stack = stack
+        self._streams: dict[int, TextIO] = {}
+        self._previous: int | None = None
+        self._lives = Lives()
+        self._style = Style(
+            machine=log.header.machine,
+            pid=not wish.apart and (wish.pids or len(log.pids) > 1),
+            clock=wish.clock,
+            duration=wish.duration,
+            route=wish.route,
+            strings=wish.strings,
+            column=wish.column,
+            digits=wish.digits,
+            since=wish.since,
+            since_digits=wish.since_digits,
+            took_digits=wish.took_digits,
+            number=wish.number,
+            hex=wish.hex,
+            whole=wish.whole,
+            raw=frozenset(row.name for row in rows() if row.name in wish.raw),
+            paint=Paint(wish.output is None and wants_colour(wish.colour, sys.stdout)),
+        )
+
+    def __call__(self, record: Record, file: FileOf) -> None:
+        self._lives.follow(record)
+        stream = self.stream(record.tid if self._wish.apart else 0)
+        if self._wish.json:
+            stream.write(as_json(record, self._style, file) + "\n")
+        else:
+            text = as_text(record, self._style, self._previous, file, self._lives)
+            stream.write(text + "\n")
+            if self._wish.reads or self._wish.writes:
+                machine = self._style.machine
+                write_lines(dump(record, machine, self._wish.reads, self._wish.writes), stream)
+        self._previous = record.start_ns
+        if self._wish.follow:
+            stream.flush()
+
+    def stream(self, tid: int = 0) -> TextIO:
+        stream = self._streams.get(tid)
+        if stream is None:
+            path = self._wish.output
+            if path is not None and tid:
+                path = f"{path}.{tid}"
+            opened = output(path, append=self._wish.append)
+            stream = self._streams[tid] = self._stack.enter_context(opened)
+        return stream
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `lsca log --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lsca log", description="Print a log of `lsca run -o FILE`."
-    )
-    option = parser.add_argument
-    option("file", metavar="FILE")
-    option(
-        "-e",
-        dest="expr",
-        action="append",
-        default=[],
-        metavar="trace=NAME,...",
-        help="only these calls; trace=!NAME,...: all but these",
-    )
-    option(
-        "-p",
-        dest="pid",
-        action="append",
-        default=[],
-        type=int,
-        metavar="PID",
-        help="only this process or thread",
-    )
-    option(
-        "-f",
-        dest="follow",
-        action="store_true",
-        help="print process numbers even if there is only one process",
-    )
-    option(
-        "-t",
-        dest="time",
-        action="count",
-        default=0,
-        help="time of day in seconds; -tt in microseconds (the default); -ttt since 1970",
-    )
-    option("-r", dest="relative", action="store_true", help="time since the line before")
-    option("-T", dest="duration", action="store_true", help="time spent in the call (with --plain)")
-    option(
-        "-s",
-        dest="strings",
-        type=int,
-        default=32,
-        metavar="SIZE",
-        help="bytes of a string that are shown (default: 32)",
-    )
-    option("--plain", action="store_true", help="the calls alone: no time, duration or route")
-    option("--json", action="store_true", help="one JSON object per line")
-    return parser
+def _count(counts: Summary, wish: Wish, stream: TextIO) -> None:
+    if wish.json:
+        write_lines(map(json.dumps, counts.facts(wish.sort)), stream)
+    else:
+        write_lines(counts.table(wish.sort, wish.columns), stream)

@@ -31,6 +31,7 @@ from lsca.table import (  # the order of the families in `lsca help`
     waiting,
     xattrs,
 )
+from lsca.table.classes import class_names, classes_of, in_class
 from lsca.table.descriptors import COMMANDS
 from lsca.table.formatting import format_call
 from lsca.table.ioctls import REQUESTS
@@ -50,7 +51,10 @@ __all__ = [
     "Syscall",
     "by_name",
     "by_number",
+    "class_names",
+    "classes_of",
     "format_call",
+    "in_class",
     "rows",
 ]
 

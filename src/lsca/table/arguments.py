@@ -20,6 +20,8 @@ from lsca.table.text import (
     quote,
     show_address,
     show_bit_octal,
+    show_fd,
+    show_file,
     show_hex,
     show_id,
     show_int,
@@ -168,17 +170,17 @@ def Chosen(constants: Enum | Flags, *, when: Callable[[View], bool] | None = Non
 
 def Fd() -> int:
     """A descriptor."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_int))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_fd))
 
 
 def NewFd() -> int:
     """The number that a descriptor is to get: not one that must be open."""
-    return Value(show_int)
+    return Value(show_fd)
 
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_dirfd))
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
@@ -382,9 +384,11 @@ def _typed(kind: type[Seen], argument: Argument) -> Seen:
     return cast(Seen, replace(argument, seen=kind))
 
 
-def _show_dirfd(value: int, view: View) -> str:
+def show_dirfd(value: int, view: View) -> str:
     number = signed(value, 32)
-    return "AT_FDCWD" if number == AT_FDCWD else str(number)
+    if number != AT_FDCWD:
+        return show_fd(value, view)
+    return f"AT_FDCWD{show_file(view.file(number, False), view)}"
 
 
 def _write_value(argument: Argument, view: View, index: int) -> str:
@@ -393,14 +397,18 @@ def _write_value(argument: Argument, view: View, index: int) -> str:
 
 def _write_path(argument: Argument, view: View, index: int) -> str:
     piece = view.entry.get(index)
-    return quote(piece.data, piece.full, None) if piece else show_address(view.args[index], view)
+    return (
+        quote(piece.data, piece.full, None, view.hex)
+        if piece
+        else show_address(view.args[index], view)
+    )
 
 
 def _write_string(argument: Argument, view: View, index: int) -> str:
     piece = view.entry.get(index)
     if not piece:
         return show_address(view.args[index], view)
-    return quote(piece.data, piece.full, view.strings)
+    return quote(piece.data, piece.full, view.strings, view.hex)
 
 
 def _split(piece: Piece) -> list[bytes]:
@@ -411,7 +419,7 @@ def _write_strings(argument: Argument, view: View, index: int) -> str:
     piece = view.entry.get(index)
     if not piece:
         return show_address(view.args[index], view)
-    texts = [quote(text, len(text), view.strings) for text in _split(piece)]
+    texts = [quote(text, len(text), view.strings, view.hex) for text in _split(piece)]
     if len(texts) >= STRINGS_KEPT:
         texts.append("...")
     return "[" + ", ".join(texts) + "]"
@@ -422,6 +430,8 @@ def _write_environment(argument: Argument, view: View, index: int) -> str:
     address = show_address(view.args[index], view)
     if not piece:
         return address
+    if view.whole:
+        return _write_strings(argument, view, index)
     count = len(_split(piece))
     more = " or more" if count >= STRINGS_KEPT else ""
     return f"{address} /* {count}{more} var{'' if count == 1 and not more else 's'} */"
@@ -434,7 +444,7 @@ def _write_vector(argument: Argument, view: View, index: int) -> str:
         return show_address(view.args[index], view)
     assert argument.length
     count = view.value(argument.length)
-    data = f"[{{iov_base={quote(piece.data, piece.full, view.strings)}, iov_len={piece.full}}}"
+    data = f"[{{iov_base={quote(piece.data, piece.full, view.strings, view.hex)}, iov_len={piece.full}}}"
     return data + ("]" if count == 1 else f" /* gathered from {count} */]")
 
 

@@ -8,6 +8,7 @@ route `proxy` answers ENOSYS, which programs take as "do it the ordinary way".
 from typing import Final
 
 from lsca.table.arguments import Fd, Hex, Long, Pointer, Size, Unsigned
+from lsca.table.effects import new
 from lsca.table.syscall import Runs, Support, Syscall
 
 CAVEAT: Final = "under the route `proxy` ENOSYS; otherwise what is in the rings is not on record"
@@ -23,6 +24,7 @@ class io_uring_setup(
     new_fd=True,
     support=Support.NONE,
     caveat=CAVEAT,
+    effect=new("anon_inode:[io_uring]"),
 ):
     """set up a context for performing asynchronous I/O"""
 
@@ -39,6 +41,7 @@ class io_uring_enter(
     blocks=True,
     support=Support.NONE,
     caveat=CAVEAT,
+    classes=("signal",),
 ):
     """initiate and/or complete asynchronous I/O"""
 
@@ -58,6 +61,7 @@ class io_uring_register(
     runs=Runs.NOWHERE,
     support=Support.NONE,
     caveat=CAVEAT,
+    classes=("memory",),
 ):
     """register files or user buffers for asynchronous I/O"""
 
@@ -68,7 +72,13 @@ class io_uring_register(
 
 
 class io_setup(
-    Syscall, x86_64=206, generic=0, runs=Runs.NOWHERE, support=Support.NONE, caveat=AIO_CAVEAT
+    Syscall,
+    x86_64=206,
+    generic=0,
+    runs=Runs.NOWHERE,
+    support=Support.NONE,
+    caveat=AIO_CAVEAT,
+    classes=("memory",),
 ):
     """create an asynchronous I/O context"""
 
@@ -77,7 +87,13 @@ class io_setup(
 
 
 class io_destroy(
-    Syscall, x86_64=207, generic=1, runs=Runs.NOWHERE, support=Support.NONE, caveat=AIO_CAVEAT
+    Syscall,
+    x86_64=207,
+    generic=1,
+    runs=Runs.NOWHERE,
+    support=Support.NONE,
+    caveat=AIO_CAVEAT,
+    classes=("memory",),
 ):
     """destroy an asynchronous I/O context"""
 

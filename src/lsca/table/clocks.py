@@ -115,14 +115,14 @@ class clock_adjtime(
     buf = Out(TIMEX)
 
 
-class nanosleep(Syscall, x86_64=35, generic=101, runs=Runs.PROGRAM, blocks=True):
+class nanosleep(Syscall, x86_64=35, generic=101, runs=Runs.PROGRAM, blocks=True, classes=()):
     """high-resolution sleep"""
 
     duration = In(TIMESPEC)
     rem = Out(TIMESPEC)
 
 
-class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, blocks=True):
+class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, blocks=True, classes=()):
     """high-resolution sleep with specifiable clock"""
 
     clockid = Clock()
@@ -131,20 +131,20 @@ class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, block
     remain = Out(TIMESPEC)
 
 
-class alarm(Syscall, x86_64=37, runs=Runs.PROGRAM):
+class alarm(Syscall, x86_64=37, runs=Runs.PROGRAM, classes=()):
     """set an alarm clock for delivery of a signal"""
 
     seconds = Unsigned()
 
 
-class getitimer(Syscall, x86_64=36, generic=102, runs=Runs.PROGRAM):
+class getitimer(Syscall, x86_64=36, generic=102, runs=Runs.PROGRAM, classes=()):
     """get value of an interval timer"""
 
     which = Chosen(ITIMERS)
     curr_value = Out(ITIMERVAL)
 
 
-class setitimer(Syscall, x86_64=38, generic=103, runs=Runs.PROGRAM):
+class setitimer(Syscall, x86_64=38, generic=103, runs=Runs.PROGRAM, classes=()):
     """set value of an interval timer"""
 
     which = Chosen(ITIMERS)
@@ -159,6 +159,7 @@ class timer_create(
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
     caveat=CLOCK_CAVEAT,
+    classes=(),
 ):
     """create a POSIX per-process timer"""
 
@@ -167,7 +168,7 @@ class timer_create(
     timerid = Out(TIMER)
 
 
-class timer_settime(Syscall, x86_64=223, generic=110, runs=Runs.PROGRAM):
+class timer_settime(Syscall, x86_64=223, generic=110, runs=Runs.PROGRAM, classes=()):
     """arm or disarm a POSIX per-process timer"""
 
     timerid = Int()
@@ -176,20 +177,20 @@ class timer_settime(Syscall, x86_64=223, generic=110, runs=Runs.PROGRAM):
     old_value = Out(ITIMERSPEC)
 
 
-class timer_gettime(Syscall, x86_64=224, generic=108, runs=Runs.PROGRAM):
+class timer_gettime(Syscall, x86_64=224, generic=108, runs=Runs.PROGRAM, classes=()):
     """fetch the state of a POSIX per-process timer"""
 
     timerid = Int()
     curr_value = Out(ITIMERSPEC)
 
 
-class timer_getoverrun(Syscall, x86_64=225, generic=109, runs=Runs.PROGRAM):
+class timer_getoverrun(Syscall, x86_64=225, generic=109, runs=Runs.PROGRAM, classes=()):
     """get overrun count for a POSIX per-process timer"""
 
     timerid = Int()
 
 
-class timer_delete(Syscall, x86_64=226, generic=111, runs=Runs.PROGRAM):
+class timer_delete(Syscall, x86_64=226, generic=111, runs=Runs.PROGRAM, classes=()):
     """delete a POSIX per-process timer"""
 
     timerid = Int()

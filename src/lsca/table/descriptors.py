@@ -5,12 +5,13 @@ from typing import Final
 
 from lsca.table.arguments import Chooses, Chosen, Chosen_by, Fd, Kind, NewFd, Out, Request
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import Does, by
 from lsca.table.files import OPEN_FLAGS, SEEK
 from lsca.table.ioctls import REQUESTS, show_request
 from lsca.table.layouts import Code, Struct, fixed, number, numbers, one
 from lsca.table.signals import SIGNALS
 from lsca.table.syscall import Support, Syscall
-from lsca.table.text import Show, View, show_hex, show_int, show_long, show_size
+from lsca.table.text import Show, View, show_hex, show_int, show_long, show_new_fd, show_size
 
 NEW_FLAGS: Final = Flags("O_CLOEXEC=0o2000000")
 FD_FLAGS: Final = Flags("FD_CLOEXEC=1")
@@ -28,7 +29,7 @@ PIPE_FLAGS: Final = Flags(
     "O_NONBLOCK=0o4000 O_DIRECT=0o40000 O_NOTIFICATION_PIPE=0o200 O_CLOEXEC=0o2000000",
     others={"aarch64": "O_NONBLOCK=0o4000 O_DIRECT=0o200000 O_CLOEXEC=0o2000000"},
 )
-PAIR: Final = fixed(numbers("int", "i", show_int), 2)
+PAIR: Final = fixed(numbers("int", "i", show_new_fd), 2)
 HINT: Final = number("uint64_t", "Q", show_size)
 
 _FLOCK: Final[dict[str, Code]] = {
@@ -102,7 +103,10 @@ def _command(view: View) -> str:
 
 def show_fcntl(value: int, view: View) -> str:
     """fcntl's result: hex where it is a set of flags."""
-    flags = _command(view) in ("F_GETFD", "F_GETFL", "F_GET_SEALS")
+    command = _command(view)
+    if command in ("F_DUPFD", "F_DUPFD_CLOEXEC"):
+        return show_new_fd(value, view)
+    flags = command in ("F_GETFD", "F_GETFL", "F_GET_SEALS")
     return show_hex(value, view) if flags else show_int(value, view)
 
 
@@ -116,20 +120,27 @@ def note_fcntl(view: View) -> str:
     return f"{kind}{show(view.ret, view)}"
 
 
-class dup(Syscall, x86_64=32, generic=23, new_fd=True):
+class dup(Syscall, x86_64=32, generic=23, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
     """duplicate a file descriptor"""
 
     oldfd = Fd()
 
 
-class dup2(Syscall, x86_64=33, new_fd=True):
+class dup2(Syscall, x86_64=33, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
     """duplicate a file descriptor to a given number"""
 
     oldfd = Fd()
     newfd = NewFd()
 
 
-class dup3(Syscall, x86_64=292, generic=24, since="2.6.27", new_fd=True):
+class dup3(
+    Syscall,
+    x86_64=292,
+    generic=24,
+    since="2.6.27",
+    new_fd=True,
+    effect=by(Does.DUPLICATES, "oldfd"),
+):
     """duplicate a file descriptor to a given number, with flags"""
 
     oldfd = Fd()
@@ -147,6 +158,7 @@ class fcntl(
     support=Support.PARTIAL,
     caveat="under the route `proxy` F_GETLK and F_OFD_GETLK name the proxy's process as the owner "
     "of a lock that a captured program holds",
+    effect=by(Does.FCNTL, "fd", "cmd"),
 ):
     """manipulate file descriptor"""
 
@@ -179,13 +191,13 @@ class ioctl(
     argp = Chosen_by(Kind.IOCTL, "request", REQUESTS)
 
 
-class pipe(Syscall, x86_64=22):
+class pipe(Syscall, x86_64=22, effect=by(Does.PIPE, "pipefd")):
     """create pipe"""
 
     pipefd = Out(PAIR)
 
 
-class pipe2(Syscall, x86_64=293, generic=59, since="2.6.27"):
+class pipe2(Syscall, x86_64=293, generic=59, since="2.6.27", effect=by(Does.PIPE, "pipefd")):
     """create pipe, with flags"""
 
     pipefd = Out(PAIR)

@@ -33,31 +33,43 @@ CAPABILITY_SETS: Final = fixed(
 )
 
 
-class getpid(Syscall, x86_64=39, generic=172, runs=Runs.PROGRAM, known=Known.PID):
+class getpid(
+    Syscall, x86_64=39, generic=172, runs=Runs.PROGRAM, known=Known.PID, classes=("pure",)
+):
     """get process identification"""
 
 
-class getppid(Syscall, x86_64=110, generic=173, runs=Runs.PROGRAM):
+class getppid(Syscall, x86_64=110, generic=173, runs=Runs.PROGRAM, classes=("pure",)):
     """get process identification of the parent"""
 
 
-class gettid(Syscall, x86_64=186, generic=178, runs=Runs.PROGRAM, known=Known.TID):
+class gettid(
+    Syscall, x86_64=186, generic=178, runs=Runs.PROGRAM, known=Known.TID, classes=("pure",)
+):
     """get thread identification"""
 
 
-class getuid(Syscall, x86_64=102, generic=174, runs=Runs.PROGRAM, known=Known.UID):
+class getuid(
+    Syscall, x86_64=102, generic=174, runs=Runs.PROGRAM, known=Known.UID, classes=("creds", "pure")
+):
     """get user identity"""
 
 
-class geteuid(Syscall, x86_64=107, generic=175, runs=Runs.PROGRAM, known=Known.EUID):
+class geteuid(
+    Syscall, x86_64=107, generic=175, runs=Runs.PROGRAM, known=Known.EUID, classes=("creds", "pure")
+):
     """get effective user identity"""
 
 
-class getgid(Syscall, x86_64=104, generic=176, runs=Runs.PROGRAM, known=Known.GID):
+class getgid(
+    Syscall, x86_64=104, generic=176, runs=Runs.PROGRAM, known=Known.GID, classes=("creds", "pure")
+):
     """get group identity"""
 
 
-class getegid(Syscall, x86_64=108, generic=177, runs=Runs.PROGRAM, known=Known.EGID):
+class getegid(
+    Syscall, x86_64=108, generic=177, runs=Runs.PROGRAM, known=Known.EGID, classes=("creds", "pure")
+):
     """get effective group identity"""
 
 
@@ -145,30 +157,30 @@ class setgroups(Syscall, x86_64=116, generic=159, runs=Runs.BOTH):
     list = In(GROUPS, length="size")
 
 
-class getpgrp(Syscall, x86_64=111, runs=Runs.PROGRAM):
+class getpgrp(Syscall, x86_64=111, runs=Runs.PROGRAM, classes=("pure",)):
     """get process group"""
 
 
-class getpgid(Syscall, x86_64=121, generic=155, runs=Runs.PROGRAM):
+class getpgid(Syscall, x86_64=121, generic=155, runs=Runs.PROGRAM, classes=()):
     """get process group"""
 
     pid = Pid()
 
 
-class setpgid(Syscall, x86_64=109, generic=154, runs=Runs.BOTH):
+class setpgid(Syscall, x86_64=109, generic=154, runs=Runs.BOTH, classes=()):
     """set process group"""
 
     pid = Pid()
     pgid = Pid()
 
 
-class getsid(Syscall, x86_64=124, generic=156, runs=Runs.PROGRAM):
+class getsid(Syscall, x86_64=124, generic=156, runs=Runs.PROGRAM, classes=()):
     """get session ID"""
 
     pid = Pid()
 
 
-class setsid(Syscall, x86_64=112, generic=157, runs=Runs.BOTH):
+class setsid(Syscall, x86_64=112, generic=157, runs=Runs.BOTH, classes=()):
     """create a session and set the process group ID"""
 
 

@@ -21,6 +21,7 @@ from lsca.table.arguments import (
 )
 from lsca.table.clocks import SIGEVENT, TIMESPEC
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.files import OPEN_FLAGS, creates
 from lsca.table.layouts import Struct, array, number, one
 from lsca.table.syscall import Runs, Support, Syscall
@@ -88,7 +89,9 @@ class shmget(Syscall, x86_64=29, generic=194, runs=Runs.PROGRAM):
     shmflg = Value(show_shm_flags)
 
 
-class shmat(Syscall, x86_64=30, generic=196, runs=Runs.PROGRAM, returns=show_hex):
+class shmat(
+    Syscall, x86_64=30, generic=196, runs=Runs.PROGRAM, returns=show_hex, classes=("ipc", "memory")
+):
     """attach a System V shared memory segment"""
 
     shmid = Int()
@@ -96,7 +99,7 @@ class shmat(Syscall, x86_64=30, generic=196, runs=Runs.PROGRAM, returns=show_hex
     shmflg = Chosen(SHMAT_FLAGS)
 
 
-class shmdt(Syscall, x86_64=67, generic=197, runs=Runs.PROGRAM):
+class shmdt(Syscall, x86_64=67, generic=197, runs=Runs.PROGRAM, classes=("ipc", "memory")):
     """detach a System V shared memory segment"""
 
     shmaddr = Address()
@@ -216,7 +219,7 @@ class msgctl(
     buf = Pointer()
 
 
-class mq_open(Syscall, x86_64=240, generic=180, new_fd=True):
+class mq_open(Syscall, x86_64=240, generic=180, new_fd=True, effect=new("/{}", "name"), classes=()):
     """open a message queue"""
 
     name = String()
@@ -225,13 +228,13 @@ class mq_open(Syscall, x86_64=240, generic=180, new_fd=True):
     attr = In(MQ_ATTR, when=creates)
 
 
-class mq_unlink(Syscall, x86_64=241, generic=181):
+class mq_unlink(Syscall, x86_64=241, generic=181, classes=()):
     """remove a message queue"""
 
     name = String()
 
 
-class mq_timedsend(Syscall, x86_64=242, generic=182, blocks=True):
+class mq_timedsend(Syscall, x86_64=242, generic=182, blocks=True, classes=()):
     """send a message to a message queue"""
 
     mqdes = Fd()
@@ -241,7 +244,7 @@ class mq_timedsend(Syscall, x86_64=242, generic=182, blocks=True):
     abs_timeout = In(TIMESPEC)
 
 
-class mq_timedreceive(Syscall, x86_64=243, generic=183, blocks=True, returns=show_long):
+class mq_timedreceive(Syscall, x86_64=243, generic=183, blocks=True, returns=show_long, classes=()):
     """receive a message from a message queue"""
 
     mqdes = Fd()
@@ -258,6 +261,7 @@ class mq_notify(
     runs=Runs.BORROW,
     support=Support.PARTIAL,
     caveat="the structure's bytes are logged as they are",
+    classes=(),
 ):
     """register for notification when a message is available"""
 
@@ -265,7 +269,7 @@ class mq_notify(
     sevp = In(SIGEVENT)
 
 
-class mq_getsetattr(Syscall, x86_64=245, generic=185):
+class mq_getsetattr(Syscall, x86_64=245, generic=185, classes=()):
     """get/set message queue attributes"""
 
     mqdes = Fd()

@@ -100,14 +100,15 @@ class Struct:
     def __call__(self, piece: Piece, view: View) -> str:
         """A structure as text: {tv_sec=1, tv_nsec=0}."""
         values = self.values(piece.data, view.machine)
+        brief = () if view.whole else self.brief
         parts: list[str] = []
         for member in self.fields[view.machine]:
-            if member.name.startswith("_") or (self.brief and member.name not in self.brief):
+            if member.name.startswith("_") or (brief and member.name not in brief):
                 continue
             if member.name not in values:
                 return "{" + ", ".join([*parts, "..."]) + "}"
             parts.append(f"{member.name}={_member(member, values[member.name], view)}")
-        if self.brief:
+        if brief:
             parts.append("...")
         return "{" + ", ".join(parts) + "}"
 
@@ -117,7 +118,7 @@ def _member(member: Field, value: int | bytes, view: View) -> str:
         if member.inner:
             return member.inner(Piece(value, len(value)), view)
         text = value.split(b"\0")[0]
-        return quote(text, len(text), None)
+        return quote(text, len(text), None, view.hex)
     if member.show:
         return member.show(value & 0xFFFFFFFFFFFFFFFF, view)
     return str(value)
@@ -187,7 +188,7 @@ def _numbers(name: str, code: str, show: Show, *, single: bool, changes: bool) -
 
 
 def _show_bytes(piece: Piece, view: View) -> str:
-    return quote(piece.data, piece.full, view.strings)
+    return quote(piece.data, piece.full, view.strings, view.hex)
 
 
 def _show_random(piece: Piece, view: View) -> str:

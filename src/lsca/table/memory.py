@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Address, Chosen, Fd, Hex, Int, Out, Pid, Pointer, Size, Value
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import View, show_address, show_hex, show_int, show_long
@@ -181,14 +182,14 @@ class remap_file_pages(Syscall, x86_64=216, generic=234, runs=Runs.PROGRAM):
     flags = Value(show_map_flags)
 
 
-class pkey_alloc(Syscall, x86_64=330, generic=289, since="4.9", runs=Runs.PROGRAM):
+class pkey_alloc(Syscall, x86_64=330, generic=289, since="4.9", runs=Runs.PROGRAM, classes=()):
     """allocate a protection key"""
 
     flags = Hex()
     access_rights = Chosen(PKEY_RIGHTS)
 
 
-class pkey_free(Syscall, x86_64=331, generic=290, since="4.9", runs=Runs.PROGRAM):
+class pkey_free(Syscall, x86_64=331, generic=290, since="4.9", runs=Runs.PROGRAM, classes=()):
     """free a protection key"""
 
     pkey = Int()
@@ -319,6 +320,8 @@ class userfaultfd(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="belongs to the memory of the program that made it; its requests are made there",
+    effect=new("anon_inode:[userfaultfd]"),
+    classes=(),
 ):
     """create a file descriptor for handling page faults in user space"""
 

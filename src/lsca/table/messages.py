@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from lsca.table.addresses import show_address_bytes
 from lsca.table.arguments import Argument, Kind, Message, Messages
 from lsca.table.constants import Enum, Flags
-from lsca.table.text import Piece, View, quote, show_address
+from lsca.table.text import Piece, View, quote, show_address, show_new_fd
 
 MSG_FLAGS: Final = Flags(
     "MSG_OOB=1 MSG_PEEK=2 MSG_DONTROUTE=4 MSG_CTRUNC=8 MSG_PROBE=0x10 MSG_TRUNC=0x20 "
@@ -57,20 +57,21 @@ def show_control(data: bytes, view: View) -> str:
         name = SCM(kind, view) if level == SOL_SOCKET else f"{kind:#x}"
         items.append(
             f"{{cmsg_len={length}, cmsg_level={LEVELS(level, view)}, cmsg_type={name}, "
-            f"cmsg_data={_control_body(level, kind, body)}}}"
+            f"cmsg_data={_control_body(level, kind, body, view)}}}"
         )
         at += (length + 7) & ~7
     return "[" + ", ".join(items) + "]"
 
 
-def _control_body(level: int, kind: int, body: bytes) -> str:
+def _control_body(level: int, kind: int, body: bytes, view: View) -> str:
     if level == SOL_SOCKET and kind == SCM["SCM_RIGHTS"]:
         count = len(body) // 4
-        return "[" + ", ".join(map(str, struct.unpack_from(f"<{count}i", body))) + "]"
+        fds = struct.unpack_from(f"<{count}i", body)
+        return "[" + ", ".join(show_new_fd(fd, view) for fd in fds) + "]"
     if level == SOL_SOCKET and kind == SCM["SCM_CREDENTIALS"] and len(body) >= 12:
         pid, uid, gid = struct.unpack_from("<iII", body)
         return f"{{pid={pid}, uid={uid}, gid={gid}}}"
-    return quote(body, len(body), None)
+    return quote(body, len(body), None, view.hex)
 
 
 def show_message(piece: Piece, view: View, total: int | None = None) -> str:
@@ -91,7 +92,7 @@ def show_message(piece: Piece, view: View, total: int | None = None) -> str:
     data = piece.data[at : at + flat.data_len]
     full = max(len(data), flat.data_len if total is None else total)
     parts.append(
-        f"msg_iov=[{{iov_base={quote(data, full, view.strings)}, iov_len={full}}}], msg_iovlen=1"
+        f"msg_iov=[{{iov_base={quote(data, full, view.strings, view.hex)}, iov_len={full}}}], msg_iovlen=1"
     )
     if control:
         parts.append(f"msg_control={show_control(control, view)}")

@@ -15,6 +15,7 @@ class uselib(
     runs=Runs.PROGRAM,
     support=Support.GONE,
     caveat=CAVEAT,
+    classes=("file",),
 ):
     """load shared library"""
 
@@ -95,6 +96,7 @@ class getpmsg(
     runs=Runs.PROGRAM,
     support=Support.GONE,
     caveat=CAVEAT,
+    classes=("network",),
 ):
     """receive a STREAMS message"""
 
@@ -105,6 +107,7 @@ class putpmsg(
     runs=Runs.PROGRAM,
     support=Support.GONE,
     caveat=CAVEAT,
+    classes=("network",),
 ):
     """send a STREAMS message"""
 

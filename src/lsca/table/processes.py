@@ -20,6 +20,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import FORKS, Does, by
 from lsca.table.layouts import Layout, Struct, number, whole
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
@@ -174,11 +175,11 @@ def _sets_tls(view: View) -> bool:
     return bool(view.value("flags") & _flag("CLONE_SETTLS"))
 
 
-class fork(Syscall, x86_64=57, runs=Runs.PROGRAM):
+class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, effect=FORKS):
     """create a child process"""
 
 
-class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True):
+class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, effect=FORKS):
     """create a child process and block parent"""
 
 
@@ -196,6 +197,7 @@ class clone(
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
+    effect=by(Does.CLONES, "flags"),
 ):
     """create a child process"""
 
@@ -214,6 +216,7 @@ class clone3(
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
+    effect=by(Does.CLONES_3, "cl_args"),
 ):
     """create a child process"""
 
@@ -292,6 +295,7 @@ class prctl(
     support=Support.PARTIAL,
     caveat="arguments after the option are logged as numbers; the proxy does not follow changes; "
     "for PR_SET_SECCOMP see seccomp",
+    classes=("creds",),
 ):
     """operations on a process or thread"""
 
@@ -302,7 +306,7 @@ class prctl(
     arg5 = Hex()
 
 
-class arch_prctl(Syscall, x86_64=158, since="2.6", runs=Runs.PROGRAM):
+class arch_prctl(Syscall, x86_64=158, since="2.6", runs=Runs.PROGRAM, classes=()):
     """set architecture-specific thread state"""
 
     code = Chosen(ARCH_PRCTL)
@@ -316,13 +320,14 @@ class personality(
     runs=Runs.PROGRAM,
     returns=show_hex,
     note=lambda view: PERSONALITIES(view.ret or 0, view),
+    classes=(),
 ):
     """set the process execution domain"""
 
     persona = Value(show_persona)
 
 
-class set_tid_address(Syscall, x86_64=218, generic=96, runs=Runs.PROGRAM):
+class set_tid_address(Syscall, x86_64=218, generic=96, runs=Runs.PROGRAM, classes=()):
     """set pointer to thread ID"""
 
     tidptr = Address()
@@ -337,6 +342,8 @@ class unshare(
     support=Support.PARTIAL,
     caveat="each side gets namespaces of its own: what one does in them, the other does not see",
     identity=True,
+    effect=by(Does.UNSHARES, "flags"),
+    classes=(),
 ):
     """disassociate parts of the process execution context"""
 
@@ -352,6 +359,7 @@ class setns(
     support=Support.PARTIAL,
     caveat="a user namespace cannot be entered by a program or proxy with several threads",
     identity=True,
+    classes=(),
 ):
     """reassociate thread with a namespace"""
 

@@ -175,7 +175,9 @@ class rt_sigtimedwait(
     sigsetsize = Size()
 
 
-class rt_sigqueueinfo(Syscall, x86_64=129, generic=138, runs=Runs.PROGRAM):
+class rt_sigqueueinfo(
+    Syscall, x86_64=129, generic=138, runs=Runs.PROGRAM, classes=("signal", "process")
+):
     """queue a signal and data to a process"""
 
     tgid = Pid()
@@ -183,7 +185,14 @@ class rt_sigqueueinfo(Syscall, x86_64=129, generic=138, runs=Runs.PROGRAM):
     info = In(SIGINFO)
 
 
-class rt_tgsigqueueinfo(Syscall, x86_64=297, generic=240, since="2.6.31", runs=Runs.PROGRAM):
+class rt_tgsigqueueinfo(
+    Syscall,
+    x86_64=297,
+    generic=240,
+    since="2.6.31",
+    runs=Runs.PROGRAM,
+    classes=("signal", "process"),
+):
     """queue a signal and data to a thread"""
 
     tgid = Pid()
@@ -210,21 +219,21 @@ class pause(Syscall, x86_64=34, runs=Runs.PROGRAM, blocks=True):
     """wait for signal"""
 
 
-class kill(Syscall, x86_64=62, generic=129, runs=Runs.PROGRAM):
+class kill(Syscall, x86_64=62, generic=129, runs=Runs.PROGRAM, classes=("signal", "process")):
     """send signal to a process"""
 
     pid = Pid()
     sig = Signal()
 
 
-class tkill(Syscall, x86_64=200, generic=130, runs=Runs.PROGRAM):
+class tkill(Syscall, x86_64=200, generic=130, runs=Runs.PROGRAM, classes=("signal", "process")):
     """send a signal to a thread (obsolete)"""
 
     tid = Pid()
     sig = Signal()
 
 
-class tgkill(Syscall, x86_64=234, generic=131, runs=Runs.PROGRAM):
+class tgkill(Syscall, x86_64=234, generic=131, runs=Runs.PROGRAM, classes=("signal", "process")):
     """send a signal to a thread"""
 
     tgid = Pid()
@@ -232,5 +241,5 @@ class tgkill(Syscall, x86_64=234, generic=131, runs=Runs.PROGRAM):
     sig = Signal()
 
 
-class restart_syscall(Syscall, x86_64=219, generic=128, runs=Runs.PROGRAM, blocks=True):
+class restart_syscall(Syscall, x86_64=219, generic=128, runs=Runs.PROGRAM, blocks=True, classes=()):
     """restart a system call after interruption by a stop signal"""

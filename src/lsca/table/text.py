@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 X86_64: Final = "x86_64"
 AARCH64: Final = "aarch64"
@@ -33,9 +33,24 @@ class Piece(NamedTuple):
     full: int
 
 
+Hex = Literal["none", "chars", "strings", "all"]  # strace's --strings-in-hex
+
+
+FileOf = Callable[[int, bool], str | None]  # what a descriptor stands for, before or after the call
+
+
+def no_file(fd: int, after: bool) -> str | None:
+    """What a descriptor stands for, when nobody asks."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """One call as far as it is known: `ret` is None while it has not returned, `names` gives arguments' indices."""
+    """One call as far as it is known: `ret` is None while it has not returned, `names` gives arguments' indices.
+
+    `hex` says which strings are written in hex, `whole` that structures are shown with all their members, `file` what
+    is written after a descriptor, if anything.
+    """
 
     machine: str
     args: Sequence[int]
@@ -44,6 +59,9 @@ class View:
     exit: Mapping[int, Piece]
     names: Mapping[str, int]
     strings: int
+    hex: Hex = "none"
+    whole: bool = False
+    file: FileOf = no_file
 
     @property
     def failed(self) -> bool:
@@ -111,19 +129,56 @@ def show_id(value: int, view: View) -> str:
     return "-1" if value == 0xFFFFFFFF else str(value)
 
 
-def quote(data: bytes, full: int, limit: int | None) -> str:
+def show_fd(value: int, view: View) -> str:
+    """A descriptor, and what it stands for: 3</etc/passwd>."""
+    return _fd(value, view, False)
+
+
+def show_new_fd(value: int, view: View) -> str:
+    """A descriptor that the call has made."""
+    return _fd(value, view, True)
+
+
+def _fd(value: int, view: View, after: bool) -> str:
+    number = signed(value, 32)
+    return f"{number}{show_file(view.file(number, after), view)}"
+
+
+def show_file(file: str | None, view: View) -> str:
+    """What stands after a descriptor: </etc/passwd>. In a path what is no plain character is escaped, ">" too."""
+    if not file:
+        return ""
+    if not file.startswith("/"):
+        return f"<{file}>"
+    data = file.encode("utf-8", "surrogateescape")
+    text = quote(data, len(data), None, view.hex)[1:-1]
+    return f"<{text.replace('>', chr(92) + '76')}>"
+
+
+def quote(data: bytes, full: int, limit: int | None, hex: Hex = "none") -> str:
     """Bytes as a C string; "..." follows where more were there than `limit` or than were kept."""
     shown = data if limit is None else data[:limit]
-    parts = []
-    for at, byte in enumerate(shown):
-        if byte in _ESCAPES:
-            parts.append(_ESCAPES[byte])
-        elif 32 <= byte < 127:
-            parts.append(chr(byte))
-        else:
-            digit_follows = at + 1 < len(shown) and shown[at + 1] in _OCTAL_DIGITS
-            parts.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
-    return f'"{"".join(parts)}"' + ("..." if len(shown) < full else "")
+    if hex == "all" or (hex == "strings" and any(_strange(byte) for byte in shown)):
+        text = "".join(f"\\x{byte:02x}" for byte in shown)
+    else:
+        text = "".join(_character(shown, at, hex == "chars") for at in range(len(shown)))
+    return f'"{text}"' + ("..." if len(shown) < full else "")
+
+
+def _strange(byte: int) -> bool:
+    return not 32 <= byte < 127 and byte not in _ESCAPES
+
+
+def _character(data: bytes, at: int, hex: bool) -> str:
+    byte = data[at]
+    if byte in _ESCAPES:
+        return _ESCAPES[byte]
+    if 32 <= byte < 127:
+        return chr(byte)
+    if hex:
+        return f"\\x{byte:02x}"
+    digit_follows = at + 1 < len(data) and data[at + 1] in _OCTAL_DIGITS
+    return f"\\{byte:03o}" if digit_follows else f"\\{byte:o}"
 
 
 def error(ret: int) -> str:
