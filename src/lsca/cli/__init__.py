@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
-VERBS = ("run", "log", "view", "plot", "help", "doctor", "daemon", "flags")
+VERBS = ("run", "log", "view", "top", "plot", "help", "doctor", "daemon", "flags")
 
 
 def main(argv: list[str] | None = None) -> int:
