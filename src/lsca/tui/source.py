@@ -76,7 +76,7 @@ class Source:
             give_up()
 
     def look(self) -> Overview:
-        """Asks for the size of the log, which may still grow."""
+        """Asks for the size of the log, which may have grown since."""
         low, high, calls, errors, runs = self.rows(
             "SELECT min(epoch_ns(start)), max(epoch_ns(start) + coalesce(duration_ns, 0)), "
             "count(*), count(error), count(DISTINCT run) FROM calls"

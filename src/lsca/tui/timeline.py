@@ -7,6 +7,7 @@ The window is zoomed; the counting is DuckDB's.
 """
 
 import os
+import sys
 from typing import Any, ClassVar, Final
 
 from rich.segment import Segment
@@ -80,7 +81,8 @@ class Timeline(ScrollView, can_focus=True):
         self._cells: list[dict[int, Cell]] = [{}]
         self._most = 1
         self._bins = 1
-        self._bars = BARS if "utf" in os.environ.get("PYTHONIOENCODING", "utf") else ASCII_BARS
+        encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+        self._bars = BARS if encoding.lower().startswith("utf") else ASCII_BARS
         self._plain = bool(os.environ.get("NO_COLOR"))
 
     @property
