@@ -26,6 +26,7 @@ GEN := build/gen
 AGENT := src/lsca/lib/lsca-agent.so
 PROXY := src/lsca/lib/lsca-proxy
 EXTENSION := src/lsca/_native.abi3.so
+LOG_EXTENSION := src/lsca/_log.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
 .PHONY: help setup native demo test check san cross bench capture-table programs clean
@@ -34,7 +35,7 @@ help: ## this list
 
 setup: native .venv/.dev ## create .venv with all that is needed; afterwards .venv/bin/lsca works
 
-native: $(AGENT) $(PROXY) $(EXTENSION) ## build the agent, the proxy and the extension module
+native: $(AGENT) $(PROXY) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
 
 demo: native .venv/bin/lsca ## an unmodified echo server and client, natively and in both routes
 	@.venv/bin/python examples/demo/demo.py
@@ -58,7 +59,7 @@ programs: setup ## run real programs both ways; writes docs/programs.md
 	@.venv/bin/python tests/programs/table.py --write docs/programs.md
 
 clean: ## remove everything that was built, .venv included
-	rm -rf build .venv dist src/lsca/lib $(EXTENSION) bench.json
+	rm -rf build .venv dist src/lsca/lib $(EXTENSION) $(LOG_EXTENSION) bench.json
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -106,7 +107,7 @@ $(GEN)/.stamp: $(wildcard src/lsca/table/*.py) src/lsca/codegen.py
 	$(Q)PYTHONPATH=src $(PYTHON) -m lsca.codegen $(GEN)
 	@touch $@
 
-$(CALLS): $(GEN)/.stamp ;
+$(CALLS) $(GEN)/plans.c: $(GEN)/.stamp ;
 
 # ---- flags --------------------------------------------------------------------------------------
 
@@ -206,8 +207,12 @@ $(PROXY): $(proxy_objects)
 
 # ---- the extension module -----------------------------------------------------------------------
 
-extension_objects := $(call objects,daemon,$(MACHINE)) $(call objects,log,$(MACHINE)) build/daemon/$(MACHINE)/calls.o
--include $(extension_objects:%=%.d)
+# Two of them: what `lsca run` needs, and what reads logs. Both know the format of the files.
+log_reader := array arrow changes columns decoded logfile module records resolve timeline verify words
+log_reader_objects := $(log_reader:%=build/log/$(MACHINE)/%.o) build/log/$(MACHINE)/plans.o
+log_objects := $(filter-out $(log_reader_objects),$(call objects,log,$(MACHINE)))
+extension_objects := $(call objects,daemon,$(MACHINE)) $(log_objects) build/daemon/$(MACHINE)/calls.o
+-include $(extension_objects:%=%.d) $(log_reader_objects:%=%.d)
 python_include = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 
 $(GEN)/.python: Makefile
@@ -228,12 +233,21 @@ build/log/$(MACHINE)/%.o: native/log/%.c Makefile $(GEN)/.python
 	@echo "  cc    $<"
 	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
 
+build/log/$(MACHINE)/plans.o: $(GEN)/plans.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
+
 build/daemon/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(EXTENSION_FLAGS) $(DEPS) -c -o $@ $<
 
 $(EXTENSION): $(extension_objects)
+	@echo "  link  $@"
+	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
+
+$(LOG_EXTENSION): $(log_reader_objects) build/log/$(MACHINE)/decode.o build/log/$(MACHINE)/hash.o
 	@echo "  link  $@"
 	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
 

@@ -1,23 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the table as C: `python3 -m lsca.codegen OUTDIR` makes calls_x86_64.c and calls_aarch64.c there.
+"""Writes the table as C: `python3 -m lsca.codegen OUTDIR` makes calls_x86_64.c, calls_aarch64.c and plans.c there.
 
-The Makefile runs it before it compiles agent and proxy. Each file defines what native/shared/calls.h declares; a file
-whose text would be the same is left alone, so that nothing is compiled again.
+The Makefile runs it before it compiles anything. The first two define what native/shared/calls.h declares, the last one
+what native/log/plan.h does; a file whose text would be the same is left alone, so that nothing is compiled again.
 """
 
+import errno
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from lsca.table import COMMANDS, MACHINES, REQUESTS, rows
-from lsca.table.arguments import MEMORY, ArgFlag, Argument, Kind, Length, Request
+from lsca.table.arguments import (
+    MEMORY,
+    ArgFlag,
+    Argument,
+    Kind,
+    Length,
+    Request,
+    show_dirfd,
+)
 from lsca.table.syscall import RowError, Syscall
 
+MESSAGES = (Kind.MSG_IN, Kind.MSG_OUT)
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
 HEAD = """\
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls of {machine}. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
 #include "calls.h"
+"""
+PLANS_HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What readers of logs know of calls. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
+#include "plan.h"
 """
 
 
@@ -103,6 +118,74 @@ def generate(
     )
 
 
+def call_plan(row: type[Syscall], machine: str) -> str:
+    """One `struct call_plan` with its designator."""
+    order = row.order[machine]
+    arguments = [row.arguments[name] for name in order]
+
+    def index(name: str | None) -> int:
+        return -1 if name is None else order.index(name)
+
+    def directory(places: list[int]) -> int:
+        before = places[0] - 1 if places else -1
+        return before if before >= 0 and arguments[before].show is show_dirfd else -1
+
+    def first(indices: Iterable[int | str]) -> int | str:
+        return next(iter(indices), -1)
+
+    fds = [i for i, a in enumerate(arguments) if a.kind is Kind.FD and a.show is not show_dirfd]
+    dirs = [i for i, a in enumerate(arguments) if a.show is show_dirfd]
+    paths = [i for i, a in enumerate(arguments) if ArgFlag.PATH in a.flags]
+    named = paths[1:] or [index(name) for name in (row.second,) if name]
+    messages = [i for i, a in enumerate(arguments) if a.kind in MESSAGES]
+    addresses = [
+        i for i, a in enumerate(arguments) if a.layout and a.layout.name == "struct sockaddr"
+    ]
+    effect = row.effect
+    members: dict[str, object] = {
+        "name": quoted(row.name),
+        "family": quoted(row.family),
+        "text": quoted(effect.text) if effect and effect.text else "0",
+        "fd": first(fds or (["PLAN_RESULT"] if row.new_fd else dirs)),
+        "fd2": first(fds[1:]),
+        "path": first(paths),
+        "dir": directory(paths),
+        "path2": first(named),
+        "dir2": -1 if row.second else directory(named),
+        "raw2": int(row.second is not None),
+        "address": first(addresses or messages),
+        "message": int(not addresses and bool(messages)),
+        "argv": first(i for i, a in enumerate(arguments) if a.kind is Kind.STRINGS),
+        "moves": row.moves or "MOVES_NOTHING",
+        "effect": effect.does if effect else "EFFECT_NONE",
+    }
+    places = [index(name) for name in effect.args] if effect else []
+    args = ", ".join(str(place) for place in [*places, -1, -1, -1][:3])
+    values = ", ".join(f".{name} = {value}" for name, value in members.items())
+    return f"\t[{row.numbers[machine]}] = {{{values}, .args = {{{args}}}}},\n"
+
+
+def quoted(text: str) -> str:
+    """A C string of harmless characters."""
+    if not text.isascii() or not text.isprintable() or set(text) & {'"', "\\"}:
+        raise RowError(f"{text!r} cannot stand in C as it is")
+    return f'"{text}"'
+
+
+def plans(table: Iterable[type[Syscall]]) -> str:
+    """The whole of plans.c."""
+    known = tuple(table)
+    text = PLANS_HEAD
+    for machine in MACHINES:
+        own = (row for row in known if machine in row.numbers)
+        text += f"\nconst struct call_plan plans_{machine}[CALL_LIMIT] = {{\n"
+        text += "".join(call_plan(row, machine) for row in own) + "};\n"
+    errors = sorted(errno.errorcode.items())
+    text += "\nconst struct error_name plan_errors[] = {\n"
+    text += "".join(f'\t{{{number}, "{name}"}},\n' for number, name in errors) + "};\n"
+    return f"{text}const uint32_t plan_error_count = {len(errors)};\n"
+
+
 def write_if_changed(path: Path, text: str) -> bool:
     """Write `text` unless the file holds it already; True if it was written."""
     try:
@@ -125,6 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     for machine in MACHINES:
         text = generate(machine, rows(), REQUESTS.values(), COMMANDS.values())
         write_if_changed(directory / f"calls_{machine}.c", text)
+    write_if_changed(directory / "plans.c", plans(rows()))
     return 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from lsca.errors import UsageError
-from lsca.log import Log, Record, Style, as_json, as_text, read_log
+from lsca.log import Log, Record, Style, as_json, as_text, open_log
 from lsca.log.text import Clock
 from lsca.table import by_name, rows
 
@@ -24,7 +24,7 @@ CLOCKS: Final[tuple[Clock, ...]] = ("micros", "seconds", "micros", "epoch")  # b
 def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     wanted = _filter(options.expr, set(options.pid))
-    log = read_log(options.file)
+    log = open_log(options.file)
     clock: Clock = "relative" if options.relative else CLOCKS[min(options.time, 3)]
     if options.plain and not (options.relative or options.time):
         clock = "none"
@@ -60,7 +60,7 @@ def _remarks(log: Log) -> None:
     remarks = [
         (log.damage, f"{log.damage}; what follows is not shown"),
         (log.lost, f"{log.lost} records were lost: there was no room for them"),
-        (log.gaps, f"records are missing at {log.gaps} places"),
+        (log.gaps, f"records are missing at {len(log.gaps)} places"),
         (log.uncaught, f"{log.uncaught} programs ran without the agent; their calls are not here"),
     ]
     for is_so, words in remarks:
@@ -81,6 +81,8 @@ def _filter(expressions: list[str], pids: set[int]) -> Callable[[Record], bool]:
         names = None if "all" in words else set[str]().union(*map(_names, words))
 
     def wanted(record: Record) -> bool:
+        if record.kind not in ("call", "start", "exit"):
+            return False
         if pids and record.pid not in pids and record.tid not in pids:
             return False
         if names is None:

@@ -1,297 +1,330 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads log files; the layout is that of `file_header`, `file_block`, `record` and `piece` in native/shared/abi.h.
+"""`open_log` and `Log`: the log of one run or of several, in one file or in many.
 
-A first pass over the file checks every size and notes where the records are and when they began; after it nothing can
-go wrong any more, and records are decoded one at a time, in order of their start. What follows the first damage is left
-out: sizes there cannot be believed.
+Files are read by the extension `lsca._log`, which checks whatever it believes; here are only the questions that one can
+ask. What follows the first damage of a file is left out: sizes there cannot be believed.
 """
 
-import math
-import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import glob
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from lsca import _log
 from lsca.errors import LogError
-from lsca.table import Piece, by_number
+from lsca.log.record import MACHINES, Gap, Header, Record, Report, record
+from lsca.table import rows
 
-MAGIC: Final = b"LSCALOG\n"
-VERSION: Final = 1
-MACHINES: Final = {62: "x86_64", 183: "aarch64"}  # ELF e_machine
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
 
-HEADER: Final = struct.Struct("<8sIIQQQd40s64s")
-BLOCK: Final = struct.Struct("<IIIIQ")
-RECORD: Final = struct.Struct("<IHBBIIIIQQq6Q")
-PIECE: Final = struct.Struct("<BBHI")
-BLOCK_END: Final = 0xFFFFFFFF
+    from lsca.log.sql import Database
 
-ROUTES: Final = ("kernel", "proxy", "local", "handler")
-KINDS: Final = {1: "call", 2: "start", 3: "exit"}
-
-NO_RETURN: Final = 1
-REPLACES: Final = 2
-FOREIGN: Final = 4
-RESTARTS: Final = 8
-TRAPPED: Final = 16
-PIECE_OUT: Final = 1
+AnyPath = str | PathLike[str]
+CALL_LIMIT: Final = 512
+AT_FDCWD: Final = -100
+UNFINISHED: Final = "the file has no end block: the run is still going, or was killed"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What is true of a whole log. `real0_ns` is CLOCK_REALTIME and `mono0_ns` CLOCK_MONOTONIC at tick `ticks0`."""
+class Arrow:
+    """The calls as an Arrow stream; polars and pyarrow take it as it is: `polars.DataFrame(log.arrow())`.
 
-    machine: str
-    ticks0: int
-    mono0_ns: int
-    real0_ns: int
-    ns_per_tick: float
-    boot_id: str
-    host: str
-
-    def real_ns(self, ticks: int) -> int:
-        return self.real0_ns + int((ticks - self.ticks0) * self.ns_per_tick)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One call (`kind` "call"), or the beginning ("start") or end ("exit") of a process.
-
-    Times are CLOCK_REALTIME in nanoseconds. `ret` is what the kernel would return: a negative errno on failure.
-    `name` is None for a number that the table does not have. `entry` and `exit` hold what pointer arguments pointed
-    to before and after the call, by the argument's index.
+    `padded`: with all columns, of which only those asked for are filled.
     """
 
-    nr: int
-    name: str | None
-    route: str
-    kind: str
-    pid: int
-    tid: int
-    flags: int
-    start_ns: int
-    end_ns: int
-    ret: int
-    args: tuple[int, ...]
-    entry: Mapping[int, Piece]
-    exit: Mapping[int, Piece]
+    def __init__(
+        self, log: _log.Log, columns: Collection[str] | None, *, padded: bool = False
+    ) -> None:
+        unknown = set(columns or ()) - set(_log.COLUMNS)
+        if unknown:
+            known = ", ".join(_log.COLUMNS)
+            raise LogError(f"calls have no column {sorted(unknown)[0]!r}; there are {known}")
+        self._log = log
+        self._padded = padded
+        self._wanted = 0
+        for place, name in enumerate(_log.COLUMNS):
+            self._wanted |= (columns is None or name in columns) << place
 
-    @property
-    def returns(self) -> bool:
-        """False if the call did not come back (exit, execve), or not to its caller (made again after a signal)."""
-        return not self.flags & (NO_RETURN | RESTARTS)
-
-    @property
-    def restarts(self) -> bool:
-        """A signal came first, and the call is made again after its handler."""
-        return bool(self.flags & RESTARTS)
-
-    @property
-    def foreign(self) -> bool:
-        """The call was made by another machine's convention (int 0x80); `nr` and `args` are i386's."""
-        return bool(self.flags & FOREIGN)
-
-    @property
-    def trapped(self) -> bool:
-        """The call cost a signal: its site in the program is not, or not yet, patched."""
-        return bool(self.flags & TRAPPED)
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._log.stream(self._wanted, not self._padded)
 
 
-class _Place(NamedTuple):
-    """Where a record is. Sorts by start; a record that replaces another comes after it."""
-
-    start: int
-    replaces: bool
-    offset: int
-    tid: int
-    no_return: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Log:
-    """A log file. `lost` counts records the agents had no room for, `gaps` places where bytes are missing.
+    """What `open_log` gives. Iterating gives its records in order of their start.
 
-    `complete` is True if the run ended in good order and nothing is missing. `damage` says in words where reading
-    had to stop. `uncaught` counts programs that ran without the agent.
+    `lost` counts records that found no room, `uncaught` programs that ran without the agent. `damage` says in words
+    where reading had to stop, or that the log has no end; it may come to light late, when the damaged part is read.
     """
 
-    path: Path
-    header: Header
-    lost: int
-    gaps: int
-    uncaught: int
-    complete: bool
-    damage: str | None
-    pids: frozenset[int]
-    _data: bytes = field(repr=False)
-    _places: tuple[_Place, ...] = field(repr=False)
+    def __init__(self, paths: Iterable[Path], pattern: str | None = None) -> None:
+        self._log = _log.Log()
+        self._pattern = pattern
+        self._database: Database | None = None
+        self.paths: list[Path] = []
+        for path in paths:
+            self._add(path)
+
+    def _add(self, path: Path) -> None:
+        try:
+            problem = self._log.add(os.fsencode(path))
+        except OSError as error:
+            raise LogError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from error
+        if problem:
+            raise LogError(f"{path} {problem}")
+        self.paths.append(path)
+
+    # ---- what there is ----------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.paths[0]
+
+    @property
+    def header(self) -> Header:
+        """The first run's."""
+        return self.headers[0]
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """Of each run."""
+        first: dict[int, _log.Segment] = {}
+        for segment in self._log.segments():
+            first.setdefault(segment["run"], segment)
+        return tuple(_header(segment) for segment in first.values())
+
+    @property
+    def pids(self) -> frozenset[int]:
+        return frozenset(self._log.pids())
 
     def __len__(self) -> int:
-        return len(self._places)
-
-    def __iter__(self) -> Iterator[Record]:
-        return self.records
+        return self._log.length()
 
     @property
-    def records(self) -> Iterator[Record]:
-        """All records in order of their start."""
-        for place in self._places:
-            yield _decode(self._data, place.offset, self.header)
+    def lost(self) -> int:
+        return sum(self._ends(lambda end: end[0] + end[1]).values())
 
+    @property
+    def uncaught(self) -> int:
+        return sum(self._ends(lambda end: end[2]).values())
 
-@dataclass(slots=True)
-class _Scan:
-    """The first pass: what was found so far."""
+    def _ends(self, fact: Any) -> dict[int, int]:
+        """What the ends of each run's segments say, which count through the run."""
+        found: dict[int, int] = {}
+        for segment in self._log.segments():
+            if segment["end"]:
+                run = segment["run"]
+                found[run] = max(found.get(run, 0), fact(segment["end"]))
+        return found
 
-    data: bytes
-    places: list[_Place] = field(default_factory=list)
-    pids: set[int] = field(default_factory=set)
-    ends: dict[int, int] = field(default_factory=dict)  # lease -> offset after its last known byte
-    lost: int = 0
-    gaps: int = 0
-    uncaught: int = 0
-    closed: bool = False
-    damage: str | None = None
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Records that are missing by their numbers."""
+        return _gaps(self._log, deep=False)
 
-    def blocks(self) -> None:
-        at = HEADER.size
-        while at < len(self.data) and not self.damage and not self.closed:
-            if len(self.data) - at < BLOCK.size:
-                self.damage = f"the file ends inside a block, at byte {at}"
+    @property
+    def damage(self) -> str | None:
+        """Every damaged or unfinished file in words; None if there is none."""
+        return "; ".join(self._damages()) or None
+
+    def _damages(self) -> Iterator[str]:
+        for segment in self._log.segments():
+            name = f"{Path(os.fsdecode(segment['path'])).name}: " if len(self.paths) > 1 else ""
+            if segment["problem"]:
+                yield f"{name}{segment['problem']}, at byte {segment['problem_at']}"
+            elif not segment["end"]:
+                yield name + UNFINISHED
+
+    @property
+    def complete(self) -> bool:
+        """The runs ended in good order, and nothing is known to be missing."""
+        return not self._problems(self.gaps)
+
+    def verify(self) -> Report:
+        """Reads everything, and says exactly what is missing."""
+        gaps = _gaps(self._log, deep=True)
+        return Report(len(self), gaps, tuple(self._problems(gaps)))
+
+    def _problems(self, gaps: Iterable[Gap]) -> list[str]:
+        found = list(self._damages())
+        found += self._absent()
+        found += map(str, gaps)
+        texts = (
+            (self._ends(lambda end: end[0]), "found no room and were lost"),
+            (self._ends(lambda end: end[1]), "could not be written, or made no sense"),
+        )
+        found += [f"{n} records {what}" for ends, what in texts if (n := sum(ends.values()))]
+        if self.uncaught:
+            found.append(
+                f"{self.uncaught} programs ran without the agent; their calls are not here"
+            )
+        return found
+
+    def _absent(self) -> Iterator[str]:
+        """Segments that are not among the files."""
+        numbers: dict[int, dict[int, _log.Segment]] = {}
+        for segment in self._log.segments():
+            numbers.setdefault(segment["run"], {})[segment["number"]] = segment
+        for segments in numbers.values():
+            highest = max(segments)
+            for number in range(highest):
+                if number not in segments:
+                    yield f"segment {number} of the run is not among the files"
+            end = segments[highest]["end"]
+            if end and not end[3]:
+                yield f"the segments after number {highest} are not among the files"
+
+    # ---- records ----------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
+
+    def records(
+        self,
+        names: Collection[str] | None = None,
+        *,
+        pids: Collection[int] | None = None,
+        events: bool = True,
+        others: bool | None = None,
+        after: list[int] | None = None,
+    ) -> Iterator[Record]:
+        """Records in order of their start, over all threads.
+
+        `names`: only these calls; `pids`: only these processes or threads. `events`: also what is no call. `others`:
+        also calls that the table does not have (as a rule, if no names are given). `after`: only what came after
+        `mark()`.
+        """
+        wanted = self._numbers(names)
+        strangers = names is None if others is None else others
+        ids = None if pids is None else list(pids)
+        return map(record, self._log.records(wanted, strangers, events, ids, after))
+
+    def _numbers(self, names: Collection[str] | None) -> bytes:
+        if names is None:
+            return b"\1" * CALL_LIMIT
+        machines = {segment["machine"] for segment in self._log.segments()}
+        wanted = bytearray(CALL_LIMIT)
+        for row in rows():
+            if row.name in names:
+                for machine in machines:
+                    number = row.numbers.get(MACHINES[machine])
+                    # A log of two machines shows a few calls too many; the iterator's user looks at their names.
+                    if number is not None:
+                        wanted[number] = 1
+        return bytes(wanted)
+
+    def mark(self) -> list[int]:
+        """How far the log goes now, for `records(after=...)`."""
+        return [segment["blocks"] for segment in self._log.segments()]
+
+    def refresh(self) -> bool:
+        """Looks whether the files have grown, or new ones of their pattern have come; True if so."""
+        grown = self._log.refresh()
+        for name in sorted(glob.glob(self._pattern)) if self._pattern else ():
+            if Path(name) not in self.paths:
+                self._add(Path(name))
+                grown = True
+        if grown and self._database:
+            self._database.forget()
+        return grown
+
+    def follow(self, every: float = 0.2, **wanted: Any) -> Iterator[Record]:
+        """The records that there are, and then those that come, until the log has its end."""
+        seen = dict.fromkeys(self.paths, 0)
+        while True:
+            segments = self._log.segments()
+            after = [seen.get(Path(os.fsdecode(one["path"])), 0) for one in segments]
+            yield from self.records(after=after, **wanted)
+            for one in segments:
+                seen[Path(os.fsdecode(one["path"]))] = one["blocks"]
+            if all(one["end"] or one["problem"] for one in segments) and not self._goes_on():
                 return
-            size, pid, _tid, offset, lease = BLOCK.unpack_from(self.data, at)
-            at += BLOCK.size
-            if size == BLOCK_END:
-                self.lost, self.uncaught, self.closed = lease, pid, True
-                return
-            if offset != self.ends.get(lease, 0):
-                self.gaps += 1
-            self.ends[lease] = offset + size
-            self.records(at, at + size)
-            at += size
+            if not self.refresh():
+                time.sleep(every)
 
-    def records(self, at: int, end: int) -> None:
-        cut = "the file ends inside a record, at byte {}"
-        while at < end:
-            if at + RECORD.size > len(self.data):
-                self.damage = cut.format(at)
-                return
-            fields = RECORD.unpack_from(self.data, at)
-            size, _nr, _route, kind, pid, tid, flags, pieces, start = fields[:9]
-            if size % 8 or not RECORD.size <= size <= end - at or kind not in KINDS:
-                self.damage = f"the record at byte {at} makes no sense"
-                return
-            if at + size > len(self.data):
-                self.damage = cut.format(at)
-                return
-            if not self._pieces_fit(at + RECORD.size, at + size, pieces):
-                self.damage = f"the record at byte {at} is longer than it says"
-                return
-            replaces, no_return = bool(flags & REPLACES), bool(flags & NO_RETURN)
-            self.places.append(_Place(start, replaces, at, tid, no_return))
-            self.pids.add(pid)
-            at += size
+    def _goes_on(self) -> bool:
+        """Whether a run's last segment says that another one follows, or ends inside what is being written."""
+        last: dict[int, _log.Segment] = {one["run"]: one for one in self._log.segments()}
+        return any(
+            not one["end"][3] if one["end"] else "ends inside" in (one["problem"] or "ends inside")
+            for one in last.values()
+        )
 
-    def _pieces_fit(self, at: int, end: int, count: int) -> bool:
-        for _ in range(count):
-            if end - at < PIECE.size:
-                return False
-            arg, _flags, length, _full = PIECE.unpack_from(self.data, at)
-            at += PIECE.size + _padded(length)
-            if arg > 5 or at > end:
-                return False
-        return True
+    # ---- what descriptors stood for ---------------------------------------------------------------------------------
+
+    def file(self, record: Record, fd: int) -> str | None:
+        """What a descriptor of the record's process stood for when the call began; AT_FDCWD is its directory."""
+        found = self._log.file(record.run, record.pid, fd, record.ticks)
+        return None if found is None else found.decode("utf-8", "backslashreplace")
+
+    def path_of(self, record: Record, path: bytes, fd: int = AT_FDCWD) -> str:
+        """Where a path argument of the record leads to: absolute, if it is known from where it starts.
+
+        `..` takes the name before it away, by the text alone.
+        """
+        found = self._log.file(record.run, record.pid, fd, record.ticks, path)
+        return (found or b"").decode("utf-8", "backslashreplace")
+
+    # ---- tables -----------------------------------------------------------------------------------------------------
+
+    def arrow(self, columns: Collection[str] | None = None, *, padded: bool = False) -> Arrow:
+        """The calls as an Arrow stream, of all columns or only these. A column that is not asked for costs nothing.
+
+        `padded`: those that are not asked for are there nevertheless, without values.
+        """
+        return Arrow(self._log, columns, padded=padded)
+
+    def sql(self, query: str, parameters: object = None) -> "DuckDBPyRelation | None":
+        """Asks DuckDB. There are `calls`, `processes`, `files` and `streams`. The last statement's result, if any."""
+        if self._database is None:
+            from lsca.log.sql import (
+                Database,
+            )  # with the package of that name, which not everybody has
+
+            self._database = Database(self)
+        return self._database.ask(query, parameters)
 
 
-def read_log(path: str | PathLike[str]) -> Log:
-    """Open the log file at `path`. Raises LogError if it cannot be read or is no log; never for damage further on."""
-    where = Path(path)
-    try:
-        data = where.read_bytes()
-    except OSError as error:
-        raise LogError(f"cannot read {where}: {error.strerror}") from error
-    header = _header(where, data)
-    scan = _Scan(data)
-    scan.blocks()
-    if not scan.closed and not scan.damage:
-        scan.damage = "the file has no end mark: the run is still going, or was killed"
-    return Log(
-        path=where,
-        header=header,
-        lost=scan.lost,
-        gaps=scan.gaps,
-        uncaught=scan.uncaught,
-        complete=scan.closed and not (scan.lost or scan.gaps or scan.uncaught),
-        damage=scan.damage,
-        pids=frozenset(scan.pids),
-        _data=data,
-        _places=_in_order(scan.places),
+def _gaps(log: _log.Log, *, deep: bool) -> tuple[Gap, ...]:
+    found = log.verify(deep)
+    return tuple(
+        Gap(run, pid, tid, thread, first, end - first, twice)
+        for run, pid, tid, thread, first, end, twice in found
     )
 
 
-def _header(path: Path, data: bytes) -> Header:
-    if not data.startswith(MAGIC):
-        raise LogError(f"{path} is not a log of lsca")
-    if len(data) < HEADER.size:
-        raise LogError(f"{path} ends inside its header")
-    _, version, machine, ticks0, mono0, real0, rate, boot_id, host = HEADER.unpack_from(data)
-    if version != VERSION:
-        raise LogError(f"{path} is a log of format {version}; this lsca reads format {VERSION}")
-    if machine not in MACHINES:
-        raise LogError(f"{path} was written on a machine unknown to this lsca (ELF {machine})")
-    if not (math.isfinite(rate) and 0 < rate < 1e6):
-        raise LogError(f"{path} has a damaged header: a tick of {rate} ns")
-    return Header(MACHINES[machine], ticks0, mono0, real0, rate, _text(boot_id), _text(host))
-
-
-def _in_order(places: list[_Place]) -> tuple[_Place, ...]:
-    """Sort by start, and take out each record that was written before a call and then replaced."""
-    places.sort()
-    replaced: set[int] = set()
-    waiting: dict[int, int] = {}  # tid -> offset of its last record without a return
-    for place in places:
-        if place.replaces:
-            replaced.add(waiting.pop(place.tid, -1))
-        elif place.no_return:
-            waiting[place.tid] = place.offset
-    return tuple(place for place in places if place.offset not in replaced)
-
-
-def _decode(data: bytes, at: int, header: Header) -> Record:
-    _, nr, route, kind, pid, tid, flags, pieces, start, end, ret, *args = RECORD.unpack_from(
-        data, at
-    )
-    at += RECORD.size
-    entry: dict[int, Piece] = {}
-    exit_: dict[int, Piece] = {}
-    for _ in range(pieces):
-        arg, piece_flags, length, full = PIECE.unpack_from(data, at)
-        at += PIECE.size
-        (exit_ if piece_flags & PIECE_OUT else entry)[arg] = Piece(data[at : at + length], full)
-        at += _padded(length)
-    row = None if flags & FOREIGN else by_number(header.machine, nr)
-    start_ns = header.real_ns(start)
-    return Record(
-        nr=nr,
-        name=row.name if row and kind == 1 else None,
-        route=ROUTES[route] if route < len(ROUTES) else f"route {route}",
-        kind=KINDS[kind],
-        pid=pid,
-        tid=tid,
-        flags=flags,
-        start_ns=start_ns,
-        end_ns=header.real_ns(end) if end else start_ns,
-        ret=ret,
-        args=tuple(args),
-        entry=entry,
-        exit=exit_,
+def _header(segment: "_log.Segment") -> Header:
+    return Header(
+        MACHINES[segment["machine"]],
+        segment["ticks0"],
+        segment["mono0"],
+        segment["real0"],
+        segment["ns_per_tick"],
+        segment["boot_id"].decode("utf-8", "replace"),
+        segment["host"].decode("utf-8", "replace"),
     )
 
 
-def _padded(length: int) -> int:
-    return (length + 7) & ~7
+def open_log(paths: AnyPath | Iterable[AnyPath]) -> Log:
+    """Open a log: a file, several, or all that match a pattern like "run-*.lsca".
+
+    Raises LogError if one cannot be read or is no log; never for damage further on.
+    """
+    if not isinstance(paths, (str, PathLike)):
+        many = [Path(path) for path in paths]
+        if not many:
+            raise LogError("no log was named")
+        return Log(many)
+    text = os.fspath(paths)
+    if not os.path.lexists(text) and glob.has_magic(text):
+        found = sorted(glob.glob(text))
+        if not found:
+            raise LogError(f"no file matches {text}")
+        return Log(map(Path, found), text)
+    return Log([Path(text)])
 
 
-def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+read_log = open_log

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from lsca.log.reader import Record
+from lsca.log.record import Record
 from lsca.table import Piece, by_number, format_call
 from lsca.table.text import error
 

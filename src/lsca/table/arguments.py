@@ -178,7 +178,7 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_dirfd))
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ def _typed(kind: type[Seen], argument: Argument) -> Seen:
     return cast(Seen, replace(argument, seen=kind))
 
 
-def _show_dirfd(value: int, view: View) -> str:
+def show_dirfd(value: int, view: View) -> str:
     number = signed(value, 32)
     return "AT_FDCWD" if number == AT_FDCWD else str(number)
 

@@ -8,6 +8,7 @@ route `proxy` answers ENOSYS, which programs take as "do it the ordinary way".
 from typing import Final
 
 from lsca.table.arguments import Fd, Hex, Long, Pointer, Size, Unsigned
+from lsca.table.effects import new
 from lsca.table.syscall import Runs, Support, Syscall
 
 CAVEAT: Final = "under the route `proxy` ENOSYS; otherwise what is in the rings is not on record"
@@ -23,6 +24,7 @@ class io_uring_setup(
     new_fd=True,
     support=Support.NONE,
     caveat=CAVEAT,
+    effect=new("anon_inode:[io_uring]"),
 ):
     """set up a context for performing asynchronous I/O"""
 

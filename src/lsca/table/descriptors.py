@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chooses, Chosen, Chosen_by, Fd, Kind, NewFd, Out, Request
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import Does, by
 from lsca.table.files import OPEN_FLAGS, SEEK
 from lsca.table.ioctls import REQUESTS, show_request
 from lsca.table.layouts import Code, Struct, fixed, number, numbers, one
@@ -116,20 +117,27 @@ def note_fcntl(view: View) -> str:
     return f"{kind}{show(view.ret, view)}"
 
 
-class dup(Syscall, x86_64=32, generic=23, new_fd=True):
+class dup(Syscall, x86_64=32, generic=23, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
     """duplicate a file descriptor"""
 
     oldfd = Fd()
 
 
-class dup2(Syscall, x86_64=33, new_fd=True):
+class dup2(Syscall, x86_64=33, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
     """duplicate a file descriptor to a given number"""
 
     oldfd = Fd()
     newfd = NewFd()
 
 
-class dup3(Syscall, x86_64=292, generic=24, since="2.6.27", new_fd=True):
+class dup3(
+    Syscall,
+    x86_64=292,
+    generic=24,
+    since="2.6.27",
+    new_fd=True,
+    effect=by(Does.DUPLICATES, "oldfd"),
+):
     """duplicate a file descriptor to a given number, with flags"""
 
     oldfd = Fd()
@@ -147,6 +155,7 @@ class fcntl(
     support=Support.PARTIAL,
     caveat="under the route `proxy` F_GETLK and F_OFD_GETLK name the proxy's process as the owner "
     "of a lock that a captured program holds",
+    effect=by(Does.FCNTL, "fd", "cmd"),
 ):
     """manipulate file descriptor"""
 
@@ -179,13 +188,13 @@ class ioctl(
     argp = Chosen_by(Kind.IOCTL, "request", REQUESTS)
 
 
-class pipe(Syscall, x86_64=22):
+class pipe(Syscall, x86_64=22, effect=by(Does.PIPE, "pipefd")):
     """create pipe"""
 
     pipefd = Out(PAIR)
 
 
-class pipe2(Syscall, x86_64=293, generic=59, since="2.6.27"):
+class pipe2(Syscall, x86_64=293, generic=59, since="2.6.27", effect=by(Does.PIPE, "pipefd")):
     """create pipe, with flags"""
 
     pipefd = Out(PAIR)

@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, DirFd, Fd, In, Mode, Offset, Path, Size, String, Unsigned
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import OPENS, Does, by, new
 from lsca.table.layouts import Struct, whole
 from lsca.table.syscall import Support, Syscall
 from lsca.table.text import View, show_long, show_octal
@@ -60,7 +61,7 @@ def creates(view: View) -> bool:
     return bool(view.value("flags") & (OPEN_FLAGS["O_CREAT"] | O_TMPFILE_BIT))
 
 
-class open(Syscall, x86_64=2, blocks=True, new_fd=True):
+class open(Syscall, x86_64=2, blocks=True, new_fd=True, effect=OPENS):
     """open and possibly create a file"""
 
     pathname = Path()
@@ -68,7 +69,9 @@ class open(Syscall, x86_64=2, blocks=True, new_fd=True):
     mode = Mode(when=creates)
 
 
-class openat(Syscall, x86_64=257, generic=56, since="2.6.16", blocks=True, new_fd=True):
+class openat(
+    Syscall, x86_64=257, generic=56, since="2.6.16", blocks=True, new_fd=True, effect=OPENS
+):
     """open and possibly create a file"""
 
     dirfd = DirFd()
@@ -77,7 +80,9 @@ class openat(Syscall, x86_64=257, generic=56, since="2.6.16", blocks=True, new_f
     mode = Mode(when=creates)
 
 
-class openat2(Syscall, x86_64=437, generic=437, since="5.6", blocks=True, new_fd=True):
+class openat2(
+    Syscall, x86_64=437, generic=437, since="5.6", blocks=True, new_fd=True, effect=OPENS
+):
     """open and possibly create a file (extended)"""
 
     dirfd = DirFd()
@@ -86,20 +91,26 @@ class openat2(Syscall, x86_64=437, generic=437, since="5.6", blocks=True, new_fd
     size = Size()
 
 
-class creat(Syscall, x86_64=85, blocks=True, new_fd=True):
+class creat(Syscall, x86_64=85, blocks=True, new_fd=True, effect=OPENS):
     """create a file or rewrite an existing one"""
 
     pathname = Path()
     mode = Mode()
 
 
-class close(Syscall, x86_64=3, generic=57, blocks=True):
+class close(Syscall, x86_64=3, generic=57, blocks=True, effect=by(Does.CLOSES, "fd")):
     """close a file descriptor"""
 
     fd = Fd()
 
 
-class close_range(Syscall, x86_64=436, generic=436, since="5.9"):
+class close_range(
+    Syscall,
+    x86_64=436,
+    generic=436,
+    since="5.9",
+    effect=by(Does.CLOSES_RANGE, "first", "last", "flags"),
+):
     """close all file descriptors in a given range"""
 
     first = Unsigned()
@@ -186,7 +197,14 @@ class sync_file_range(Syscall, x86_64=277, generic=84, since="2.6.17", blocks=Tr
     flags = Chosen(SYNC_RANGE)
 
 
-class memfd_create(Syscall, x86_64=319, generic=279, since="3.17", new_fd=True):
+class memfd_create(
+    Syscall,
+    x86_64=319,
+    generic=279,
+    since="3.17",
+    new_fd=True,
+    effect=new("/memfd:{} (deleted)", "uname"),
+):
     """create an anonymous file"""
 
     uname = String()
@@ -201,6 +219,7 @@ class memfd_secret(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="the pages are secret from everyone but those who map the descriptor, the proxy included",
+    effect=new("/secretmem (deleted)"),
 ):
     """create an anonymous RAM-based file to access secret memory regions"""
 

@@ -21,6 +21,7 @@ from lsca.table.arguments import (
 )
 from lsca.table.clocks import SIGEVENT, TIMESPEC
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.files import OPEN_FLAGS, creates
 from lsca.table.layouts import Struct, array, number, one
 from lsca.table.syscall import Runs, Support, Syscall
@@ -216,7 +217,7 @@ class msgctl(
     buf = Pointer()
 
 
-class mq_open(Syscall, x86_64=240, generic=180, new_fd=True):
+class mq_open(Syscall, x86_64=240, generic=180, new_fd=True, effect=new("/{}", "name")):
     """open a message queue"""
 
     name = String()

@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Address, Chosen, Fd, Hex, Int, Out, Pid, Pointer, Size, Value
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import View, show_address, show_hex, show_int, show_long
@@ -319,6 +320,7 @@ class userfaultfd(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="belongs to the memory of the program that made it; its requests are made there",
+    effect=new("anon_inode:[userfaultfd]"),
 ):
     """create a file descriptor for handling page faults in user space"""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, DirFd, Fd, Hex, In, Int, Out, Path, Pointer, Size, String
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import OPENS, UNKNOWN, new
 from lsca.table.layouts import Struct, numbers, whole
 from lsca.table.paths import AT_FLAGS
 from lsca.table.syscall import Runs, Support, Syscall
@@ -64,6 +65,7 @@ class mount(
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
     caveat="made by the program, in the namespace that it shares with its proxy",
+    second="source",
 ):
     """mount filesystem"""
 
@@ -88,7 +90,9 @@ class pivot_root(Syscall, x86_64=155, generic=41, runs=Runs.BOTH):
     put_old = Path()
 
 
-class fsopen(Syscall, x86_64=430, generic=430, since="5.2", new_fd=True):
+class fsopen(
+    Syscall, x86_64=430, generic=430, since="5.2", new_fd=True, effect=new("anon_inode:[fscontext]")
+):
     """open a filesystem context"""
 
     fsname = String()
@@ -115,7 +119,7 @@ class fsconfig(
     aux = Int()
 
 
-class fsmount(Syscall, x86_64=432, generic=432, since="5.2", new_fd=True):
+class fsmount(Syscall, x86_64=432, generic=432, since="5.2", new_fd=True, effect=UNKNOWN):
     """create a mount from a filesystem context"""
 
     fsfd = Fd()
@@ -123,7 +127,9 @@ class fsmount(Syscall, x86_64=432, generic=432, since="5.2", new_fd=True):
     attr_flags = Chosen(MOUNT_ATTR)
 
 
-class fspick(Syscall, x86_64=433, generic=433, since="5.2", new_fd=True):
+class fspick(
+    Syscall, x86_64=433, generic=433, since="5.2", new_fd=True, effect=new("anon_inode:[fscontext]")
+):
     """select a filesystem for reconfiguration"""
 
     dirfd = DirFd()
@@ -131,7 +137,7 @@ class fspick(Syscall, x86_64=433, generic=433, since="5.2", new_fd=True):
     flags = Chosen(FSPICK)
 
 
-class open_tree(Syscall, x86_64=428, generic=428, since="5.2", new_fd=True):
+class open_tree(Syscall, x86_64=428, generic=428, since="5.2", new_fd=True, effect=OPENS):
     """open path or create detached mount object and attach to fd"""
 
     dirfd = DirFd()
@@ -139,7 +145,7 @@ class open_tree(Syscall, x86_64=428, generic=428, since="5.2", new_fd=True):
     flags = Chosen(OPEN_TREE)
 
 
-class open_tree_attr(Syscall, x86_64=467, generic=467, since="6.15", new_fd=True):
+class open_tree_attr(Syscall, x86_64=467, generic=467, since="6.15", new_fd=True, effect=OPENS):
     """create a detached mount object with changed properties"""
 
     dirfd = DirFd()

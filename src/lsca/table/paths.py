@@ -19,6 +19,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import CHDIR, UNKNOWN, Does, by
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import BYTES, Layout, number, opaque
 from lsca.table.syscall import Runs, Support, Syscall
@@ -121,14 +122,14 @@ class readlinkat(Syscall, x86_64=267, generic=78, since="2.6.16"):
     bufsiz = Int()
 
 
-class symlink(Syscall, x86_64=88):
+class symlink(Syscall, x86_64=88, second="target"):
     """make a new name for a file"""
 
     target = String()
     linkpath = Path()
 
 
-class symlinkat(Syscall, x86_64=266, generic=36, since="2.6.16"):
+class symlinkat(Syscall, x86_64=266, generic=36, since="2.6.16", second="target"):
     """make a new name for a file"""
 
     target = String()
@@ -237,13 +238,13 @@ def is_device(view: View) -> bool:
     return kind in (FILE_TYPES["S_IFCHR"], FILE_TYPES["S_IFBLK"])
 
 
-class chdir(Syscall, x86_64=80, generic=49, runs=Runs.BOTH):
+class chdir(Syscall, x86_64=80, generic=49, runs=Runs.BOTH, effect=CHDIR):
     """change working directory"""
 
     path = Path()
 
 
-class fchdir(Syscall, x86_64=81, generic=50, runs=Runs.BOTH):
+class fchdir(Syscall, x86_64=81, generic=50, runs=Runs.BOTH, effect=by(Does.FCHDIR, "fd")):
     """change working directory"""
 
     fd = Fd()
@@ -305,6 +306,7 @@ class open_by_handle_at(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="reads as many bytes as the largest handle has, 136; the log shows them as they are",
+    effect=UNKNOWN,
 ):
     """open file via a handle"""
 

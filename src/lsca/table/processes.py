@@ -20,6 +20,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import FORKS, Does, by
 from lsca.table.layouts import Layout, Struct, number, whole
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
@@ -174,11 +175,11 @@ def _sets_tls(view: View) -> bool:
     return bool(view.value("flags") & _flag("CLONE_SETTLS"))
 
 
-class fork(Syscall, x86_64=57, runs=Runs.PROGRAM):
+class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, effect=FORKS):
     """create a child process"""
 
 
-class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True):
+class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, effect=FORKS):
     """create a child process and block parent"""
 
 
@@ -196,6 +197,7 @@ class clone(
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
+    effect=by(Does.CLONES, "flags"),
 ):
     """create a child process"""
 
@@ -214,6 +216,7 @@ class clone3(
     runs=Runs.PROGRAM,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
+    effect=by(Does.CLONES_3, "cl_args"),
 ):
     """create a child process"""
 
@@ -337,6 +340,7 @@ class unshare(
     support=Support.PARTIAL,
     caveat="each side gets namespaces of its own: what one does in them, the other does not see",
     identity=True,
+    effect=by(Does.UNSHARES, "flags"),
 ):
     """disassociate parts of the process execution context"""
 

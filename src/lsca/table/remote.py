@@ -15,6 +15,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import UNKNOWN, new
 from lsca.table.signals import SIGINFO, SIGNALS
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
@@ -116,7 +117,9 @@ class process_vm_writev(
     flags = Hex()
 
 
-class pidfd_open(Syscall, x86_64=434, generic=434, since="5.3", new_fd=True):
+class pidfd_open(
+    Syscall, x86_64=434, generic=434, since="5.3", new_fd=True, effect=new("anon_inode:[pidfd]")
+):
     """obtain a file descriptor that refers to a process"""
 
     pid = Pid()
@@ -133,6 +136,7 @@ class pidfd_getfd(
     support=Support.PARTIAL,
     caveat="under the route `proxy` a captured process has no descriptors that could be taken, and "
     "the copy stays in the program",
+    effect=UNKNOWN,
 ):
     """obtain a duplicate of another process's file descriptor"""
 

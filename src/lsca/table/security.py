@@ -17,6 +17,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.layouts import Struct, number, opaque, whole
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_hex, show_long, show_unsigned
@@ -91,7 +92,14 @@ class seccomp(
     args = Pointer()
 
 
-class landlock_create_ruleset(Syscall, x86_64=444, generic=444, since="5.13", new_fd=True):
+class landlock_create_ruleset(
+    Syscall,
+    x86_64=444,
+    generic=444,
+    since="5.13",
+    new_fd=True,
+    effect=new("anon_inode:[landlock-ruleset]"),
+):
     """create a new Landlock ruleset"""
 
     attr = In(RULESET, length="size")
@@ -243,6 +251,7 @@ class perf_event_open(
     support=Support.PARTIAL,
     caveat="the attributes are logged as an address; under the route `proxy` a group's leader must "
     "be a descriptor that the program itself has",
+    effect=new("anon_inode:[perf_event]"),
 ):
     """set up performance monitoring"""
 

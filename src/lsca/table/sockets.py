@@ -8,6 +8,7 @@ from lsca.table.arguments import Chosen, Fd, In, InOut, Int, Out, Size, Unsigned
 from lsca.table.clocks import TIMESPEC, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
 from lsca.table.descriptors import PAIR
+from lsca.table.effects import Does, Moves, by
 from lsca.table.layouts import SIZE_1, Layout
 from lsca.table.messages import LEVELS, MSG_FLAGS, MmsgIn, MmsgOut, MsgIn, MsgOut
 from lsca.table.syscall import Support, Syscall
@@ -123,7 +124,9 @@ def show_option_value(piece: Piece, view: View) -> str:
 OPTION: Final = Layout("option", SIZE_1, show_option_value)
 
 
-class socket(Syscall, x86_64=41, generic=198, new_fd=True):
+class socket(
+    Syscall, x86_64=41, generic=198, new_fd=True, effect=by(Does.SOCKET, "domain", "type")
+):
     """create an endpoint for communication"""
 
     domain = Chosen(FAMILIES)
@@ -131,7 +134,9 @@ class socket(Syscall, x86_64=41, generic=198, new_fd=True):
     protocol = Value(show_protocol)
 
 
-class socketpair(Syscall, x86_64=53, generic=199):
+class socketpair(
+    Syscall, x86_64=53, generic=199, effect=by(Does.SOCKETPAIR, "sv", "domain", "type")
+):
     """create a pair of connected sockets"""
 
     domain = Chosen(FAMILIES)
@@ -140,7 +145,7 @@ class socketpair(Syscall, x86_64=53, generic=199):
     sv = Out(PAIR)
 
 
-class bind(Syscall, x86_64=49, generic=200):
+class bind(Syscall, x86_64=49, generic=200, effect=by(Does.LOCAL, "sockfd", "addr")):
     """bind a name to a socket"""
 
     sockfd = Fd()
@@ -155,7 +160,14 @@ class listen(Syscall, x86_64=50, generic=201):
     backlog = Int()
 
 
-class accept(Syscall, x86_64=43, generic=202, blocks=True, new_fd=True):
+class accept(
+    Syscall,
+    x86_64=43,
+    generic=202,
+    blocks=True,
+    new_fd=True,
+    effect=by(Does.ACCEPTS, "sockfd", "addr"),
+):
     """accept a connection on a socket"""
 
     sockfd = Fd()
@@ -163,7 +175,15 @@ class accept(Syscall, x86_64=43, generic=202, blocks=True, new_fd=True):
     addrlen = InOut(SOCKLEN)
 
 
-class accept4(Syscall, x86_64=288, generic=242, since="2.6.28", blocks=True, new_fd=True):
+class accept4(
+    Syscall,
+    x86_64=288,
+    generic=242,
+    since="2.6.28",
+    blocks=True,
+    new_fd=True,
+    effect=by(Does.ACCEPTS, "sockfd", "addr"),
+):
     """accept a connection on a socket, with flags"""
 
     sockfd = Fd()
@@ -172,7 +192,7 @@ class accept4(Syscall, x86_64=288, generic=242, since="2.6.28", blocks=True, new
     flags = Chosen(ACCEPT_FLAGS)
 
 
-class connect(Syscall, x86_64=42, generic=203, blocks=True):
+class connect(Syscall, x86_64=42, generic=203, blocks=True, effect=by(Does.PEER, "sockfd", "addr")):
     """initiate a connection on a socket"""
 
     sockfd = Fd()
@@ -180,7 +200,7 @@ class connect(Syscall, x86_64=42, generic=203, blocks=True):
     addrlen = Int()
 
 
-class getsockname(Syscall, x86_64=51, generic=204):
+class getsockname(Syscall, x86_64=51, generic=204, effect=by(Does.LOCAL, "sockfd", "addr")):
     """get socket name"""
 
     sockfd = Fd()
@@ -188,7 +208,7 @@ class getsockname(Syscall, x86_64=51, generic=204):
     addrlen = InOut(SOCKLEN)
 
 
-class getpeername(Syscall, x86_64=52, generic=205):
+class getpeername(Syscall, x86_64=52, generic=205, effect=by(Does.PEER, "sockfd", "addr")):
     """get name of connected peer socket"""
 
     sockfd = Fd()
@@ -196,7 +216,7 @@ class getpeername(Syscall, x86_64=52, generic=205):
     addrlen = InOut(SOCKLEN)
 
 
-class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long):
+class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long, moves=Moves.OUT):
     """send a message on a socket"""
 
     sockfd = Fd()
@@ -207,7 +227,7 @@ class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long):
     addrlen = Int()
 
 
-class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long):
+class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long, moves=Moves.IN):
     """receive a message from a socket"""
 
     sockfd = Fd()
@@ -218,7 +238,7 @@ class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long):
     addrlen = InOut(SOCKLEN)
 
 
-class sendmsg(Syscall, x86_64=46, generic=211, blocks=True, returns=show_long):
+class sendmsg(Syscall, x86_64=46, generic=211, blocks=True, returns=show_long, moves=Moves.OUT):
     """send a message on a socket, with ancillary data"""
 
     sockfd = Fd()
@@ -226,7 +246,7 @@ class sendmsg(Syscall, x86_64=46, generic=211, blocks=True, returns=show_long):
     flags = Chosen(MSG_FLAGS)
 
 
-class recvmsg(Syscall, x86_64=47, generic=212, blocks=True, returns=show_long):
+class recvmsg(Syscall, x86_64=47, generic=212, blocks=True, returns=show_long, moves=Moves.IN):
     """receive a message from a socket, with ancillary data"""
 
     sockfd = Fd()

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
+from lsca.table.effects import Effect, Moves
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
 
 ARGS_MAX: Final = 6
@@ -116,6 +117,9 @@ class Syscall:
     identity          it may change what is known of its caller
     returns, note     how the log writes the result, and what it adds to it in parentheses
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
+    effect            what it does to its process's descriptors, if it succeeds
+    moves             its result is a number of bytes that were read or written
+    second            the argument that is its second name of a file without being a pathname (a link's target)
     """
 
     name: ClassVar[Any]  # str; but an argument may have this name too, before it is collected
@@ -135,6 +139,9 @@ class Syscall:
     identity: ClassVar[bool]
     returns: ClassVar[Show]
     note: ClassVar[Callable[[View], str] | None]
+    effect: ClassVar[Effect | None]
+    moves: ClassVar[Moves | None]
+    second: ClassVar[str | None]
 
     def __init_subclass__(
         cls,
@@ -153,6 +160,9 @@ class Syscall:
         returns: Show = show_int,
         note: Callable[[View], str] | None = None,
         generic_order: tuple[str, ...] | None = None,
+        effect: Effect | None = None,
+        moves: Moves | None = None,
+        second: str | None = None,
         table: Table = TABLE,
     ) -> None:
         super().__init_subclass__()
@@ -171,6 +181,7 @@ class Syscall:
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity = known, identity
+        cls.effect, cls.moves, cls.second = effect, moves, second
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)
@@ -197,6 +208,9 @@ def _check(row: type[Syscall]) -> None:
         raise wrong("what is known has no arguments, and is the program's")
     if set(row.order[AARCH64]) != set(row.arguments):
         raise wrong("generic_order does not name the arguments")
+    for name in (*(row.effect.args if row.effect else ()), *([row.second] if row.second else ())):
+        if name not in row.arguments:
+            raise wrong(f"its effect names {name!r}, and there is no such argument")
     for name, argument in row.arguments.items():
         problem = _problem(row.arguments, argument)
         if problem:

@@ -17,6 +17,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Flags
+from lsca.table.effects import Moves
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long, show_size
@@ -29,7 +30,9 @@ SPLICE: Final = Flags("SPLICE_F_MOVE=1 SPLICE_F_NONBLOCK SPLICE_F_MORE SPLICE_F_
 OFFSET: Final = number("loff_t", "q", show_long)
 
 
-class read(Syscall, x86_64=0, generic=63, blocks=True, terminal=True, returns=show_long):
+class read(
+    Syscall, x86_64=0, generic=63, blocks=True, terminal=True, returns=show_long, moves=Moves.IN
+):
     """read from a file descriptor"""
 
     fd = Fd()
@@ -37,7 +40,9 @@ class read(Syscall, x86_64=0, generic=63, blocks=True, terminal=True, returns=sh
     count = Size()
 
 
-class write(Syscall, x86_64=1, generic=64, blocks=True, terminal=True, returns=show_long):
+class write(
+    Syscall, x86_64=1, generic=64, blocks=True, terminal=True, returns=show_long, moves=Moves.OUT
+):
     """write to a file descriptor"""
 
     fd = Fd()
@@ -45,7 +50,7 @@ class write(Syscall, x86_64=1, generic=64, blocks=True, terminal=True, returns=s
     count = Size()
 
 
-class pread64(Syscall, x86_64=17, generic=67, blocks=True, returns=show_long):
+class pread64(Syscall, x86_64=17, generic=67, blocks=True, returns=show_long, moves=Moves.IN):
     """read from a file descriptor at a given offset"""
 
     fd = Fd()
@@ -54,7 +59,7 @@ class pread64(Syscall, x86_64=17, generic=67, blocks=True, returns=show_long):
     offset = Offset()
 
 
-class pwrite64(Syscall, x86_64=18, generic=68, blocks=True, returns=show_long):
+class pwrite64(Syscall, x86_64=18, generic=68, blocks=True, returns=show_long, moves=Moves.OUT):
     """write to a file descriptor at a given offset"""
 
     fd = Fd()
@@ -63,7 +68,9 @@ class pwrite64(Syscall, x86_64=18, generic=68, blocks=True, returns=show_long):
     offset = Offset()
 
 
-class readv(Syscall, x86_64=19, generic=65, blocks=True, terminal=True, returns=show_long):
+class readv(
+    Syscall, x86_64=19, generic=65, blocks=True, terminal=True, returns=show_long, moves=Moves.IN
+):
     """read data into multiple buffers"""
 
     fd = Fd()
@@ -71,7 +78,9 @@ class readv(Syscall, x86_64=19, generic=65, blocks=True, terminal=True, returns=
     iovcnt = Size()
 
 
-class writev(Syscall, x86_64=20, generic=66, blocks=True, terminal=True, returns=show_long):
+class writev(
+    Syscall, x86_64=20, generic=66, blocks=True, terminal=True, returns=show_long, moves=Moves.OUT
+):
     """write data from multiple buffers"""
 
     fd = Fd()
@@ -79,7 +88,9 @@ class writev(Syscall, x86_64=20, generic=66, blocks=True, terminal=True, returns
     iovcnt = Size()
 
 
-class preadv(Syscall, x86_64=295, generic=69, since="2.6.30", blocks=True, returns=show_long):
+class preadv(
+    Syscall, x86_64=295, generic=69, since="2.6.30", blocks=True, returns=show_long, moves=Moves.IN
+):
     """read data into multiple buffers at a given offset"""
 
     fd = Fd()
@@ -89,7 +100,9 @@ class preadv(Syscall, x86_64=295, generic=69, since="2.6.30", blocks=True, retur
     offset_high = Value(show_long, when=lambda view: False)
 
 
-class pwritev(Syscall, x86_64=296, generic=70, since="2.6.30", blocks=True, returns=show_long):
+class pwritev(
+    Syscall, x86_64=296, generic=70, since="2.6.30", blocks=True, returns=show_long, moves=Moves.OUT
+):
     """write data from multiple buffers at a given offset"""
 
     fd = Fd()
@@ -100,7 +113,14 @@ class pwritev(Syscall, x86_64=296, generic=70, since="2.6.30", blocks=True, retu
 
 
 class preadv2(
-    Syscall, x86_64=327, generic=286, since="4.6", blocks=True, terminal=True, returns=show_long
+    Syscall,
+    x86_64=327,
+    generic=286,
+    since="4.6",
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.IN,
 ):
     """read data into multiple buffers, with flags"""
 
@@ -113,7 +133,14 @@ class preadv2(
 
 
 class pwritev2(
-    Syscall, x86_64=328, generic=287, since="4.7", blocks=True, terminal=True, returns=show_long
+    Syscall,
+    x86_64=328,
+    generic=287,
+    since="4.7",
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.OUT,
 ):
     """write data from multiple buffers, with flags"""
 
@@ -125,7 +152,7 @@ class pwritev2(
     flags = Chosen(RW_FLAGS)
 
 
-class sendfile(Syscall, x86_64=40, generic=71, blocks=True, returns=show_long):
+class sendfile(Syscall, x86_64=40, generic=71, blocks=True, returns=show_long, moves=Moves.OUT):
     """transfer data between file descriptors"""
 
     out_fd = Fd()
@@ -134,7 +161,9 @@ class sendfile(Syscall, x86_64=40, generic=71, blocks=True, returns=show_long):
     count = Size()
 
 
-class splice(Syscall, x86_64=275, generic=76, since="2.6.17", blocks=True, returns=show_long):
+class splice(
+    Syscall, x86_64=275, generic=76, since="2.6.17", blocks=True, returns=show_long, moves=Moves.IN
+):
     """splice data to/from a pipe"""
 
     fd_in = Fd()
@@ -145,7 +174,9 @@ class splice(Syscall, x86_64=275, generic=76, since="2.6.17", blocks=True, retur
     flags = Chosen(SPLICE)
 
 
-class tee(Syscall, x86_64=276, generic=77, since="2.6.17", blocks=True, returns=show_long):
+class tee(
+    Syscall, x86_64=276, generic=77, since="2.6.17", blocks=True, returns=show_long, moves=Moves.IN
+):
     """duplicate pipe content"""
 
     fd_in = Fd()
@@ -164,6 +195,7 @@ class vmsplice(
     support=Support.PARTIAL,
     caveat="made by the program on a borrowed descriptor, because its pages go into the pipe",
     returns=show_long,
+    moves=Moves.OUT,
 ):
     """splice user pages to/from a pipe"""
 
@@ -174,7 +206,13 @@ class vmsplice(
 
 
 class copy_file_range(
-    Syscall, x86_64=326, generic=285, since="4.5", blocks=True, returns=show_long
+    Syscall,
+    x86_64=326,
+    generic=285,
+    since="4.5",
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
 ):
     """copy a range of data from one file to another"""
 

@@ -20,6 +20,7 @@ from lsca.table.arguments import (
 )
 from lsca.table.clocks import CLOCKS, ITIMERSPEC, TIMESPEC, TIMESPEC_STRUCT, TIMEVAL, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import new
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import SIZE_1, Layout, Struct, array, one
 from lsca.table.signals import SIGSET
@@ -186,13 +187,20 @@ class pselect6(Syscall, x86_64=270, generic=72, since="2.6.16", blocks=True, not
     sigmask = Sigmask6()
 
 
-class epoll_create(Syscall, x86_64=213, new_fd=True):
+class epoll_create(Syscall, x86_64=213, new_fd=True, effect=new("anon_inode:[eventpoll]")):
     """open an epoll file descriptor"""
 
     size = Int()
 
 
-class epoll_create1(Syscall, x86_64=291, generic=20, since="2.6.27", new_fd=True):
+class epoll_create1(
+    Syscall,
+    x86_64=291,
+    generic=20,
+    since="2.6.27",
+    new_fd=True,
+    effect=new("anon_inode:[eventpoll]"),
+):
     """open an epoll file descriptor, with flags"""
 
     flags = Chosen(EPOLL_CREATE)
@@ -238,20 +246,24 @@ class epoll_pwait2(Syscall, x86_64=441, generic=441, since="5.11", blocks=True):
     sigsetsize = Size()
 
 
-class eventfd(Syscall, x86_64=284, since="2.6.22", new_fd=True):
+class eventfd(Syscall, x86_64=284, since="2.6.22", new_fd=True, effect=new("anon_inode:[eventfd]")):
     """create a file descriptor for event notification"""
 
     initval = Unsigned()
 
 
-class eventfd2(Syscall, x86_64=290, generic=19, since="2.6.27", new_fd=True):
+class eventfd2(
+    Syscall, x86_64=290, generic=19, since="2.6.27", new_fd=True, effect=new("anon_inode:[eventfd]")
+):
     """create a file descriptor for event notification, with flags"""
 
     initval = Unsigned()
     flags = Chosen(EVENTFD)
 
 
-class timerfd_create(Syscall, x86_64=283, generic=85, since="2.6.25", new_fd=True):
+class timerfd_create(
+    Syscall, x86_64=283, generic=85, since="2.6.25", new_fd=True, effect=new("anon_inode:[timerfd]")
+):
     """create a timer that notifies via a file descriptor"""
 
     clockid = Chosen(CLOCKS)
@@ -282,6 +294,7 @@ class signalfd(
     new_fd=True,
     support=Support.PARTIAL,
     caveat=SIGNALFD_CAVEAT,
+    effect=new("anon_inode:[signalfd]"),
 ):
     """create a file descriptor for accepting signals"""
 
@@ -299,6 +312,7 @@ class signalfd4(
     new_fd=True,
     support=Support.PARTIAL,
     caveat=SIGNALFD_CAVEAT,
+    effect=new("anon_inode:[signalfd]"),
 ):
     """create a file descriptor for accepting signals, with flags"""
 
@@ -308,11 +322,15 @@ class signalfd4(
     flags = Chosen(SIGNALFD)
 
 
-class inotify_init(Syscall, x86_64=253, since="2.6.13", new_fd=True):
+class inotify_init(
+    Syscall, x86_64=253, since="2.6.13", new_fd=True, effect=new("anon_inode:inotify")
+):
     """initialize an inotify instance"""
 
 
-class inotify_init1(Syscall, x86_64=294, generic=26, since="2.6.27", new_fd=True):
+class inotify_init1(
+    Syscall, x86_64=294, generic=26, since="2.6.27", new_fd=True, effect=new("anon_inode:inotify")
+):
     """initialize an inotify instance, with flags"""
 
     flags = Chosen(INOTIFY)
@@ -341,6 +359,7 @@ class fanotify_init(
     new_fd=True,
     support=Support.PARTIAL,
     caveat="under the route `proxy` events that a program causes itself carry its proxy's process id",
+    effect=new("anon_inode:[fanotify]"),
 ):
     """create and initialize fanotify group"""
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQL about a log, by DuckDB, which is an extra: pip install 'lsca[sql]'.
+
+DuckDB takes the calls as an Arrow stream, and of a stream it takes all columns. So each statement is planned first, to
+see which of them it needs; the others are handed over empty. If the plan cannot be understood, all are.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from lsca import _log
+from lsca.errors import LogError
+from lsca.log import views
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+    from lsca.log.reader import Log
+
+SCANS: Final = ("ARROW_SCAN", "PYTHON_ARROW_SCAN")
+MISSING: Final = "questions in SQL need DuckDB, which is not installed; pip install 'lsca[sql]', or: pip install duckdb"
+
+
+class Database:
+    """A DuckDB database in memory, in which the log's tables are. What statements create stays in it."""
+
+    def __init__(self, log: "Log") -> None:
+        try:
+            import duckdb
+        except ImportError as error:
+            raise LogError(MISSING) from error
+        self._log = log
+        self._errors = duckdb.Error
+        self._main = duckdb.connect()
+        self._main.execute("SET TimeZone = 'UTC'")
+        self._main.execute("CREATE SCHEMA lsca")
+        self._main.execute(views.LIVES)
+        self._main.register("calls", log.arrow((), padded=True))
+        for name, text in (
+            ("files", views.files_view()),
+            ("streams", views.streams_view()),
+            ("processes", views.PROCESSES),
+        ):
+            self._main.execute(f"CREATE VIEW {name} AS {text}")
+        self._has_lives = False
+
+    def forget(self) -> None:
+        """The log has grown."""
+        self._has_lives = False
+
+    def ask(self, query: str, parameters: object = None) -> "DuckDBPyRelation | None":
+        """All statements of a query; the parameters are the last one's. Its result, unless it has none."""
+        try:
+            statements = self._main.extract_statements(query)
+            if not statements:
+                raise LogError("the query is empty")
+            for statement in statements[:-1]:
+                self._one(statement.query, None)
+            return self._one(statements[-1].query, parameters)
+        except self._errors as error:
+            raise LogError(str(error)) from error
+
+    def _one(self, query: str, parameters: object) -> "DuckDBPyRelation | None":
+        if not self._has_lives and re.search(r"\b(processes|lives)\b", query, re.IGNORECASE):
+            self._find_lives()
+        planning = self._cursor(None)
+        return self._cursor(wanted(planning, query, parameters)).sql(query, params=parameters)
+
+    def _cursor(self, columns: frozenset[str] | None) -> "DuckDBPyConnection":
+        """A connection of its own, whose `calls` have these columns; a result keeps it alive."""
+        cursor = self._main.cursor()
+        cursor.register("calls", self._log.arrow(columns, padded=True))
+        return cursor
+
+    def _find_lives(self) -> None:
+        found = views.lives(self._log)
+        names = views.Life.__slots__
+        columns = [[getattr(one, name) for one in found] for name in names]
+        times = {"started", "ended", "replaced"}
+        wanted = ", ".join(
+            f"make_timestamp_ns(unnest(${place}::BIGINT[]))"
+            if name in times
+            else f"unnest(${place})"
+            for place, name in enumerate(names, 1)
+        )
+        self._main.execute(views.LIVES)
+        if found:
+            order = ", ".join(names)
+            self._main.execute(f"INSERT INTO lsca.lives ({order}) SELECT {wanted}", columns)
+        self._has_lives = True
+
+
+def wanted(
+    connection: "DuckDBPyConnection", query: str, parameters: object
+) -> frozenset[str] | None:
+    """The columns of `calls` that a statement needs; None if that cannot be told."""
+    import duckdb
+
+    try:
+        plan = connection.execute(f"EXPLAIN (FORMAT JSON) {query}", parameters).fetchall()
+        found = [list(columns(json.loads(text))) for _, text in plan]
+    except (duckdb.Error, ValueError, TypeError):
+        return None
+    names = {name for some in found for name in some}
+    return None if names - set(_log.COLUMNS) else frozenset(names)
+
+
+def columns(plan: Any) -> Iterator[str]:
+    """What the scans of a plan project. A plan that looks otherwise than expected is a ValueError."""
+    nodes = plan if isinstance(plan, list) else [plan]
+    for node in nodes:
+        if not isinstance(node, dict) or not isinstance(node.get("name"), str):
+            raise ValueError("this is no plan")
+        if node["name"].strip() in SCANS:
+            projections = node.get("extra_info", {}).get("Projections")
+            if isinstance(projections, str):
+                yield projections
+            elif isinstance(projections, list) and all(isinstance(p, str) for p in projections):
+                yield from projections
+            else:
+                raise ValueError("a scan without projections")
+        yield from columns(node.get("children", []))
