@@ -7,7 +7,7 @@ of a file would.
 
 import csv
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -86,8 +86,18 @@ class Fake:
             self._fill()
         return self.connection.cursor().sql(query)
 
-    def records(self, **_: Any) -> Iterator[Record]:
+    def refresh(self) -> bool:
+        return False
+
+    def interrupt(self) -> None:
+        pass
+
+    def records(
+        self, names: Collection[str], *, pids: Collection[int], **_: bool
+    ) -> Iterator[Record]:
         for row in self._rows:
+            if row["name"] not in names or row["tid"] not in pids:
+                continue
             args = tuple(row.get(f"arg{i}") or 0 for i in range(6))
             path = row.get("path")
             entry = {1: Piece(path.encode(), len(path))} if row["name"] == "openat" and path else {}
@@ -105,6 +115,9 @@ class Fake:
                 args=args,
                 entry=entry,
                 exit={},
+                thread=row["thread"],
+                seq=row["seq"],
+                run=row["run"],
             )
             yield record
 

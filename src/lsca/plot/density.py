@@ -14,6 +14,7 @@ from lsca.plot.model import GROUPS, Query, group_sql
 
 LIMIT: Final = 4000  # rectangles of calls in a picture
 SINGLE: Final = 1500  # up to so many calls each is drawn by itself
+MANY: Final = 1_000_000  # calls, from which on tooltips do without paths
 PIXEL: Final = 1.5
 NAMES: Final = list(GROUPS)
 
@@ -111,9 +112,11 @@ def _singles(
 ) -> None:
     """Calls that are wider than a bin. In a thread they lie side by side, so they are no more than there are bins."""
     origin = layout.run.origin
+    # What a call is about takes longer to find out than all else of it.
+    about = "coalesce(argv, path, address, file)" if layout.run.calls <= MANY else "NULL"
     asked = query(
         f"SELECT run, thread, epoch_ns(start) - {origin}, "
-        f"coalesce(duration_ns, 0), {group_sql()}, name, error, coalesce(argv, path, address, file) "
+        f"coalesce(duration_ns, 0), {group_sql()}, name, error, {about} "
         f"FROM calls WHERE coalesce(duration_ns, 0) >= {apart} ORDER BY start, thread, seq LIMIT {LIMIT * 50}"
     )
     for run, thread, begin, took, group, name, error, about in asked:

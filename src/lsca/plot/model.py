@@ -159,7 +159,7 @@ def _threads(query: Query, run: Run, by_key: dict[tuple[int, int], Process]) -> 
 
 def _execs(query: Query, run: Run, by_key: dict[tuple[int, int], Process]) -> None:
     asked = query(
-        "SELECT run, pid, epoch_ns(start), coalesce(argv, path) FROM calls "
+        "SELECT run, pid, epoch_ns(start), argv FROM calls "
         "WHERE name IN ('execve', 'execveat') AND error IS NULL "
         f"ORDER BY start, thread, seq LIMIT {EXECS}"
     )

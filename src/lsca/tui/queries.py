@@ -13,6 +13,7 @@ from lsca.log.units import duration, number, rate, size
 from lsca.tui.filter import PEER, term
 from lsca.tui.source import Overview
 
+MANY: Final = 1_000_000  # calls, from which on what a call is about comes late
 PAGE: Final = 200  # rows that are asked for at once
 SENT: Final = "regexp_matches(name, '^(p?write|send)')"
 RECEIVED: Final = "regexp_matches(name, '^(p?read|recv)')"
@@ -39,7 +40,9 @@ class Column:
 class View:
     """A table. `body` is its query, with {where} and what `facts` gives filled in; `link` the filter of one row.
 
-    `keys` are columns that are not shown, after those that are. `ties` put rows in order that the sort leaves equal.
+    `late` is what is asked for afterwards in a log of many calls, as column "about": what a call is about takes longer
+    to find out than all else of it. `keys` are columns that are not shown, after those that are. `ties` put rows in
+    order that the sort leaves equal.
     """
 
     name: str
@@ -50,6 +53,7 @@ class View:
     keys: tuple[str, ...] = ()
     descending: bool = True
     counted: bool = True
+    late: str = ""
     link: Callable[[dict[str, Any]], list[str]] | None = None
 
     def inner(self, where: str, overview: Overview) -> str:
@@ -74,6 +78,34 @@ class View:
         return (
             f"SELECT *, count(*) OVER () AS total\nFROM (\n  {inner}\n)\nORDER BY {order}\n{page}"
         )
+
+    def narrow(
+        self, where: str, overview: Overview, sort: str, descending: bool, limit: int, offset: int
+    ) -> str:
+        """The same without what comes late."""
+        whole = self.sql(where, overview, sort, descending, limit, offset)
+        return whole.replace(f"{self.late} AS about", "NULL::VARCHAR AS about", 1)
+
+    def rest(self, rows: list[tuple[Any, ...]]) -> str:
+        """The question for what comes late, of the rows of `narrow`: run, thread, seq, about."""
+        keys = [self.fields(row) for row in rows]
+        calls = ", ".join(f"({key['run']}, {key['thread']}, {key['seq']})" for key in keys)
+        return (
+            f"SELECT run, thread, seq, {self.late} FROM calls WHERE (run, thread, seq) IN ({calls})"
+        )
+
+    def completed(
+        self, rows: list[tuple[Any, ...]], found: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """The rows of `narrow` with the answer to `rest`."""
+        about = {row[:3]: row[3] for row in found}
+        at = [column.name for column in self.columns].index("about")
+        complete = []
+        for row in rows:
+            key = self.fields(row)
+            late = about.get((key["run"], key["thread"], key["seq"]))
+            complete.append((*row[:at], late, *row[at + 1 :]))
+        return complete
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -192,10 +224,11 @@ ERRORS: Final = View(
     link=lambda row: [term("error", row["error"]), term("name", row["name"])],
 )
 
+_ABOUT: Final = "coalesce(argv, path, address, file)"
 _CALL: Final = (
     "SELECT epoch_ns(start) - {begin} AS begin_ns, pid, name, coalesce(error,\n"
     "    CASE WHEN ret > 4294967296 THEN '0x' || lower(to_hex(ret)) ELSE ret::VARCHAR END, '?') AS result,\n"
-    "  duration_ns, bytes, route, coalesce(argv, path, address, file) AS about, run, thread, seq, error\n"
+    f"  duration_ns, bytes, route, {_ABOUT} AS about, run, thread, seq, error\n"
     "FROM calls{where}"
 )
 _CALL_COLUMNS: Final = (
@@ -219,9 +252,17 @@ ALL: Final = View(
     _CALL_KEYS,
     descending=False,
     counted=False,
+    late=_ABOUT,
 )
 SLOWEST: Final = View(
-    "slowest", _CALL, _CALL_COLUMNS, "duration_ns", "start, thread, seq", _CALL_KEYS, counted=False
+    "slowest",
+    _CALL,
+    _CALL_COLUMNS,
+    "duration_ns",
+    "start, thread, seq",
+    _CALL_KEYS,
+    counted=False,
+    late=_ABOUT,
 )
 
 VIEWS: Final = (NAMES, PROCESSES, FILES, PEERS, ERRORS, ALL, SLOWEST)

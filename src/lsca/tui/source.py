@@ -8,10 +8,15 @@ nobody waits for any more is interrupted by the next.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsca.errors import LogError
 from lsca.log.text import call_text
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
+
+    from lsca.log import Log, Record
 
 Rows = list[tuple[Any, ...]]
 
@@ -48,18 +53,17 @@ class Call:
 class Source:
     """Questions to one log (or several at once)."""
 
-    def __init__(self, log: Any, title: str) -> None:
+    def __init__(self, log: "Log", title: str) -> None:
         self.title = title
         self._log = log
         self._lock = threading.Lock()
-        self._wanted = 0
         self.overview = Overview(0, 1, 0, 0, 0, 0)
 
     def rows(self, query: str) -> Rows:
         """All rows of an answer; keep it small by LIMIT. LogError with the words of DuckDB, Interrupted."""
         with self._lock:
             try:
-                return [tuple(row) for row in self._log.sql(query).fetchall()]
+                return self._ask(query).fetchall()
             except Exception as error:
                 if type(error).__name__ == "InterruptException":
                     raise Interrupted from error
@@ -69,14 +73,20 @@ class Source:
                     raise LogError(str(error)) from error
                 raise
 
+    def _ask(self, query: str) -> "DuckDBPyRelation":
+        found = self._log.sql(query)
+        assert found is not None, "each question is a SELECT"
+        return found
+
     def interrupt(self) -> None:
         """Ends the question that is being answered, if there is one."""
-        give_up = getattr(self._log, "interrupt", None)
-        if give_up is not None and self._lock.locked():
-            give_up()
+        if self._lock.locked():
+            self._log.interrupt()
 
     def look(self) -> Overview:
         """Asks for the size of the log, which may have grown since."""
+        with self._lock:
+            self._log.refresh()
         low, high, calls, errors, runs = self.rows(
             "SELECT min(epoch_ns(start)), max(epoch_ns(start) + coalesce(duration_ns, 0)), "
             "count(*), count(error), count(DISTINCT run) FROM calls"
@@ -97,7 +107,7 @@ class Source:
     def call(self, run: int, thread: int, seq: int) -> Call:
         """One call, written out. LogError if it is not there."""
         with self._lock:
-            found = self._log.sql(
+            found = self._ask(
                 "SELECT epoch_ns(start) AS start_ns, * FROM calls "
                 f"WHERE run = {run} AND thread = {thread} AND seq = {seq}"
             )
@@ -115,20 +125,18 @@ class Source:
         text, result = call_text(record, self._log.header.machine, strings=1 << 16)
         return Call(columns, text, result)
 
-    def _record(self, columns: dict[str, Any]) -> Any:
+    def _record(self, columns: dict[str, Any]) -> "Record | None":
         """The record with its memory contents, which the table `calls` has not."""
-        for record in self._log.records(pids={columns["pid"]}, numbers={columns["nr"]}):
-            if record.tid == columns["tid"] and record.start_ns == columns["start_ns"]:
-                return record
-        return None
+        key = (columns["run"], columns["thread"], columns["seq"])
+        found = self._log.records(
+            [columns["name"]], pids=[columns["tid"]], events=False, others=True
+        )
+        return next((one for one in found if (one.run, one.thread, one.seq) == key), None)
 
 
 def open_source(paths: Sequence[str]) -> Source:
     """The log in `paths`, several read as one. LogError."""
     import lsca
 
-    open_log = getattr(lsca, "open_log", None)
-    if open_log is None:
-        raise LogError("this lsca reads logs, but cannot ask them questions yet")
-    log = open_log(paths[0] if len(paths) == 1 else list(paths))
+    log = lsca.open_log(paths[0] if len(paths) == 1 else list(paths))
     return Source(log, paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more")

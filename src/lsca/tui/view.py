@@ -19,7 +19,7 @@ from lsca.log.units import duration, number
 from lsca.tui.filter import Context, FilterError, term, where
 from lsca.tui.grid import Grid
 from lsca.tui.pages import call_page, help_page, sql_page
-from lsca.tui.queries import BY_NAME, PAGE, VIEWS, View, bin_width, histogram, timeline
+from lsca.tui.queries import BY_NAME, MANY, PAGE, VIEWS, View, bin_width, histogram, timeline
 from lsca.tui.source import Call, Interrupted, Overview, Source
 from lsca.tui.timeline import Timeline
 
@@ -164,7 +164,7 @@ class ViewApp(App[None]):
         assert view is not None
 
         def question() -> Answer:
-            rows = self.source.rows(self._page_sql(place, condition, 0))
+            rows = self.source.rows(self._page_sql(place, condition, 0, narrow=True))
             bins: list[tuple[int, int]] = []
             if not view.counted:
                 asked = self.source.rows(histogram(condition, self.overview, BINS))
@@ -178,10 +178,25 @@ class ViewApp(App[None]):
             self._answer, self._shown = answer, place
             grid = self.query_one(Grid)
             grid.show(view.columns, answer.total, place.sort, place.descending, place.cursor)
-            grid.fill(0, answer.rows)
+            self._fill(place, 0, answer.rows)
             self._position()
 
         self._work(question, show, stop=True)
+
+    def _fill(self, place: Place, page: int, rows: list[tuple[Any, ...]]) -> None:
+        """Rows that have come, and the question for what comes late."""
+        view, grid = BY_NAME[place.view], self.query_one(Grid)
+        grid.fill(page, rows)
+        if rows and self._is_narrow(place):
+            self._work(
+                lambda: view.completed(rows, self.source.rows(view.rest(rows))),
+                lambda complete: grid.fill(page, complete),
+                stop=False,
+            )
+
+    def _is_narrow(self, place: Place) -> bool:
+        view = BY_NAME[place.view]
+        return bool(view.late) and self.overview.calls > MANY and place.sort != "about"
 
     def _ask_timeline(self) -> None:
         lines, condition, overview = self.query_one(Timeline), self.where, self.overview
@@ -192,7 +207,7 @@ class ViewApp(App[None]):
 
         self._work(question, lambda rows: lines.show(rows, bins), stop=True)
 
-    def _page_sql(self, place: Place, condition: str, offset: int, limit: int = PAGE) -> str:
+    def _page_sql(self, place: Place, condition: str, offset: int, narrow: bool = False) -> str:
         """The question for rows from `offset` on. Far down in the order of time, counting from there saves sorting."""
         view = BY_NAME[place.view]
         if offset and place.sort == "begin_ns" and not place.descending and not view.counted:
@@ -205,7 +220,8 @@ class ViewApp(App[None]):
                     offset -= before
                     break
                 before += calls
-        return view.sql(condition, self.overview, place.sort, place.descending, limit, offset)
+        ask = view.narrow if narrow and self._is_narrow(place) else view.sql
+        return ask(condition, self.overview, place.sort, place.descending, PAGE, offset)
 
     def _work(
         self, question: Callable[[], Any], show: Callable[[Any], None], *, stop: bool
@@ -240,9 +256,9 @@ class ViewApp(App[None]):
         page, place, condition = message.page, self.place, self.where
 
         def question() -> list[tuple[Any, ...]]:
-            return self.source.rows(self._page_sql(place, condition, page * PAGE))
+            return self.source.rows(self._page_sql(place, condition, page * PAGE, narrow=True))
 
-        self._work(question, lambda rows: self.query_one(Grid).fill(page, rows), stop=False)
+        self._work(question, lambda rows: self._fill(place, page, rows), stop=False)
 
     def on_grid_moved(self) -> None:
         self._position()
