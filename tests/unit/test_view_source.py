@@ -70,7 +70,7 @@ def test_every_view(source: Source) -> None:
 
 def test_paths_of_descriptors(source: Source) -> None:
     rows = source.rows(FILES.sql("", source.overview, "calls", True, 10, 0))
-    assert [(row[0], row[1]) for row in rows][0] == ("/etc/hosts", 3)
+    assert rows[0][:2] == ("/etc/hosts", 3)
 
 
 def test_what_comes_late_is_the_same(source: Source) -> None:
