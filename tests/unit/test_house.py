@@ -24,7 +24,8 @@ FLOORS = (
     ("codegen", "calls", "handlers", "log", "attached"),
     ("daemon",),
     ("session",),
-    ("services", "cli", "tui", "pytest_plugin"),
+    ("services", "tui", "plot"),
+    ("cli", "pytest_plugin"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 CODE = (".py", ".c", ".h", ".S")

@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
-VERBS = ("run", "log", "tree", "files", "sql", "export", "help", "doctor", "daemon", "flags")
+VERBS = (
+    "run",
+    "log",
+    "tree",
+    "files",
+    "sql",
+    "view",
+    "top",
+    "plot",
+    "export",
+    "help",
+    "doctor",
+    "daemon",
+    "flags",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -313,6 +313,11 @@ class Log:
             self._database = Database(self)
         return self._database.ask(query, parameters)
 
+    def interrupt(self) -> None:
+        """Ends, from another thread, the question whose result is being fetched: duckdb.InterruptException there."""
+        if self._database is not None:
+            self._database.interrupt()
+
 
 def _gaps(log: _log.Log, *, deep: bool) -> tuple[Gap, ...]:
     found = log.verify(deep)

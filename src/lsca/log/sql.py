@@ -45,6 +45,12 @@ class Database:
         ):
             self._main.execute(f"CREATE VIEW {name} AS {text}")
         self._has_lives = False
+        self._latest: DuckDBPyConnection | None = None
+
+    def interrupt(self) -> None:
+        """Ends, from another thread, what the latest result is fetching: that raises duckdb.InterruptException."""
+        if self._latest is not None:
+            self._latest.interrupt()
 
     def forget(self) -> None:
         """The log has grown."""
@@ -66,7 +72,8 @@ class Database:
         if not self._has_lives and re.search(r"\b(processes|lives)\b", query, re.IGNORECASE):
             self._find_lives()
         planning = self._cursor(None)
-        return self._cursor(wanted(planning, query, parameters)).sql(query, params=parameters)
+        self._latest = self._cursor(wanted(planning, query, parameters))
+        return self._latest.sql(query, params=parameters)
 
     def _cursor(self, columns: frozenset[str] | None) -> "DuckDBPyConnection":
         """A connection of its own, whose `calls` have these columns; a result keeps it alive."""
