@@ -173,17 +173,23 @@ def lives(log: "Log") -> list[Life]:
             found.append(now[key])
         return now[key]
 
+    waits: list[
+        Record
+    ] = []  # that have not ended yet: a child may begin after its parent waits for it
     for record in log.records(names, others=False):
+        waits = [wait for wait in waits if not _waited(wait, now, record.start_ns)]
+        if record.name in WAITS:
+            waits.append(record)
         if record.kind == "start" and not record.args[1]:
             before = now.get((record.run, record.pid))
-            if before and (before.started is not None or before.ended is not None):
+            if before and (before.started or before.ended):
                 before.replaced = record.start_ns
                 del now[record.run, record.pid]
             one = life(record, record.pid)
             one.parent, one.started = record.args[0], record.start_ns
             one.cwd = log.file(record, AT_FDCWD)
             parent = now.get((record.run, record.args[0]))
-            if parent and one.program is None:
+            if parent:
                 one.program, one.argv = parent.program, parent.argv
         elif record.kind == "exit":
             life(record, record.pid).ended = record.start_ns
@@ -196,13 +202,15 @@ def lives(log: "Log") -> list[Life]:
         elif record.kind == "status" and record.args:
             life(record, record.pid).status(record.args[0])
         elif record.kind == "call":
-            _call(log, record, life(record, record.pid), now)
+            _call(log, record, life(record, record.pid))
+    for wait in waits:
+        _waited(wait, now, wait.end_ns)
     for run, pid in _silent(log, now):
         found.append(Life(run, pid))
     return found
 
 
-def _call(log: "Log", record: Record, one: Life, now: dict[tuple[int, int], Life]) -> None:
+def _call(log: "Log", record: Record, one: Life) -> None:
     if record.name in EXECS and (not record.returns or record.ret == 0):
         at = record.name == "execveat"
         path, argv = record.entry.get(int(at)), record.entry.get(1 + at)
@@ -215,10 +223,17 @@ def _call(log: "Log", record: Record, one: Life, now: dict[tuple[int, int], Life
         one.exit_code, one.ended = record.args[0] & 0xFF, record.start_ns
     elif record.name == "exit" and record.pid == record.tid and one.exit_code is None:
         one.exit_code = record.args[0] & 0xFF
-    elif record.name in WAITS and record.ret > 0 and 1 in record.exit:
+
+
+def _waited(record: Record, now: dict[tuple[int, int], Life], at: int) -> bool:
+    """What a parent has learned of its child, if its wait has ended by then; True if so."""
+    if record.end_ns > at:
+        return False
+    if record.returns and record.ret > 0 and 1 in record.exit:
         child = now.get((record.run, record.ret))
         if child:
             child.status(int.from_bytes(record.exit[1].data[:4], "little"))
+    return True
 
 
 def _silent(log: "Log", now: dict[tuple[int, int], Life]) -> Iterator[tuple[int, int]]:
