@@ -5,8 +5,10 @@
 the log of a run. Importing this package does nothing but that: no third-party package, no side effect.
 """
 
-TYPE_CHECKING = False  # as in `typing`, which takes `lsca run` too long to import
+TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
+    from typing import Any
+
     from lsca.log.reader import open_log
 
 __version__ = "0.1.0"
@@ -14,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "open_log"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> "Any":
     """The reader of logs is loaded when it is asked for: `lsca run` has no use for it."""
     if name == "open_log":
         from lsca.log.reader import open_log

@@ -40,4 +40,4 @@ def test_family_preloaded(family: str, place: Place) -> None:
     assert len(made) >= 1  # more, if it starts programs in an environment of their own
     for log in made:
         assert log.complete
-        assert (log.lost, log.gaps) == (0, ())
+        assert (log.lost, log.gaps) == (0, 0)

@@ -171,3 +171,35 @@ def test_names_of_the_header() -> None:
     for prefix, ours in (("ARG_", {*Kind, *ArgFlag}), ("LEN_", {*Length}), ("RUNS_", {*Runs})):
         theirs = set(re.findall(rf"^\t({prefix}[A-Z0-9_]+)", text, re.MULTILINE)) - {"ARG_NONE"}
         assert {str(name) for name in ours} == theirs
+
+
+# ---- what readers of logs know of calls ----
+
+
+def test_plans_say_which_arguments_are_what() -> None:
+    row = by_name("renameat2")
+    assert row
+    plan = codegen.call_plan(row, "x86_64")
+    for part in ("[316]", '"renameat2"', ".fd = 0,", ".path = 1, .dir = 0, .path2 = 3, .dir2 = 2"):
+        assert part in plan
+    row = by_name("openat")
+    assert row
+    assert ".fd = PLAN_RESULT" in codegen.call_plan(row, "aarch64")
+    row = by_name("symlinkat")
+    assert row
+    assert ".path = 2, .dir = 1, .path2 = 0, .dir2 = -1, .raw2 = 1" in codegen.call_plan(
+        row, "x86_64"
+    )
+
+
+def test_plans_are_made_for_both_machines() -> None:
+    text = codegen.plans(rows())
+    for machine in MACHINES:
+        count = sum(machine in row.numbers for row in rows())
+        begun = text.index(f"plans_{machine}[CALL_LIMIT]")
+        assert text[begun : text.index("};", begun)].count("\n\t[") == count
+
+
+def test_plans_refuse_what_c_would_not_take() -> None:
+    with pytest.raises(RowError, match="cannot stand in C"):
+        codegen.quoted('a "word"')

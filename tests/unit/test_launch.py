@@ -223,7 +223,7 @@ def test_log_is_complete_at_the_end(tmp_path: Path) -> None:
     assert run("sh", "-c", "ls / >/dev/null; exit 2", options=["-o", str(log)]).returncode == 2
     read = read_log(log)
     assert read.complete
-    assert (read.lost, read.gaps, read.uncaught) == (0, (), 0)
+    assert (read.lost, read.gaps, read.uncaught) == (0, 0, 0)
     assert sum(1 for record in read if record.name == "exit_group") == 2
 
 

@@ -217,12 +217,13 @@ def test_a_gap_in_a_threads_numbers_is_a_loss(path: Path) -> None:
         stretches = [Stretch([Call(), Call()], first) for first in firsts]
         return read(path, header() + writer.block(*stretches) + end())
 
-    assert log(0, 2).gaps == () and log(2, 0).complete
-    (gap,) = log(0, 5).gaps
+    assert log(0, 2).gaps == 0 and log(2, 0).complete
+    assert log(0, 5).gaps == 1
+    (gap,) = log(0, 5).verify().gaps
     assert (gap.thread, gap.first, gap.count, gap.twice) == (10, 2, 3, False)
-    (gap,) = log(1).gaps
+    (gap,) = log(1).verify().gaps
     assert (gap.first, gap.count) == (0, 1)
-    (gap,) = log(0, 1).gaps
+    (gap,) = log(0, 1).verify().gaps
     assert (gap.first, gap.count, gap.twice) == (1, 1, True)
     report = log(0, 5, 9).verify()
     assert report.missing == 5 and not report.complete

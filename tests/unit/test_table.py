@@ -24,6 +24,7 @@ from lsca.table import (
 )
 from lsca.table.arguments import Fd, In, Int, Kind, Length, Out, Size
 from lsca.table.clocks import TIMESPEC
+from lsca.table.effects import Does, by
 from lsca.table.layouts import Struct, array, opaque
 from lsca.table.syscall import Table
 from lsca.table.waiting import EPOLL_EVENT
@@ -402,3 +403,10 @@ def test_struct_follows_the_rules_of_c() -> None:
     assert inner.size["x86_64"] == 16
     assert outer.size["x86_64"] == 32
     assert array(outer).size["aarch64"] == 32
+
+
+def test_refuses_an_effect_on_nothing() -> None:
+    with refused("bad: its effect names 'fd', and there is no such argument"):
+
+        class bad(Syscall, x86_64=500, effect=by(Does.CLOSES, "fd"), table=Table()):
+            """a call"""

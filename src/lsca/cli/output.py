@@ -53,7 +53,7 @@ def remarks(log: Log) -> None:
     said = [
         (log.damage, f"{log.damage}; what follows is not shown"),
         (log.lost, f"{log.lost} records were lost: there was no room for them"),
-        (log.gaps, f"records are missing at {len(log.gaps)} places"),
+        (log.gaps, f"records are missing at {log.gaps} places"),
         (log.uncaught, f"{log.uncaught} programs ran without the agent; their calls are not here"),
     ]
     for is_so, words in said:

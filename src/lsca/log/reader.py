@@ -143,9 +143,9 @@ class Log:
         return found
 
     @property
-    def gaps(self) -> tuple[Gap, ...]:
-        """Records that are missing by their numbers."""
-        return _gaps(self._log, deep=False)
+    def gaps(self) -> int:
+        """At how many places records are missing by their numbers; `verify` says which."""
+        return len(_gaps(self._log, deep=False))
 
     @property
     def damage(self) -> str | None:
@@ -163,7 +163,7 @@ class Log:
     @property
     def complete(self) -> bool:
         """The runs ended in good order, and nothing is known to be missing."""
-        return not self._problems(self.gaps)
+        return not self._problems(_gaps(self._log, deep=False))
 
     def verify(self) -> Report:
         """Reads everything, and says exactly what is missing."""
