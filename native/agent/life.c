@@ -289,9 +289,10 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 
 	*kept = b->kept;
 	if (ret) {
-		parent_done(ret, b);
+		/* First: it has our key, and who asks who we are would be told that we are it. */
 		if (ret > 0 && b->flags & FLAG_VFORK && b->shares_memory && !b->is_thread)
 			thread_forget(b->vforked);
+		parent_done(ret, b);
 		birth_drop(b);
 	} else if (b->is_thread) {
 		t = b->child;
