@@ -28,8 +28,13 @@ static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
 	took = arch_ticks() - start;
 	*(word *)r = head;
 	r->start = start;
-	for (int i = 0; i < CALL_ARGS; i++)
-		*(volatile uint64_t *)&r->args[i] = f->args[i]; /* six moves, and no call of memcpy */
+	/* Six moves, and neither a loop nor a call of memcpy. */
+	r->args[0] = f->args[0];
+	r->args[1] = f->args[1];
+	r->args[2] = f->args[2];
+	r->args[3] = f->args[3];
+	r->args[4] = f->args[4];
+	r->args[5] = f->args[5];
 	if (__builtin_expect(took >> 32 || ret != (int32_t)ret || ret == -ERESTART_, 0)) {
 		record_wide(t, r, took, ret);
 		return ret;
