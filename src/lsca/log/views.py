@@ -181,14 +181,14 @@ def lives(log: "Log") -> list[Life]:
             waits.append(record)
         if record.kind == "start" and not record.args[1]:
             before = now.get((record.run, record.pid))
-            if before and (before.started or before.ended):
+            if before and (before.started is not None or before.ended is not None):
                 before.replaced = record.start_ns
                 del now[record.run, record.pid]
             one = life(record, record.pid)
             one.parent, one.started = record.args[0], record.start_ns
             one.cwd = log.file(record, AT_FDCWD)
             parent = now.get((record.run, record.args[0]))
-            if parent:
+            if parent and one.program is None:
                 one.program, one.argv = parent.program, parent.argv
         elif record.kind == "exit":
             life(record, record.pid).ended = record.start_ns
