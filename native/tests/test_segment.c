@@ -79,6 +79,20 @@ struct blobs {
 	uint32_t count;
 };
 
+static uint8_t *copies[100000]; /* of blocks: later ones refer to their blobs */
+static size_t copy_count;
+
+static uint8_t *copy_of(const uint8_t *block, size_t size)
+{
+	uint8_t *copy = malloc(size);
+
+	if (copy_count == sizeof copies / sizeof *copies)
+		die("too many rounds", copy_count);
+	copies[copy_count++] = copy;
+	memcpy(copy, block, size);
+	return copy;
+}
+
 static void compare(const struct segment_block *b, struct blobs *blobs, uint8_t *const *given)
 {
 	uint32_t rows = b->head->rows, row = 0;
@@ -238,8 +252,7 @@ static void round_of(struct segment_writer *w, struct blobs *blobs)
 	block = segment_writer_block(w, &size);
 	if (!block || size % 8)
 		die("no block", size);
-	copy = malloc(size); /* blobs are compared after the writer's next block */
-	memcpy(copy, block, size);
+	copy = copy_of(block, size);
 	if (segment_block_next(copy, size, &at, &b, 1, &problem) != 1)
 		die(problem, size);
 	if (at != size)
@@ -251,7 +264,6 @@ static void round_of(struct segment_writer *w, struct blobs *blobs)
 	damage(copy, size);
 	for (uint32_t k = 0; k < runs; k++)
 		free(given[k]);
-	/* `copy` stays: later blocks refer to its blobs */
 }
 
 int main(int argc, char **argv)
@@ -281,6 +293,8 @@ int main(int argc, char **argv)
 		die("no end", at);
 	segment_writer_free(w);
 	free(blobs.at);
+	while (copy_count)
+		free(copies[--copy_count]);
 	printf("test_segment: %llu blocks\n", (unsigned long long)rounds);
 	return 0;
 }
