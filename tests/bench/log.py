@@ -34,7 +34,7 @@ def make(directory: Path, calls: int) -> Path:
     """A log of so many calls."""
     program, log = directory / "log_calls", directory / "big.lsca"
     sources = [
-        Path(__file__).with_name("log_calls.c"),
+        Path(__file__).with_name("big") / "log_calls.c",
         NATIVE / "log/encode.c",
         NATIVE / "log/hash.c",
     ]
