@@ -2,7 +2,8 @@
 """Writes the table as C: `python3 -m lsca.codegen OUTDIR` makes calls_x86_64.c and calls_aarch64.c there.
 
 The Makefile runs it before it compiles agent and proxy. Each file defines what native/shared/calls.h declares; a file
-whose text would be the same is left alone, so that nothing is compiled again.
+whose text would be the same is left alone, so that nothing is compiled again. `python3 -m lsca.codegen --names` prints
+src/lsca/calls.py, which a test compares.
 """
 
 import sys
@@ -103,6 +104,30 @@ def generate(
     )
 
 
+NAMES_HEAD = '''\
+# SPDX-License-Identifier: Apache-2.0
+"""All rows of the table by name: `from lsca import calls as c`, then `c.openat` is the row, and the type of its calls.
+
+Printed by `python3 -m lsca.codegen --names` from src/lsca/table/: change that.
+"""
+
+# ruff: noqa: I001
+
+'''
+
+
+def names(table: Iterable[type[Syscall]]) -> str:
+    """src/lsca/calls.py: type checkers want to read each name."""
+    families: dict[str, list[str]] = {}
+    for row in table:
+        families.setdefault(row.__module__, []).append(row.__name__)
+    parts = []
+    for module, found in sorted(families.items()):
+        lines = "".join(f"    {name} as {name},\n" for name in sorted(found))
+        parts.append(f"from {module} import (\n{lines})\n")
+    return NAMES_HEAD + "".join(parts)
+
+
 def write_if_changed(path: Path, text: str) -> bool:
     """Write `text` unless the file holds it already; True if it was written."""
     try:
@@ -118,8 +143,11 @@ def main(argv: list[str] | None = None) -> int:
     """The command line: one argument, the directory to write to."""
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
-        print("usage: python3 -m lsca.codegen OUTDIR", file=sys.stderr)
+        print("usage: python3 -m lsca.codegen OUTDIR | --names", file=sys.stderr)
         return 2
+    if arguments == ["--names"]:
+        print(names(rows()), end="")
+        return 0
     directory = Path(arguments[0])
     directory.mkdir(parents=True, exist_ok=True)
     for machine in MACHINES:

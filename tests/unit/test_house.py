@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lsca"
 # Lowest first. A file imports only from floors below its own, or from its own package.
 FLOORS = (
-    ("table", "errors", "_native"),
-    ("codegen", "calls", "handlers", "log", "attached"),
-    ("daemon",),
+    ("live", "errors", "_native"),
+    ("table",),
+    ("codegen", "calls", "log", "attached", "rules"),
+    ("handlers", "daemon"),
     ("session",),
     ("services", "cli", "tui", "pytest_plugin"),
 )

@@ -20,7 +20,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.layouts import Layout, Struct, number, whole
+from lsca.table.layouts import SIZE_1, Layout, Struct, number
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
 from lsca.table.signals import SIGINFO, SIGNALS
@@ -155,7 +155,7 @@ def _show_clone_args(piece: Piece, view: View) -> str:
     return "{" + ", ".join(texts) + "}"
 
 
-CLONE_ARGS: Final = Layout("struct clone_args", whole(CLONE_ARGS_STRUCT).size, _show_clone_args)
+CLONE_ARGS: Final = Layout("struct clone_args", SIZE_1, _show_clone_args, shape=CLONE_ARGS_STRUCT)
 
 
 def _flag(name: str) -> int:

@@ -88,7 +88,7 @@ class seccomp(
 
     operation = Chosen(SECCOMP)
     flags = Chosen(SECCOMP_FLAGS)
-    args = Pointer()
+    args: int = Pointer()  # type: ignore[assignment] # hides the registers
 
 
 class landlock_create_ruleset(Syscall, x86_64=444, generic=444, since="5.13", new_fd=True):

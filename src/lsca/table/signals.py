@@ -121,7 +121,7 @@ _SIGINFO: Final = Struct(
     },
 )
 SIGSET: Final = Layout("sigset_t", dict.fromkeys(MACHINES, 8), _show_set_bytes)
-SIGACTION: Final = Layout("struct sigaction", _ACTION.size, _show_action)
+SIGACTION: Final = Layout("struct sigaction", _ACTION.size, _show_action, shape=_ACTION)
 SIGINFO: Final = Layout("siginfo_t", dict.fromkeys(MACHINES, SIGINFO_SIZE), show_siginfo)
 STACK: Final = one(
     Struct(

@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from lsca.table.addresses import FAMILIES, SOCKADDR, SOCKLEN
+from lsca.table.addresses import FAMILIES, SOCKLEN, SockaddrIn, SockaddrOut
 from lsca.table.arguments import Chosen, Fd, In, InOut, Int, Out, Size, Unsigned, Value
 from lsca.table.clocks import TIMESPEC, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
@@ -144,7 +144,7 @@ class bind(Syscall, x86_64=49, generic=200):
     """bind a name to a socket"""
 
     sockfd = Fd()
-    addr = In(SOCKADDR, length="addrlen")
+    addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -159,7 +159,7 @@ class accept(Syscall, x86_64=43, generic=202, blocks=True, new_fd=True):
     """accept a connection on a socket"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -167,7 +167,7 @@ class accept4(Syscall, x86_64=288, generic=242, since="2.6.28", blocks=True, new
     """accept a connection on a socket, with flags"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
     flags = Chosen(ACCEPT_FLAGS)
 
@@ -176,7 +176,7 @@ class connect(Syscall, x86_64=42, generic=203, blocks=True):
     """initiate a connection on a socket"""
 
     sockfd = Fd()
-    addr = In(SOCKADDR, length="addrlen")
+    addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -184,7 +184,7 @@ class getsockname(Syscall, x86_64=51, generic=204):
     """get socket name"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -192,7 +192,7 @@ class getpeername(Syscall, x86_64=52, generic=205):
     """get name of connected peer socket"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -203,7 +203,7 @@ class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long):
     buf = In(length="len")
     len = Size()
     flags = Chosen(MSG_FLAGS)
-    dest_addr = In(SOCKADDR, length="addrlen")
+    dest_addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -214,7 +214,7 @@ class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long):
     buf = Out(length="len", filled=True)
     len = Size()
     flags = Chosen(MSG_FLAGS)
-    src_addr = Out(SOCKADDR, length_at="addrlen")
+    src_addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 

@@ -14,9 +14,10 @@ A row is checked when its class is made; what is wrong is said with the call's a
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
+from lsca.table.live import Call, Reader
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
 
 ARGS_MAX: Final = 6
@@ -102,8 +103,8 @@ class Table:
 TABLE: Final = Table()
 
 
-class Syscall:
-    """One system call. Keywords of the class:
+class Syscall(Call):
+    """One system call; an instance is one that waits for its answer. Keywords of the class:
 
     x86_64, generic   its numbers there; None where the machine does not have it
     runs              where it may be completed
@@ -118,12 +119,9 @@ class Syscall:
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     """
 
-    name: ClassVar[Any]  # str; but an argument may have this name too, before it is collected
     family: ClassVar[str]
     summary: ClassVar[str]
     numbers: ClassVar[Mapping[str, int]]
-    arguments: ClassVar[Mapping[str, Argument]]
-    order: ClassVar[Mapping[str, tuple[str, ...]]]
     runs: ClassVar[Runs]
     support: ClassVar[Support]
     caveat: ClassVar[str]
@@ -174,6 +172,16 @@ class Syscall:
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)
+        for name in arguments:
+            setattr(cls, name, Reader(name, vars(cls).get(name)))
+
+    def __str__(self) -> str:
+        """A live call in strace's manner: openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3."""
+        from lsca.table.formatting import format_call  # which is made for rows
+
+        view = self.view()
+        args, result = format_call(type(self), view.machine, view.args, view.ret, *self.pieces())
+        return f"{self.row_name()}({args})" + (f" = {result}" if view.ret is not None else "")
 
 
 def _check(row: type[Syscall]) -> None:
