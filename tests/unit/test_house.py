@@ -25,6 +25,8 @@ FLOORS = (
     ("codegen", "calls", "log", "attached", "rules"),
     ("handlers", "daemon"),
     ("session",),
+    ("launch",),
+    ("running",),
     ("services", "cli", "tui", "pytest_plugin"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -8,6 +8,7 @@ import os
 import sys
 
 from lsca.errors import UsageError
+from lsca.launch import die_of
 from lsca.session import ROUTES, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
@@ -121,7 +122,7 @@ def main(argv: list[str]) -> int:
     connection = _join(session, options) if options.use_daemon else None
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
     if signal:
-        _die_of(signal)
+        die_of(signal)
     if connection is not None:
         connection.close()
     return code
@@ -147,16 +148,3 @@ def _join(session: Session, options: Options) -> "socket | None":
         },
         must=options.daemon is not None,
     )
-
-
-def _die_of(signal: int) -> None:
-    import resource
-
-    # The program has left its core where the system wants it; ours would be in its place.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    import signal as signals
-
-    if signal not in (signals.SIGKILL, signals.SIGSTOP):
-        signals.signal(signal, signals.SIG_DFL)
-        signals.pthread_sigmask(signals.SIG_UNBLOCK, {signal})
-    os.kill(os.getpid(), signal)
