@@ -5,6 +5,7 @@
     ├── UsageError             the command line was not understood; 125
     ├── StartError             the program could not be started: 126 not executable, 127 not found, else 125
     ├── LogError               a log cannot be written or read; 125
+    ├── RuleError              a rule about calls cannot be; 125
     └── DaemonError            no daemon where one was asked for, or one is there already; 125
 
 Errors of the programs that are run are none of these: they are the program's exit status.
@@ -34,6 +35,10 @@ class StartError(LscaError):
 
 class LogError(LscaError):
     """A log cannot be written or read."""
+
+
+class RuleError(LscaError):
+    """A rule about calls asks for what a call or a session does not have."""
 
 
 class DaemonError(LscaError):
