@@ -124,6 +124,11 @@ struct thread {
 	struct siginfo kept;
 	struct sigframe_stack alternate; /* the program's; the kernel has ours */
 	uint32_t sys_blocked; /* the program believes it blocks SIGSYS */
+	/* calls under a rule, see handle.c */
+	struct patience asking;
+	uint32_t asked; /* the slot it had last */
+	uint32_t granted_nr, delayed_nr; /* + 1: the call that comes again, and is let through, or waits on; 0: none */
+	uint64_t granted_sum, delayed_until;
 };
 
 /* One call on its way. */
@@ -135,6 +140,7 @@ struct call {
 	struct ucontext *uc; /* NULL: the call came by a patched site */
 	uint8_t route;
 	uint8_t foreign;
+	uint8_t noted; /* there is a record of it already: it may not return */
 };
 
 /* What fast_entry lays down at the top of the agent's stack; it goes back by it. */
@@ -255,6 +261,8 @@ static inline struct thread *thread_here(void)
 void trap(int sig, struct siginfo *info, struct ucontext *uc);
 void dispatch_setup(void);
 int64_t dispatch_perform(struct call *c);
+int64_t dispatch_normal(struct call *c); /* whatever rules say */
+void dispatch_ways(void);                 /* after they have changed */
 extern uint8_t dispatch_way[CALL_LIMIT];
 int dispatch_unmasked(uint64_t nr, const uint64_t *args); /* it could bring a signal mask, and does not */
 
@@ -351,6 +359,17 @@ int frame_lay(struct ucontext *uc, uint64_t top, uint64_t floor, int sig, const 
 void local_forget(struct thread *t); /* something may have changed */
 int64_t local_answer(struct call *c);
 void local_off(void);
+int local_is_off(void);
+
+/* handle.c: calls under a rule of the session's */
+extern const uint32_t *handle_epoch; /* of the rules; entry.S compares the two before it completes a call by itself */
+extern uint32_t handle_seen;         /* what dispatch_way was made for */
+void handle_setup(void);
+void handle_refresh(void);
+int handle_has_rules(uint64_t nr);
+int64_t handle_call(struct call *c);
+int handle_before(struct call *c, int64_t *ret);
+void rules_forked(void); /* rules.c: a new process counts from the beginning */
 
 /* fast.c */
 void fast_call(struct thread *t, struct fast *f);

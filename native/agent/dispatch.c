@@ -88,7 +88,7 @@ static int64_t by_route(struct call *c)
 	return c->route == ROUTE_PROXY ? borrow_route(c) : dispatch_kernel(c);
 }
 
-int64_t dispatch_perform(struct call *c)
+int64_t dispatch_normal(struct call *c)
 {
 	int64_t ret;
 
@@ -150,6 +150,11 @@ int64_t dispatch_perform(struct call *c)
 	return by_route(c);
 }
 
+int64_t dispatch_perform(struct call *c)
+{
+	return handle_has_rules(c->nr) ? handle_call(c) : dispatch_normal(c);
+}
+
 static void foreign(struct call *c)
 {
 	uint64_t start;
@@ -194,18 +199,18 @@ int dispatch_unmasked(uint64_t nr, const uint64_t *args)
 	return is_masked(row);
 }
 
-static uint8_t way_of(const struct call_row *row)
+static uint8_t plain_way(const struct call_row *row)
 {
 	if (!(row->flags & CALL_KNOWN) || is_masked(row))
 		return WAY_SLOW;
 	if (row->known)
-		return (uint8_t)(WAY_KNOWN + row->known);
+		return local_is_off() ? WAY_PLAIN : (uint8_t)(WAY_KNOWN + row->known);
 	return row->flags & CALL_IDENTITY ? WAY_SPECIAL : WAY_PLAIN;
 }
 
 uint8_t dispatch_way[CALL_LIMIT];
 
-void dispatch_setup(void)
+static uint8_t way_of(uint64_t nr)
 {
 	static const uint64_t special[] = {
 		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
@@ -217,13 +222,28 @@ void dispatch_setup(void)
 		NR_arch_prctl,	 NR_prctl,	   NR_seccomp,
 	};
 
-	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		dispatch_way[nr] = way_of(&call_rows[nr]);
+	uint8_t way = plain_way(&call_rows[nr]);
+
 	for (uint32_t i = 0; i < sizeof framed / sizeof *framed; i++)
-		if (framed[i] < CALL_LIMIT)
-			dispatch_way[framed[i]] = WAY_SLOW;
+		if (framed[i] == nr)
+			return WAY_SLOW;
 	for (uint32_t i = 0; i < sizeof special / sizeof *special; i++)
-		dispatch_way[special[i]] = WAY_SPECIAL;
+		if (special[i] == nr)
+			return WAY_SPECIAL;
+	return way != WAY_SLOW && handle_has_rules(nr) ? WAY_SPECIAL : way;
+}
+
+/* Other threads look at it meanwhile: each entry goes from its old value to its new one. */
+void dispatch_ways(void)
+{
+	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
+		dispatch_way[nr] = way_of(nr);
+}
+
+void dispatch_setup(void)
+{
+	handle_setup();
+	handle_refresh();
 }
 
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
@@ -248,6 +268,8 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	switch (c.nr) {
 	case NR_exit:
 	case NR_exit_group:
+		if (handle_has_rules(c.nr))
+			handle_before(&c, &ret);
 		record_last(&c);
 		life_exit(&c);
 		return;
@@ -255,13 +277,17 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	case NR_clone3:
 	case NR_fork:
 	case NR_vfork:
+		if (handle_has_rules(c.nr) && handle_before(&c, &ret))
+			break;
 		ret = life_birth(&c, start, &resumes);
 		if (resumes)
 			return;
 		break;
 	case NR_execve:
 	case NR_execveat:
-		ret = exec_call(&c);
+		ret = handle_has_rules(c.nr) ? handle_call(&c) : exec_call(&c);
+		if (!c.noted)
+			break;
 		if (ret != -ERESTART_)
 			frame_return(uc, ret);
 		else
@@ -287,6 +313,15 @@ static struct thread *unknown(struct ucontext *uc)
 	return t;
 }
 
+/* Nothing is let in and nothing decided: the frame that is about to be left is all that there is of the program. */
+static void watch_return(struct thread *t, struct ucontext *uc)
+{
+	struct call c = {.nr = NR_rt_sigreturn, .row = &call_rows[NR_rt_sigreturn], .thread = t, .uc = uc};
+	int64_t ret;
+
+	handle_before(&c, &ret);
+}
+
 void trap(int sig, struct siginfo *info, struct ucontext *uc)
 {
 	struct thread *t;
@@ -304,6 +339,8 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 		if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
 			struct ucontext *back = frame_returning(uc);
 
+			if (handle_has_rules(NR_rt_sigreturn))
+				watch_return(t, uc);
 			signal_return(t, back);
 			thread_admit(t);
 			leave_frame(frame_sp(uc));

@@ -144,6 +144,7 @@ int64_t exec_call(struct call *c)
 
 	memcpy(args, c->args, sizeof args);
 	record_last(c);
+	c->noted = 1;
 	if (p->channel && c->nr == NR_execveat && (int32_t)args[0] >= 0) {
 		borrowed = delegate_borrow(c->thread, args[0]);
 		if (borrowed < 0)

@@ -31,6 +31,8 @@ void fast_call(struct thread *t, struct fast *f)
 	uint8_t route;
 	int64_t ret;
 
+	if (get_relaxed(handle_epoch) != get_relaxed(&handle_seen))
+		handle_refresh();
 	if (f->nr >= CALL_LIMIT || (dispatch_way[f->nr] == WAY_SLOW && !dispatch_unmasked(f->nr, f->args))) {
 		f->resume = sites_slow((uint32_t)f->site);
 		return;

@@ -22,9 +22,12 @@ void local_forget(struct thread *t)
 void local_off(void)
 {
 	is_off = 1;
-	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		if (dispatch_way[nr] >= WAY_KNOWN)
-			dispatch_way[nr] = WAY_PLAIN;
+	dispatch_ways();
+}
+
+int local_is_off(void)
+{
+	return is_off;
 }
 
 int64_t local_answer(struct call *c)

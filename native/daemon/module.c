@@ -1,31 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else; the only file
- * that knows of Python. Types and meanings are described in src/lsca/_native.pyi.
+ * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else, as
+ * request.c does for handlers. Types and meanings are described in src/lsca/_native.pyi.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "binding.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "launch.h"
 #include "ring.h"
+#include "serve.h"
 
 static PyObject *py_session_create(PyObject *self, PyObject *args)
 {
 	unsigned preloaded = 0;
-	int is_proxy, has_log, fd;
+	int is_proxy, has_log, has_handlers = 0, fd;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "pp|I", &is_proxy, &has_log, &preloaded))
+	if (!PyArg_ParseTuple(args, "pp|Ip", &is_proxy, &has_log, &preloaded, &has_handlers))
 		return NULL;
-	fd = session_create(is_proxy, has_log, preloaded);
+	fd = session_create(is_proxy, has_log, preloaded, has_handlers);
 	if (fd < 0) {
 		errno = -fd;
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	return PyLong_FromLong(fd);
+}
+
+static PyObject *py_rules_set(PyObject *self, PyObject *args)
+{
+	const char *rules, *wrong;
+	Py_ssize_t size;
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iy#", &fd, &rules, &size))
+		return NULL;
+	wrong = serve_rules(fd, rules, (uint64_t)size);
+	if (wrong) {
+		PyErr_Format(PyExc_ValueError, "these rules cannot be used: %s", wrong);
+		return NULL;
+	}
+	Py_RETURN_NONE;
 }
 
 static PyObject *py_session_keep(PyObject *self, PyObject *args)
@@ -131,26 +148,33 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "log_path", "is_proxy", "hide_vdso",
-				"drop", "strict", "unpatched", NULL};
-	PyObject *argv, *env, *result = NULL;
+				"drop", "strict", "unpatched", "serve", "threads", "on_error", NULL};
+	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
+	struct served *served = NULL;
+	unsigned threads = 64;
+	int error = 0;
 	struct plan plan = {.log_fd = -1, .log_path = ""};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iyppppp", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iypppppOIO", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.log_path, &plan.is_proxy,
-					 &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched))
+					 &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched, &serve, &threads,
+					 &on_error))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;
 	if (plan.env && !plan.argv[0])
 		PyErr_SetString(PyExc_ValueError, "no program is named");
-	else if (plan.env) {
+	else if (plan.env &&
+		 (serve == Py_None || (served = request_serve_run(&plan, serve, on_error, threads)))) {
 		Py_BEGIN_ALLOW_THREADS;
 		front_run(&plan, &out);
 		Py_END_ALLOW_THREADS;
-		result = Py_BuildValue("(iiN)", out.code, out.signal,
-				       PyUnicode_DecodeFSDefault(out.text));
+		if (served)
+			error = request_end_run(served);
+		result = error ? request_error(-error) : Py_BuildValue("(iiN)", out.code, out.signal,
+									 PyUnicode_DecodeFSDefault(out.text));
 	}
 	PyMem_Free(plan.argv);
 	PyMem_Free(plan.env);
@@ -175,7 +199,10 @@ static PyObject *py_probe(PyObject *self, PyObject *none)
 
 static PyMethodDef methods[] = {
 	{"session_create", py_session_create, METH_VARARGS,
-	 "session_create(is_proxy, has_log, preloaded=0) -> descriptor"},
+	 "session_create(is_proxy, has_log, preloaded=0, handlers=False) -> descriptor"},
+	{"rules_set", py_rules_set, METH_VARARGS, "rules_set(descriptor, rules)"},
+	{"serve", (PyCFunction)(void (*)(void))py_serve, METH_VARARGS | METH_KEYWORDS,
+	 "serve(descriptor, callback, *, threads=64, on_error=None) -> Server"},
 	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
 	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
@@ -185,9 +212,14 @@ static PyMethodDef methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
+static PyModuleDef_Slot slots[] = {
+	{Py_mod_exec, request_types},
+	{0, NULL},
+};
+
 static struct PyModuleDef module = {
 	PyModuleDef_HEAD_INIT, .m_name = "lsca._native", .m_doc = "The launcher. See _native.pyi.", .m_size = 0,
-	.m_methods = methods,
+	.m_methods = methods, .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__native(void)

@@ -108,7 +108,9 @@ struct session {
 	uint64_t budget;   /* ticks one may spin: about 50 us */
 	uint32_t chunk_high; /* chunks from here on were never leased */
 	uint32_t refused;  /* execs that were refused because they would have gone on without the agent */
-	uint32_t pad[7];
+	uint32_t rules_epoch; /* of the rules in force (handler.h); +1 when they change. 0: there never were any */
+	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
+	uint32_t pad[4];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct exec_request execs[EXEC_REQUESTS];
 	struct process processes[PROCESSES];

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launcher's C extension, native/daemon/module.c."""
 
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 class Process(TypedDict):
@@ -22,7 +23,46 @@ class Snapshot(TypedDict):
     lost: int
     processes: list[Process]
 
-def session_create(is_proxy: bool, has_log: bool, preloaded: int = 0, /) -> int:
+class Request:
+    """One call that waits for its answer; over once the callback has returned (RuntimeError then)."""
+
+    nr: int
+    args: tuple[int, ...]
+    pid: int
+    tid: int
+    rule: int
+    interrupted: bool
+
+    def string(self, index: int, /) -> bytes: ...
+    def memory(self, index: int, /) -> bytes: ...
+    def read(self, address: int, size: int, /) -> bytes: ...
+    def write(self, address: int, data: bytes, /) -> None: ...
+    def fill(self, index: int, data: bytes, /) -> int: ...
+    def proceed(
+        self, args: tuple[int, ...] | None = None, replace: Mapping[int, bytes] | None = None
+    ) -> int: ...
+    def open(self, fd: int, flags: int, /) -> int: ...
+    def wait(self, seconds: float, /) -> bool: ...
+
+Callback = Callable[[Request], tuple[int, int]]
+OnError = Callable[[Request, BaseException], object]
+
+class Server:
+    """The threads that answer a session's calls."""
+
+    def stop(self) -> None: ...
+
+def rules_set(session: int, rules: bytes, /) -> None:
+    """Puts rules into force, made by lsca.rules.compile_rules. ValueError if they are none."""
+
+def serve(
+    session: int, callback: Callback, *, threads: int = 64, on_error: OnError | None = None
+) -> Server:
+    """Answers a session's calls with `callback`, until the server is stopped. OSError."""
+
+def session_create(
+    is_proxy: bool, has_log: bool, preloaded: int = 0, handlers: bool = False, /
+) -> int:
     """A new session's memory, as a descriptor (close-on-exec). OSError.
 
     `preloaded` is the id of a program that has its agent already, so that nobody will launch it.
@@ -54,6 +94,9 @@ def run(
     drop: bool = False,
     strict: bool = False,
     unpatched: bool = False,
+    serve: Callback | None = None,
+    threads: int = 64,
+    on_error: OnError | None = None,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 

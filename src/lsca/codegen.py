@@ -15,6 +15,7 @@ from lsca.table.arguments import MEMORY, ArgFlag, Argument, Kind, Length, Reques
 from lsca.table.syscall import RowError, Syscall
 
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
+SOCKADDR = "struct sockaddr"
 HEAD = """\
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls of {machine}. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
@@ -34,6 +35,8 @@ def call_arg(row: type[Syscall], argument: Argument, machine: str) -> str:
     flags = [str(flag) for flag in argument.flags]
     if argument.kind in MEMORY and argument.layout is not None and argument.layout.name != "bytes":
         flags.append(str(ArgFlag.WHOLE))
+    if argument.kind in MEMORY and argument.layout is not None and argument.layout.name == SOCKADDR:
+        flags.append(str(ArgFlag.ADDRESS))
     if flags:
         members["flags"] = " | ".join(flags)
     if argument.layout is not None:
@@ -48,6 +51,7 @@ def call_row(row: type[Syscall], machine: str) -> str:
     flags += ["CALL_NEW_FD"] * row.new_fd
     flags += ["CALL_TERMINAL"] * row.terminal
     flags += ["CALL_IDENTITY"] * row.identity
+    flags += [row.handled.flag] * bool(row.handled.flag)
     args = [call_arg(row, row.arguments[name], machine) for name in row.order[machine]]
     text = (
         f"\t[{row.numbers[machine]}] = {{ /* {row.name} */\n"

@@ -5,7 +5,8 @@
     ├── UsageError             the command line was not understood; 125
     ├── StartError             the program could not be started: 126 not executable, 127 not found, else 125
     ├── LogError               a log cannot be written or read; 125
-    ├── HandlerError           a rule or a handler that cannot be; 125; a ValueError too
+    ├── RuleError              a rule about calls cannot be; 125
+    │   └── HandlerError       a rule or a handler that cannot be as it is written; a ValueError too
     └── DaemonError            no daemon where one was asked for, or one is there already; 125
 
 Errors of the programs that are run are none of these: they are the program's exit status.
@@ -41,12 +42,16 @@ class LogError(LscaError):
     """A log cannot be written or read."""
 
 
+class RuleError(LscaError):
+    """A rule about calls asks for what a call or a session does not have."""
+
+
+class HandlerError(RuleError, ValueError):
+    """A rule or a handler that cannot be as it is written: a wrong name, pattern or number; a file that fails."""
+
+
 class DaemonError(LscaError):
     """No daemon where one was asked for, or one is there already."""
-
-
-class HandlerError(LscaError, ValueError):
-    """A rule or a handler that cannot be: a wrong name, pattern or number, a file that does not load."""
 
 
 def near(word: str, names: "Iterable[str]") -> str:

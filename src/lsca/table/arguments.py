@@ -74,6 +74,8 @@ class ArgFlag(StrEnum):
     PATH = "ARG_PATH"
     ON_ERROR = "ARG_ON_ERROR"
     WHOLE = "ARG_WHOLE"
+    ADDRESS = "ARG_ADDRESS"
+    DIR = "ARG_DIR"
 
 
 Seen = TypeVar("Seen")
@@ -179,7 +181,7 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd))
+    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd, flags=(ArgFlag.DIR,)))
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------

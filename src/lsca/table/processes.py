@@ -24,7 +24,7 @@ from lsca.table.layouts import SIZE_1, Layout, Struct, number
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
 from lsca.table.signals import SIGINFO, SIGNALS
-from lsca.table.syscall import Runs, Support, Syscall
+from lsca.table.syscall import Handled, Runs, Support, Syscall
 from lsca.table.text import (
     Piece,
     View,
@@ -174,11 +174,11 @@ def _sets_tls(view: View) -> bool:
     return bool(view.value("flags") & _flag("CLONE_SETTLS"))
 
 
-class fork(Syscall, x86_64=57, runs=Runs.PROGRAM):
+class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, handled=Handled.BEFORE):
     """create a child process"""
 
 
-class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True):
+class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, handled=Handled.BEFORE):
     """create a child process and block parent"""
 
 
@@ -193,6 +193,7 @@ class clone(
     x86_64=56,
     generic=220,
     runs=Runs.PROGRAM,
+    handled=Handled.BEFORE,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
@@ -212,6 +213,7 @@ class clone3(
     generic=435,
     since="5.3",
     runs=Runs.PROGRAM,
+    handled=Handled.BEFORE,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
 ):
@@ -245,13 +247,13 @@ class execveat(
     flags = Chosen(AT_FLAGS)
 
 
-class exit(Syscall, x86_64=60, generic=93, runs=Runs.PROGRAM):
+class exit(Syscall, x86_64=60, generic=93, runs=Runs.PROGRAM, handled=Handled.WATCHED):
     """terminate the calling thread"""
 
     status = Int()
 
 
-class exit_group(Syscall, x86_64=231, generic=94, runs=Runs.PROGRAM):
+class exit_group(Syscall, x86_64=231, generic=94, runs=Runs.PROGRAM, handled=Handled.WATCHED):
     """exit all threads in a process"""
 
     status = Int()

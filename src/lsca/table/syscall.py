@@ -13,7 +13,7 @@ A row is checked when its class is made; what is wrong is said with the call's a
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
@@ -67,6 +67,18 @@ class Known(StrEnum):
     EGID = "KNOWN_EGID"
 
 
+class Handled(Enum):
+    """What a handler may do with a call; `flag` is its name in `enum call_flags` of native/shared/calls.h, if any."""
+
+    ANY = ""  # answer it, change it, have it made and look at the result
+    BEFORE = "CALL_ASIDE"  # let it be made, or refuse it: it is made in the program's own context
+    WATCHED = "CALL_WATCHED"  # know of it: it does not return to its caller
+
+    @property
+    def flag(self) -> str:
+        return str(self.value)
+
+
 class RowError(TypeError):
     """A row that contradicts itself, the limits of a call, or another row."""
 
@@ -115,6 +127,7 @@ class Syscall(Call):
     terminal          job control of the terminal may stop its caller
     known             its answer stays the same until its caller changes it: the agent may keep it
     identity          it may change what is known of its caller
+    handled           what a handler may do with it
     returns, note     how the log writes the result, and what it adds to it in parentheses
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     """
@@ -131,6 +144,7 @@ class Syscall(Call):
     terminal: ClassVar[bool]
     known: ClassVar[Known | None]
     identity: ClassVar[bool]
+    handled: ClassVar[Handled]
     returns: ClassVar[Show]
     note: ClassVar[Callable[[View], str] | None]
 
@@ -148,6 +162,7 @@ class Syscall(Call):
         terminal: bool = False,
         known: Known | None = None,
         identity: bool = False,
+        handled: Handled = Handled.ANY,
         returns: Show = show_int,
         note: Callable[[View], str] | None = None,
         generic_order: tuple[str, ...] | None = None,
@@ -168,7 +183,7 @@ class Syscall(Call):
         cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
-        cls.known, cls.identity = known, identity
+        cls.known, cls.identity, cls.handled = known, identity, handled
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)

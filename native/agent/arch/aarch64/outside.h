@@ -4,6 +4,8 @@
 #define LSCA_OUTSIDE_H
 
 enum {
+	NR_getcwd = 17,
+	NR_readlinkat = 78,
 	NR_socket = 198,
 	NR_connect = 203,
 	NR_sendto = 206,

@@ -4,6 +4,8 @@
 #define LSCA_OUTSIDE_H
 
 enum {
+	NR_getcwd = 79,
+	NR_readlinkat = 267,
 	NR_socket = 41,
 	NR_connect = 42,
 	NR_sendto = 44,
