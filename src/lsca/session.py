@@ -74,10 +74,20 @@ class Session:
         if log is not None:
             self.log_fd = _open_log(log)
         try:
-            self.fd = _native.session_create(route == "proxy", log is not None)
+            self.fd = _native.session_create(
+                route == "proxy", log is not None, 0, self.handlers is not None
+            )
         except OSError as error:
             self.close()
             raise LscaError(f"no shared memory for a session: {error.strerror}") from error
+        if self.handlers is not None:
+            from lsca.handlers.serving import install
+
+            try:
+                install(self.handlers, self.fd)
+            except BaseException:
+                self.close()
+                raise
 
     def run(
         self, argv: list[bytes], env: list[bytes] | None = None, *, drop: bool = False
@@ -99,6 +109,7 @@ class Session:
             drop=drop,
             strict=self.strict,
             unpatched=not self.patch,
+            serve=self.handlers,
         )
         if text:
             raise StartError(text, code)

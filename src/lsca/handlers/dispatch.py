@@ -75,8 +75,9 @@ class Handlers:
         self._reports = Reports(say)
         self._loop = _Loop()
         self._rows = {row.numbers[MACHINE]: row for row in rows() if MACHINE in row.numbers}
+        self.on_replaced: Callable[[], None] | None = None
         self.rules: tuple[Rule[Any], ...] = ()
-        self._table: dict[int, tuple[Rule[Any], ...]] = {}
+        self._table: dict[int, tuple[tuple[int, Rule[Any]], ...]] = {}
         self.replace(rules_of(list(sources)))
 
     @property
@@ -84,14 +85,21 @@ class Handlers:
         return list(self._reports.kept)
 
     def replace(self, rules: list[Rule[Any]]) -> None:
-        """Puts other rules in force, from the next call on."""
-        table: dict[int, list[Rule[Any]]] = {}
-        for rule in rules:
+        """Puts other rules in force, from the next call on. HandlerError if they cannot be, and the old ones stay."""
+        table: dict[int, list[tuple[int, Rule[Any]]]] = {}
+        for number, rule in enumerate(rules, 1):
             for row in rule.rows:
                 if MACHINE in row.numbers:
-                    table.setdefault(row.numbers[MACHINE], []).append(rule)
+                    table.setdefault(row.numbers[MACHINE], []).append((number, rule))
+        before = self.rules, self._table
         self.rules = tuple(rules)
         self._table = {nr: tuple(found) for nr, found in table.items()}
+        try:
+            if self.on_replaced is not None:
+                self.on_replaced()
+        except HandlerError:
+            self.rules, self._table = before
+            raise
 
     def wanted(self) -> frozenset[int]:
         """The numbers of the calls that some rule is about; no other ones need to come here."""
@@ -119,12 +127,16 @@ class Handlers:
     # ---- one call ----
 
     def _answer(
-        self, call: Syscall, request: Request, rules: tuple[Rule[Any], ...]
+        self, call: Syscall, request: Request, rules: tuple[tuple[int, Rule[Any]], ...]
     ) -> tuple[int, int]:
         verdict = None
         behind = 0.0
-        for rule in rules:
-            if not rule.matches(call) or not rule.counts(call):
+        asked = request.rule
+        for number, rule in rules:
+            if number < asked or not rule.matches(call):
+                continue  # the agent has been through those before
+            counted = number == asked and rule.counted_by_agent
+            if not counted and not rule.counts(call):
                 continue
             effects = rule.effects
             if effects.before:

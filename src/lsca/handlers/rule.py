@@ -95,6 +95,7 @@ class Rule(Generic[C]):
         exe = conditions.process
         self._exe = glob(exe) if isinstance(exe, str) else None
         self._counted = 0
+        self.counted_by_agent = False
         self._lock = threading.Lock()
         self.volume = Volume()
 

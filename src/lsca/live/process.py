@@ -35,6 +35,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.state: dict[Any, Any] = {}
+        self.holder: int | None = None  # of its descriptors, once somebody has asked
         self.counts: dict[Any, int] = {}  # of rules that count by process or thread
 
     @property

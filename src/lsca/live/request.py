@@ -48,11 +48,18 @@ class Request(Protocol):
 
 
 class Surroundings:
-    """What calls share: the processes that are known. `holder` gives the process that holds a process's descriptors."""
+    """What calls share: the processes that are known, and who holds the descriptors of each."""
 
     def __init__(self, holder: Callable[[int], int] | None = None) -> None:
         self.processes = Processes()
         self._holder = holder
 
+    def set_holder(self, holder: Callable[[int], int]) -> None:
+        self._holder = holder
+
     def holder(self, pid: int) -> int:
-        return self._holder(pid) if self._holder else pid
+        """The process that holds a process's descriptors: its proxy, or itself. It stays the same while that lives."""
+        process = self.processes.get(pid)
+        if process.holder is None:
+            process.holder = self._holder(pid) if self._holder else pid
+        return process.holder
