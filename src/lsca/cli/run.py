@@ -14,6 +14,7 @@ from lsca.session import ROUTES, Session
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
     from socket import socket
+    from typing import Any
 
 SUMMARY = "run a program with its system calls caught"
 
@@ -22,6 +23,14 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
 
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
+  -s FILE                have the handlers in this Python file decide about calls, and load it anew when it is
+                         saved; may be given several times
+  -e inject=CALLS:...    change calls as strace does: error=, retval=, signal=, delay_enter=, delay_exit=,
+                         poke_enter=, poke_exit=, syscall=, when=; and here also path=, fd=, if=, p=,
+                         after_bytes=, address=, process=; may be given several times
+  -e fault=CALLS[:...]   the same with error=ENOSYS
+  --seed N               makes p= decide as in an earlier run
+  --on-error go_on|deny  what becomes of a call whose handler raises: it goes on (default), or fails with EPERM
   -o FILE                write a log of all calls; `lsca log FILE` prints it
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
                          that may not be traced) does not run, and the exit code is 125 if there was one
@@ -36,6 +45,9 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 """
 
 
+VALUED = ("--route", "-o", "-s", "-e", "--seed", "--on-error", "--daemon")
+
+
 class Options:
     """What the command line says."""
 
@@ -45,6 +57,9 @@ class Options:
         self.hide_vdso = False
         self.strict = False
         self.patch = True
+        self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
+        self.seed: int | None = None
+        self.on_error = "go_on"
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False
@@ -65,7 +80,7 @@ def parse(argv: list[str]) -> Options:
         name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
         if not word.startswith("--") and len(word) > 2:
             equals, value = "=", word[2:]
-        if name in ("--route", "-o", "--daemon"):
+        if name in VALUED:
             if not equals:
                 if not words:
                     raise UsageError(f"{name} wants a value; see `lsca run --help`")
@@ -86,8 +101,28 @@ def _set(options: Options, name: str, value: str) -> None:
         options.route = value
     elif name == "-o":
         options.log = value
+    elif name == "-s":
+        options.sources.append((name, value))
+    elif name == "-e":
+        options.sources.append((name, _fault(value)))
+    elif name == "--seed":
+        if not value.isdigit():
+            raise UsageError(f"--seed wants a number, not {value!r}")
+        options.seed = int(value)
+    elif name == "--on-error":
+        if value not in ("go_on", "deny"):
+            raise UsageError(f"there is no --on-error {value}; there are: go_on, deny")
+        options.on_error = value
     else:
         options.daemon = value
+
+
+def _fault(value: str) -> str:
+    if value.partition("=")[0] in ("trace", "t", "status", "signal", "read", "write", "abbrev"):
+        raise UsageError(
+            f"-e {value}: a run records every call; `-o FILE` keeps them, `lsca log -e {value} FILE` selects"
+        )
+    return value
 
 
 def _switch(options: Options, name: str) -> bool:
@@ -107,20 +142,34 @@ def _switch(options: Options, name: str) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the program; dies of the signal that it died of."""
+    """Runs the program."""
     options = parse(argv)
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    session = Session(
+    if options.sources:
+        from lsca.cli import handled
+
+        return handled.run(options)
+    return finish(session_of(options), options, drop=True)
+
+
+def session_of(options: Options, **handling: "Any") -> Session:
+    """The session that the command line asks for."""
+    return Session(
         route=options.route,
         log=options.log,
         hide_vdso=options.hide_vdso,
         strict=options.strict,
         patch=options.patch,
+        **handling,
     )
+
+
+def finish(session: Session, options: Options, *, drop: bool) -> int:
+    """Runs the program in a session; dies of the signal that it died of."""
     connection = _join(session, options) if options.use_daemon else None
-    code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
+    code, signal = session.run([os.fsencode(word) for word in options.program], drop=drop)
     if signal:
         die_of(signal)
     if connection is not None:
