@@ -6,7 +6,7 @@ For the tests of what handlers see and decide. What the real thing does is prove
 
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lsca.table import Syscall
@@ -84,9 +84,10 @@ class Waiting:
         memory, at = self._at(address, size)
         return bytes(memory[at : at + size]).ljust(size, b"\0")
 
-    def write(self, address: int, data: bytes, /) -> None:
+    def write(self, address: int, data: bytes, /) -> int:
         memory, at = self._at(address, len(data))
         memory[at : at + len(data)] = data
+        return len(data)
 
     def string(self, index: int, /) -> bytes:
         return self.read(self.args[index], 4096).split(b"\0")[0]
@@ -119,9 +120,9 @@ class Waiting:
         return len(part)
 
     def proceed(
-        self, args: tuple[int, ...] | None = None, replace: Mapping[int, bytes] | None = None
+        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
     ) -> int:
-        given = self.args if args is None else args
+        given = self.args if args is None else tuple(args)
         self.made.append((given, dict(replace or {})))
         return self._make(self, given, replace or {}) if self._make else 0
 

@@ -50,7 +50,7 @@ _CUT: Final = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MSG_IN)
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Compare:
     """A condition on one argument, by its name: `(argument & mask) op value`, as signed numbers.
 
     `narrow`: only the lower half counts, as an int (a descriptor, AT_FDCWD).
@@ -132,7 +132,7 @@ class Rule:
     process: str | None = None
     fds: tuple[int | tuple[int, int], ...] = ()
     path: str | None = None
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Compare, ...] = ()
     address: Address | None = None
     when: When | None = None
     chance: float | None = None

@@ -79,7 +79,7 @@ def _possible(rule: Rule[Any], rows: frozenset[type[Syscall]]) -> frozenset[type
 
 def _by_tests(
     rule: Rule[Any], rows: frozenset[type[Syscall]]
-) -> Iterator[tuple[frozenset[type[Syscall]], tuple[packed.Test, ...]]]:
+) -> Iterator[tuple[frozenset[type[Syscall]], tuple[packed.Compare, ...]]]:
     """The rows in groups whose flags stand at the same place."""
     groups: dict[tuple[int, int, int, str], set[type[Syscall]]] = {}
     for row in rows:
@@ -90,7 +90,7 @@ def _by_tests(
             key = (place, bits.mask, bits.value, bits.argument)
         groups.setdefault(key, set()).add(row)
     for (place, mask, value, name), found in groups.items():
-        tests = (packed.Test(name, "==", value, mask),) if place >= 0 else ()
+        tests = (packed.Compare(name, "==", value, mask),) if place >= 0 else ()
         yield frozenset(found), tests
 
 
@@ -98,7 +98,7 @@ def _translated(
     rule: Rule[Any],
     number: int,
     rows: frozenset[type[Syscall]],
-    tests: tuple[packed.Test, ...],
+    tests: tuple[packed.Compare, ...],
     asked: set[type[Syscall]],
 ) -> Iterator[packed.Rule]:
     """A rule as the agent's: as it is where the agent can decide it, else as a question."""

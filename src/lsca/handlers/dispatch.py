@@ -5,14 +5,13 @@
 must never raise: an error of a handler is reported, and the call goes on or is denied.
 """
 
-import asyncio
 import contextvars
 import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lsca.errors import HandlerError
 from lsca.handlers.reports import Report, Reports, handler_place, of_exception
@@ -23,6 +22,9 @@ from lsca.table import Syscall, rows
 from lsca.table.arguments import Kind as ArgKind
 from lsca.table.live import MACHINE
 from lsca.table.reading import WRITTEN
+
+if TYPE_CHECKING:
+    import asyncio
 
 OnError = Literal["go_on", "deny"]
 ON_ERROR: Final = ("go_on", "deny")
@@ -271,6 +273,8 @@ class _Loop:
         self._lock = threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio  # takes longer to import than all the rest, and most handlers need none
+
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

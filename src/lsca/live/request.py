@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One call that waits for its answer, as the C extension hands it over; and where to ask about its surroundings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lsca.live.process import Processes
@@ -30,13 +30,13 @@ class Request(Protocol):
         """The memory that the call would read through argument `index`; of several buffers, one after the other."""
 
     def read(self, address: int, size: int, /) -> bytes: ...
-    def write(self, address: int, data: bytes, /) -> None: ...
+    def write(self, address: int, data: bytes, /) -> int: ...
 
     def fill(self, index: int, data: bytes, /) -> int:
         """Writes into the memory that the call would fill; the number of bytes that fitted."""
 
     def proceed(
-        self, args: tuple[int, ...] | None = None, replace: Mapping[int, bytes] | None = None
+        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
     ) -> int:
         """Has the program make the call, with these arguments; its result."""
 
