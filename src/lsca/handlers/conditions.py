@@ -48,31 +48,44 @@ def glob_expression(text: str) -> re.Pattern[str]:
     while at < len(text):
         rest = text[at:]
         starts = at == 0 or text[at - 1] == "/"
-        klass = re.match(r"\[([!^]?)(\]?[^]]*)\]", rest)
+        found = _one_of(rest) if rest[0] == "[" else None
         if rest.startswith("**/") and starts:
             parts.append("(?:.*/)?")
             at += 3
         elif rest.startswith("**"):
             parts.append(".*")
             at += 2
-        elif rest[0] == "*":
-            parts.append("[^/]*")
+        elif rest[0] in "*?":
+            parts.append("[^/]*" if rest[0] == "*" else "[^/]")
             at += 1
-        elif rest[0] == "?":
-            parts.append("[^/]")
-            at += 1
-        elif klass:
-            inner = klass[2].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
-            parts.append(f"(?!/)[{'^' if klass[1] else ''}{inner.replace(']', chr(92) + ']')}]")
-            at += len(klass[0])
+        elif found is not None:
+            parts.append(found[0])
+            at += found[1]
         else:
             at += rest[0] == "\\" and len(rest) > 1
             parts.append(re.escape(text[at]))
             at += 1
-    try:
-        return re.compile("".join(parts), re.DOTALL)
-    except re.error as error:
-        raise HandlerError(f"{text!r} is no pattern: {error}") from None
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _one_of(text: str) -> tuple[str, int] | None:
+    """[abc], [a-z], [!a] at the beginning of `text`, and how long it is; None if it has no end."""
+    at = first = 2 if text[1:2] in ("!", "^") else 1
+    parts = []
+    while at < len(text) and (text[at] != "]" or at == first):
+        if at + 2 < len(text) and text[at + 1] == "-" and text[at + 2] != "]":
+            if text[at] <= text[at + 2]:
+                parts.append(f"{re.escape(text[at])}-{re.escape(text[at + 2])}")
+            at += 3
+        else:
+            parts.append(re.escape(text[at]))
+            at += 1
+    if at >= len(text):
+        return None
+    inner = "".join(parts)
+    if first == 2:
+        return (f"(?!/)[^{inner}]" if inner else "[^/]"), at + 1
+    return (f"(?!/)[{inner}]" if inner else "(?!)"), at + 1
 
 
 @dataclass(frozen=True, slots=True)

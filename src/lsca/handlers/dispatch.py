@@ -19,6 +19,7 @@ from lsca.handlers.rule import Rule, rules_of
 from lsca.handlers.verdicts import Kind, Verdict, memory_file
 from lsca.live.request import Request, Surroundings
 from lsca.table import Syscall, rows
+from lsca.table.arguments import MEMORY, Length
 from lsca.table.arguments import Kind as ArgKind
 from lsca.table.live import MACHINE
 from lsca.table.reading import WRITTEN
@@ -216,8 +217,8 @@ def _size_argument(call: Syscall) -> str:
     """The argument that says how many bytes a call moves; "" if there is none."""
     for argument in call.arguments.values():
         moves = argument.kind in (ArgKind.IN, *WRITTEN) and argument.seen is bytes
-        if moves and argument.length is not None:
-            return argument.length if argument.length in SIZES else ""
+        if moves and argument.measure is Length.ARG and argument.length is not None:
+            return argument.length if argument.kind in MEMORY else ""
     return next((name for name in SIZES if name in call.arguments), "")
 
 
