@@ -23,6 +23,7 @@ from lsca.table.arguments import MEMORY, Length
 from lsca.table.arguments import Kind as ArgKind
 from lsca.table.live import MACHINE
 from lsca.table.reading import WRITTEN
+from lsca.table.syscall import Handled
 
 if TYPE_CHECKING:
     import asyncio
@@ -133,7 +134,7 @@ class Handlers:
         self, call: Syscall, request: Request, rules: tuple[tuple[int, Rule[Any]], ...]
     ) -> tuple[int, int]:
         verdict = None
-        behind = 0.0
+        behind, signal = 0.0, 0
         asked = request.rule
         for number, rule in rules:
             if number < asked or not rule.matches(call):
@@ -144,8 +145,7 @@ class Handlers:
             effects = rule.effects
             if effects.before:
                 request.wait(effects.before)
-            if effects.signal:
-                call.process.signal(effects.signal)
+            signal = effects.signal or signal
             behind += effects.behind
             if effects.cut is not None:
                 _cut(call, effects.cut)
@@ -157,9 +157,11 @@ class Handlers:
                 verdict = effects.verdict
             if verdict is not None and verdict.kind is not Kind.GO_ON:
                 break
-        answer = self._finish(call, request, verdict, behind)
+        answer = self._finish(call, request, verdict, later=bool(behind or signal))
         if behind:
             request.wait(behind)
+        if signal:  # last of all, since it would keep the call from being made
+            call.process.signal(signal)
         return answer
 
     def _ask(self, handler: Callable[[Any], Any], call: Syscall) -> Verdict:
@@ -171,12 +173,13 @@ class Handlers:
         return answer
 
     def _finish(
-        self, call: Syscall, request: Request, verdict: Verdict | None, behind: float
+        self, call: Syscall, request: Request, verdict: Verdict | None, *, later: bool
     ) -> tuple[int, int]:
+        """What the extension is told. `later`: something is to come after the call, so it is made from here."""
         if verdict is None or verdict.kind is Kind.GO_ON:
             if call.result is not None:
                 return RETURN, call.result
-            if call.changed or behind:
+            if call.changed or (later and call.handled is Handled.ANY):
                 return RETURN, call.proceed()
             return GO_ON
         if verdict.kind is Kind.RETURN:

@@ -255,16 +255,16 @@ def _handler(options: dict[str, Part], text: str) -> Callable[[Any], lsca.Verdic
         if "delay_enter" in values:
             lsca.sleep(values["delay_enter"])
         _poke(call, values.get("poke_enter", ()))
-        if "signal" in values:
-            call.process.signal(values["signal"])
         verdict = values.get("verdict")
         if verdict is None and "syscall" in values:
             verdict = lsca.ret(values["syscall"](call))
-        if verdict is None and options.keys() & {"poke_exit", "delay_exit"}:
+        if verdict is None and options.keys() & {"poke_exit", "delay_exit", "signal"}:
             call.proceed()
         _poke(call, values.get("poke_exit", ()))
         if "delay_exit" in values:
             lsca.sleep(values["delay_exit"])
+        if "signal" in values:  # last of all, since it would keep the call from being made
+            call.process.signal(values["signal"])
         return verdict or lsca.go_on
 
     return inject
