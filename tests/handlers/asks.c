@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -296,6 +297,15 @@ static char **one(char *self, char **arg)
 		say("fork", pid < 0 ? pid : 1);
 		if (pid > 0)
 			waitpid(pid, NULL, 0);
+	} else if (!strcmp(what, "unshared")) {
+		if (unshare(CLONE_NEWPID))
+			say("unshare", -1);
+		if (!fork()) {
+			say("pid", syscall(SYS_getpid));
+			one(self, (char *[]){"many", "5", NULL});
+			_exit(0);
+		}
+		wait(NULL);
 	} else if (!strcmp(what, "exec")) {
 		execl(*arg, *arg, "ppid", NULL);
 		say("exec", -1);

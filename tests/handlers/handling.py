@@ -65,7 +65,7 @@ def running(
     deny: bool = False,
     log: str = "",
     threads: int = 64,
-    cwd: Path | None = None,
+    stdin: bool = False,
 ) -> Iterator[Run]:
     """Starts `argv` with a handler; at the end nothing of it is left."""
     fd = _native.session_create(route == "proxy", bool(log), 0, True)
@@ -75,11 +75,10 @@ def running(
             [sys.executable, "-S", str(LAUNCH), str(fd), route, log, *argv],
             pass_fds=[fd],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src")},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            cwd=cwd,
         )
         run = Run(fd, process)
         server = None
