@@ -27,7 +27,8 @@ FLOORS = (
     ("session",),
     ("launch",),
     ("running",),
-    ("services", "cli", "tui", "pytest_plugin"),
+    ("services",),
+    ("cli", "tui", "pytest_plugin"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 CODE = (".py", ".c", ".h", ".S")
