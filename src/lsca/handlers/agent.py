@@ -36,6 +36,7 @@ def compile_rules(rules: Iterable[Rule[Any]], *, deny: bool) -> bytes:
     for number, rule in enumerate(rules, FIRST):
         rows = frozenset(row for row in rule.rows if MACHINE in row.numbers)
         rule.counted_by_agent = _counts_alone(rule, rows, asked)
+        rule.matched_by_agent = _matches_alone(rule, rows)
         for row_set, tests in _by_tests(rule, _possible(rule, rows)):
             for one in _translated(rule, number, row_set, tests, asked):
                 found.append(one)
@@ -61,8 +62,13 @@ def _counts_alone(
     if wanted.per == "thread" and wanted.count is not None:
         return False  # the agent counts by session or process
     moves = rule.effects.cut is not None or rule.effects.after_bytes is not None
-    whole = all(_knows_conditions(rule, row) and (_has_buffer(row) or not moves) for row in rows)
-    return wanted.predicate is None and whole and not rows & asked
+    whole = all(_has_buffer(row) or not moves for row in rows)
+    return _matches_alone(rule, rows) and whole and not rows & asked
+
+
+def _matches_alone(rule: Rule[Any], rows: frozenset[type[Syscall]]) -> bool:
+    """The agent knows everything but counts."""
+    return rule.conditions.predicate is None and all(_knows_conditions(rule, row) for row in rows)
 
 
 def _possible(rule: Rule[Any], rows: frozenset[type[Syscall]]) -> frozenset[type[Syscall]]:

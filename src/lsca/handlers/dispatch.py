@@ -5,20 +5,19 @@
 must never raise: an error of a handler is reported, and the call goes on or is denied.
 """
 
-import contextvars
 import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from lsca.errors import HandlerError
 from lsca.handlers.reports import Report, Reports, handler_place, of_exception
 from lsca.handlers.rule import Rule, rules_of
-from lsca.handlers.verdicts import Kind, Verdict, memory_file
+from lsca.handlers.verdicts import Kind, Verdict, go_on, memory_file
 from lsca.live.request import Request, Surroundings
-from lsca.table import Syscall, rows
+from lsca.table import Syscall
 from lsca.table.arguments import MEMORY, Length
 from lsca.table.arguments import Kind as ArgKind
 from lsca.table.live import MACHINE
@@ -36,10 +35,15 @@ KILL: Final = 2
 SIZES: Final = ("count", "len", "size", "bufsiz")  # what arguments for a number of bytes are called
 REOPENED: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 
-_request: contextvars.ContextVar[Request | None] = contextvars.ContextVar(
-    "lsca_request", default=None
-)
-_in_loop: contextvars.ContextVar[bool] = contextvars.ContextVar("lsca_in_loop", default=False)
+
+class _Here(threading.local):
+    """What this thread is at: a request, and whether it is the one that runs all async handlers."""
+
+    request: Request | None = None
+    is_loop: bool = False
+
+
+_here: Final = _Here()
 
 
 def sleep(seconds: float) -> bool:
@@ -47,15 +51,22 @@ def sleep(seconds: float) -> bool:
 
     Not for `async def` handlers, which `await asyncio.sleep`.
     """
-    if _in_loop.get():
+    if _here.is_loop:
         raise HandlerError(
             "lsca.sleep would stop all async handlers; use `await asyncio.sleep(...)`"
         )
-    request = _request.get()
+    request = _here.request
     if request is None:
         time.sleep(seconds)
         return True
     return not request.wait(seconds)
+
+
+class _Found(NamedTuple):
+    """What there is about one call number: its row, and its rules with their numbers, in order."""
+
+    row: type[Syscall]
+    rules: tuple[tuple[int, Rule[Any]], ...]
 
 
 class Handlers:
@@ -78,10 +89,9 @@ class Handlers:
         self.surroundings = Surroundings()
         self._reports = Reports(say)
         self._loop = _Loop()
-        self._rows = {row.numbers[MACHINE]: row for row in rows() if MACHINE in row.numbers}
         self.on_replaced: Callable[[], None] | None = None
         self.rules: tuple[Rule[Any], ...] = ()
-        self._table: dict[int, tuple[tuple[int, Rule[Any]], ...]] = {}
+        self._table: dict[int, _Found] = {}
         self.replace(rules_of(list(sources)))
 
     @property
@@ -90,14 +100,16 @@ class Handlers:
 
     def replace(self, rules: list[Rule[Any]]) -> None:
         """Puts other rules in force, from the next call on. HandlerError if they cannot be, and the old ones stay."""
-        table: dict[int, list[tuple[int, Rule[Any]]]] = {}
+        table: dict[type[Syscall], list[tuple[int, Rule[Any]]]] = {}
         for number, rule in enumerate(rules, 1):
             for row in rule.rows:
                 if MACHINE in row.numbers:
-                    table.setdefault(row.numbers[MACHINE], []).append((number, rule))
+                    table.setdefault(row, []).append((number, rule))
         before = self.rules, self._table
         self.rules = tuple(rules)
-        self._table = {nr: tuple(found) for nr, found in table.items()}
+        self._table = {
+            row.numbers[MACHINE]: _Found(row, tuple(found)) for row, found in table.items()
+        }
         try:
             if self.on_replaced is not None:
                 self.on_replaced()
@@ -115,18 +127,17 @@ class Handlers:
         self.surroundings.processes.close()
 
     def __call__(self, request: Request) -> tuple[int, int]:
-        rules = self._table.get(request.nr, ())
-        row = self._rows.get(request.nr)
-        if row is None or not rules:
+        found = self._table.get(request.nr)
+        if found is None:
             return GO_ON
-        call = row(request, self.surroundings)
-        token = _request.set(request)
+        call = found.row(request, self.surroundings)
+        _here.request = request
         try:
-            return self._answer(call, request, rules)
+            return self._answer(call, request, found.rules)
         except Exception as error:
             return self._failed(call, error)
         finally:
-            _request.reset(token)
+            _here.request = None
 
     # ---- one call ----
 
@@ -137,25 +148,30 @@ class Handlers:
         behind, signal = 0.0, 0
         asked = request.rule
         for number, rule in rules:
-            if number < asked or not rule.matches(call):
-                continue  # the agent has been through those before
-            counted = number == asked and rule.counted_by_agent
-            if not counted and not rule.counts(call):
+            if number != asked:
+                if number < asked:
+                    continue  # the agent has been through those
+                if not rule.matches(call) or not rule.counts(call):
+                    continue
+            elif not (rule.matched_by_agent or rule.matches(call)) or not (
+                rule.counted_by_agent or rule.counts(call)
+            ):
                 continue
             effects = rule.effects
-            if effects.before:
-                request.wait(effects.before)
-            signal = effects.signal or signal
-            behind += effects.behind
-            if effects.cut is not None:
-                _cut(call, effects.cut)
+            if effects.beside:
+                if effects.before:
+                    request.wait(effects.before)
+                signal = effects.signal or signal
+                behind += effects.behind
+                if effects.cut is not None:
+                    _cut(call, effects.cut)
             if effects.handler is not None:
                 verdict = self._ask(effects.handler, call)
             elif effects.after_bytes is not None:
                 verdict = _after(call, rule, effects.after_bytes)
             else:
                 verdict = effects.verdict
-            if verdict is not None and verdict.kind is not Kind.GO_ON:
+            if verdict is not None and verdict is not go_on and verdict.kind is not Kind.GO_ON:
                 break
         answer = self._finish(call, request, verdict, later=bool(behind or signal))
         if behind:
@@ -166,6 +182,8 @@ class Handlers:
 
     def _ask(self, handler: Callable[[Any], Any], call: Syscall) -> Verdict:
         answer = handler(call)
+        if type(answer) is Verdict:
+            return answer
         if isinstance(answer, Coroutine):
             answer = self._loop.run(answer)
         if not isinstance(answer, Verdict):
@@ -282,10 +300,16 @@ class _Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                run = self._loop.run_forever
-                self._thread = threading.Thread(target=run, name="lsca-async", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._forever, args=(self._loop,), name="lsca-async", daemon=True
+                )
                 self._thread.start()
-        return asyncio.run_coroutine_threadsafe(_marked(coroutine), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    @staticmethod
+    def _forever(loop: "asyncio.AbstractEventLoop") -> None:
+        _here.is_loop = True
+        loop.run_forever()
 
     def close(self) -> None:
         with self._lock:
@@ -294,8 +318,3 @@ class _Loop:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
             loop.close()
-
-
-async def _marked(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    _in_loop.set(True)
-    return await coroutine

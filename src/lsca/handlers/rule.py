@@ -68,7 +68,10 @@ class Conditions:
 
 @dataclass
 class Effects:
-    """What becomes of a call: delays in seconds, a signal, a verdict or a handler. `cut`: bytes it may move at most."""
+    """What becomes of a call: delays in seconds, a signal, a verdict or a handler. `cut`: bytes it may move at most.
+
+    `beside` says that there is something beside the verdict.
+    """
 
     before: float = 0.0
     behind: float = 0.0
@@ -77,6 +80,7 @@ class Effects:
     after_bytes: int | None = None
     cut: int | None = None
     handler: Handler | None = None
+    beside: bool = False
 
     def __bool__(self) -> bool:
         return self != Effects()
@@ -95,6 +99,7 @@ class Rule(Generic[C]):
         exe = conditions.process
         self._exe = glob(exe) if isinstance(exe, str) else None
         self._counted = 0
+        self.matched_by_agent = False
         self.counted_by_agent = False
         self._lock = threading.Lock()
         self.volume = Volume()
@@ -135,11 +140,13 @@ class Rule(Generic[C]):
                 raise HandlerError(f"a delay is a number of seconds, not {given!r}")
         self.effects.before += seconds
         self.effects.behind += after
+        self.effects.beside = True
         return self._note()
 
     def signal(self, signal: int | str) -> "Rule[C]":
         """Sends the calling process a signal as well."""
         self.effects.signal = signal_of(signal)
+        self.effects.beside = True
         return self._note()
 
     def cut(self, size: int) -> "Rule[C]":
@@ -147,6 +154,7 @@ class Rule(Generic[C]):
         if not isinstance(size, int) or size < 1:
             raise HandlerError(f"a call is cut to a number of bytes, not to {size!r}")
         self.effects.cut = size
+        self.effects.beside = True
         return self._note()
 
     def _decide(self, verdict: Verdict) -> "Rule[C]":

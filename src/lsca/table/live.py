@@ -101,13 +101,14 @@ class Call:
     name: ClassVar[Any]  # str; but an argument may have this name too, before it is collected
     arguments: ClassVar[Mapping[str, Argument]]
     order: ClassVar[Mapping[str, tuple[str, ...]]]
+    _order: ClassVar[tuple[str, ...]]  # on this machine
 
     def __init__(self, request: Request, surroundings: Surroundings | None = None) -> None:
         self._request = request
         self._surroundings = surroundings or Surroundings()
-        self._order = self.order[MACHINE]
         self._args: list[int] = list(request.args)
         self._memory: dict[int, bytes] = {}
+        self._changed = False
         self._result: int | None = None
         self._full: tuple[int, int] | None = None
 
@@ -223,7 +224,7 @@ class Call:
     @property
     def changed(self) -> bool:
         """`replace` was called, so that the call is no longer the program's."""
-        return bool(self._memory) or tuple(self._args) != tuple(self._request.args)
+        return self._changed
 
     def proceed(self) -> int:
         """Has the call made, with what `replace` has put into it, and returns its result. At most once."""
@@ -252,6 +253,7 @@ class Call:
         if self._result is not None:
             raise RuntimeError(f"{self.row_name()} has been made already; use `fill`")
         for given, value in values.items():
+            self._changed = True
             name = self._argument_name(given)
             argument, index = self.arguments[name], self._order.index(name)
             if argument.seen is int:

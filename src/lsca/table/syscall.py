@@ -17,7 +17,7 @@ from enum import Enum, StrEnum
 from typing import ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
-from lsca.table.live import Call, Reader
+from lsca.table.live import MACHINE, Call, Reader
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
 
 ARGS_MAX: Final = 6
@@ -181,6 +181,7 @@ class Syscall(Call):
         cls.numbers = {machine: nr for machine, nr in numbers.items() if nr is not None}
         cls.arguments = arguments
         cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
+        cls._order = cls.order[MACHINE if MACHINE in MACHINES else X86_64]
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity, cls.handled = known, identity, handled
