@@ -2,11 +2,15 @@
 /*
  * Hostile slots for the handlers' server: test_serve [SECONDS]. Threads play programs, some of which keep to the rules
  * and must get the right answer each time, while others scribble over slots, bits, marks and bells of their own, die in
- * the middle, and answer requests with nonsense. The handler on the other side uses every operation; nothing that it gets
- * may lie outside of what it asked for, which the sanitizers and the checks here see.
+ * the middle, and answer requests with nonsense. The handler on the other side uses every operation; nothing that it
+ * gets may lie outside of what it asked for, which the sanitizers and the checks here see.
  */
 #define _GNU_SOURCE
 #include "daemon/serve.c"
+#define yield question_yield
+#define wake question_wake
+#include "daemon/question.c"
+#undef wake
 
 enum { HONEST = 4, HOSTILE = 3, SECONDS = 5, SPAN = ((sizeof(struct session) + 4095) & ~4095) + HANDLERS_SIZE };
 
@@ -91,23 +95,23 @@ static void use_everything(struct question *q)
 	uint64_t args[CALL_ARGS];
 
 	for (int i = 0; i < CALL_ARGS; i++) {
-		int64_t n = serve_copy(q, i, &copy);
+		int64_t n = question_copy(q, i, &copy);
 
 		check(n <= ASK_INLINE, "a copy that is longer than its place");
 		for (int64_t k = 0; k < n; k += 64)
 			buffer[k % 64] = (char)copy[k];
 	}
-	check(serve_read(q, q->args[0], buffer, sizeof buffer) <= (int64_t)sizeof buffer, "more was read than asked for");
-	check(serve_string(q, q->args[1], buffer, 4096) < 4096, "a string that is too long");
-	check(serve_write(q, q->args[0], buffer, sizeof buffer) <= (int64_t)sizeof buffer, "more was written than given");
+	check(question_read(q, q->args[0], buffer, sizeof buffer) <= (int64_t)sizeof buffer, "too much was read");
+	check(question_string(q, q->args[1], buffer, 4096) < 4096, "a string that is too long");
+	check(question_write(q, q->args[0], buffer, sizeof buffer) <= (int64_t)sizeof buffer, "too much was written");
 	for (uint64_t n = 1; n < sizeof buffer; n *= 3)
-		serve_place(q, buffer, n);
+		question_place(q, buffer, n);
 	memcpy(args, q->args, sizeof args);
-	serve_open(q, 3, 0);
-	serve_proceed(q, args);
-	serve_wait(q, 0.0001);
-	serve_is_interrupted(q);
-	serve_denies(q);
+	question_open(q, 3, 0);
+	question_proceed(q, args);
+	question_wait(q, 0.0001);
+	question_is_interrupted(q);
+	question_denies(q);
 }
 
 static void answer(void *with, struct question *q)
@@ -115,13 +119,13 @@ static void answer(void *with, struct question *q)
 	(void)with;
 	__atomic_add_fetch(&answered, 1, __ATOMIC_RELAXED);
 	if (q->index < HONEST) {
-		check(serve_ask(q, ASK_READ, 77, 8) == (int64_t)(q->args[0] + 77), "an honest program was misunderstood");
-		serve_answer(q, ANSWER_RETURN, (int64_t)(3 * q->args[0]));
+		check(question_ask(q, ASK_READ, 77, 8) == (int64_t)(q->args[0] + 77), "honest words were twisted");
+		question_answer(q, ANSWER_RETURN, (int64_t)(3 * q->args[0]));
 		return;
 	}
 	use_everything(q);
 	if (q->args[2] % 4)
-		serve_answer(q, (uint32_t)(q->args[2] % 3), 5);
+		question_answer(q, (uint32_t)(q->args[2] % 3), 5);
 	/* else it is as if it had raised: whoever calls us takes the slot back */
 }
 
@@ -156,10 +160,8 @@ static void *honest(void *arg)
 				put_release(&s->word, ASK_DONE);
 				wake(&s->word, 1);
 			}
-			for (uint32_t now = word = get_acquire(&s->word); now == word && now != ASK_OP && now != ASK_ANSWERED;
-			     now = get_acquire(&s->word))
+			while ((word = get_acquire(&s->word)) != ASK_OP && word != ASK_ANSWERED)
 				futex_sleep(&s->word, word, 10);
-			word = get_acquire(&s->word);
 		}
 		check(s->ret == (int64_t)(3 * token), "an answer that was another call's");
 		put_release(&s->word, ASK_IDLE);
@@ -188,7 +190,7 @@ static void *hostile(void *arg)
 		post(i);
 		for (int n = 0; n < 60; n++) {
 			if (get_acquire(&s->word) == ASK_OP) {
-				s->ret = (int64_t)(chance(&state) % 5 ? chance(&state) % (2 * ASK_MOVED) : chance(&state));
+				s->ret = (int64_t)(chance(&state) >> chance(&state) % 64);
 				put_release(&s->word, chance(&state) % 8 ? ASK_DONE : (uint32_t)(chance(&state) % 9));
 				wake(&s->word, 1);
 			}

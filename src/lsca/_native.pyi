@@ -56,7 +56,9 @@ class Request:
     def fill(self, argument: int, data: bytes, /) -> int:
         """Put data where the call would: one buffer, or several. How many bytes found room. ValueError, OSError."""
 
-    def proceed(self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None) -> int:
+    def proceed(
+        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
+    ) -> int:
         """Have the call made by its normal route, perhaps with other arguments; its result or negative errno.
 
         `replace`: other strings, buffers or contents of vectors and messages; the argument that says how long they are

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from lsca.errors import RuleError
-from lsca.table import TABLE
 from lsca.table.arguments import ArgFlag, Argument, Kind, Length
-from lsca.table.syscall import CALL_LIMIT, Handled, Syscall
+from lsca.table.syscall import CALL_LIMIT, TABLE, Handled, Syscall
 
 Op = Literal["==", "!=", "<", "<=", ">", ">="]
 Family = Literal["inet", "inet6", "unix"]
@@ -209,7 +208,9 @@ def compile_rules(
     pool.data += bytes(-len(pool.data) % 8)
     size = head + len(packed) + len(pool.data)
     if size > ROOM:
-        raise RuleError(f"these rules take {size} bytes; a session holds {ROOM}: use fewer or shorter patterns")
+        raise RuleError(
+            f"these rules take {size} bytes; a session holds {ROOM}: use fewer or shorter patterns"
+        )
     flags = DENY if deny else 0
     return _HEAD.pack(MAGIC, size, len(rules), flags) + bytes(lists + packed + pool.data)
 
@@ -221,7 +222,9 @@ def _numbers(rule: Rule, machine: str) -> set[int]:
         _check_call(rule, row)
     numbers = {row.numbers[machine] for row in rows if machine in row.numbers}
     if not numbers:
-        raise RuleError(f"{', '.join(rule.calls) or 'a rule without calls'}: no such call on {machine}")
+        raise RuleError(
+            f"{', '.join(rule.calls) or 'a rule without calls'}: no such call on {machine}"
+        )
     return numbers
 
 
@@ -240,7 +243,9 @@ def _has_path(row: type[Syscall]) -> bool:
 
 def _can_be_cut(row: type[Syscall]) -> bool:
     plain = (
-        argument.measure is Length.ARG and argument.layout is not None and argument.layout.name == "bytes"
+        argument.measure is Length.ARG
+        and argument.layout is not None
+        and argument.layout.name == "bytes"
         for argument in _arguments(row, Kind.IN, Kind.OUT)
     )
     return any(plain) or bool(_arguments(row, *_CUT))
@@ -279,7 +284,9 @@ def _positions(rule: Rule, machine: str) -> list[int]:
     for test in rule.tests:
         places = {row.order[machine].index(test.argument) for row in rows}
         if len(places) != 1:
-            raise RuleError(f"{', '.join(rule.calls)}: {test.argument!r} is not the same argument in all; make two rules")
+            raise RuleError(
+                f"{', '.join(rule.calls)}: {test.argument!r} is not the same argument in all; make two rules"
+            )
         found.append(places.pop())
     return found
 
@@ -331,11 +338,18 @@ def _seconds(seconds: float, what: str) -> int:
 
 def _conditions(rule: Rule) -> int:
     when = rule.when
-    flags = (IF_PID, rule.pid is not None), (IF_EXE, rule.process is not None), (IF_FD, rule.fds)
-    flags += (IF_PATH, rule.path is not None), (IF_ADDRESS, rule.address), (IF_WHEN, when)
-    flags += (IF_CHANCE, rule.chance is not None), (IF_AFTER, rule.after_bytes is not None)
-    flags += ((PER_PROCESS, when and when.per == "process"),)
-    return sum(flag for flag, given in flags if given)
+    given: dict[int, object] = {
+        IF_PID: rule.pid is not None,
+        IF_EXE: rule.process is not None,
+        IF_FD: rule.fds,
+        IF_PATH: rule.path is not None,
+        IF_ADDRESS: rule.address,
+        IF_WHEN: when,
+        IF_CHANCE: rule.chance is not None,
+        IF_AFTER: rule.after_bytes is not None,
+        PER_PROCESS: when and when.per == "process",
+    }
+    return sum(flag for flag, is_given in given.items() if is_given)
 
 
 def _verdict(rule: Rule) -> tuple[int, int]:
@@ -370,12 +384,18 @@ def _check_rule(rule: Rule) -> None:
         if number is not None and not 0 <= number < 1 << 63:
             raise RuleError(f"{number} bytes")
     when = rule.when
-    if when and (when.first < 1 or when.step < 1 or (when.last is not None and when.last < when.first)):
-        raise RuleError(f"calls {when.first} to {when.last} in steps of {when.step}: they count from 1")
+    if when and (
+        when.first < 1 or when.step < 1 or (when.last is not None and when.last < when.first)
+    ):
+        raise RuleError(
+            f"calls {when.first} to {when.last} in steps of {when.step}: they count from 1"
+        )
     if rule.move:
         for path in rule.move:
             if not path.startswith("/") or len(os.fsencode(path)) > TEXT_MOST:
-                raise RuleError(f"{path}: paths are moved by an absolute path of at most {TEXT_MOST} bytes")
+                raise RuleError(
+                    f"{path}: paths are moved by an absolute path of at most {TEXT_MOST} bytes"
+                )
             if re.search(r"//|/\.\.?(/|$)", path):
                 raise RuleError(f"{path}: a path to compare with has no //, . or ..")
 
@@ -394,7 +414,9 @@ def _rule(rule: Rule, index: int, pool: _Pool, machine: str) -> bytes:
     source, target = rule.move or ("", "")
     front = _FRONT.pack(rule.id, _conditions(rule), rule.pid or 0, len(rule.tests))
     front += _TEXT.pack(*pool.text(rule.process)) + _TEXT.pack(*pool.text(rule.path))
-    front += _TEXT.pack(*pool.add(b"".join(struct.pack("<ii", *pair) for pair in pairs), len(pairs)))
+    front += _TEXT.pack(
+        *pool.add(b"".join(struct.pack("<ii", *pair) for pair in pairs), len(pairs))
+    )
     counter = rule.counter if rule.counter is not None else RULE_LIMIT + index
     back = _BACK.pack(
         counter, kind,

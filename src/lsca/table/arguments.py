@@ -180,7 +180,9 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd, flags=(ArgFlag.DIR,)))
+    return _typed(
+        int, Argument(kind=Kind.FD, write=_write_value, show=_show_dirfd, flags=(ArgFlag.DIR,))
+    )
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
