@@ -2,8 +2,8 @@
 /*
  * Bring a call before the session's handler: put it into a slot (shared/handler.h), wait, do what the handler asks for
  * meanwhile, take its answer. Called by handle.c for a rule that says so. The program's signals are let in while the
- * thread sleeps; one that comes is kept for the end of the call, and the handler is told. Never waits for a dead server,
- * and not for ever for a living one once a signal has come.
+ * thread sleeps; one that comes is kept for the end of the call, and the handler is told. Never waits for a dead
+ * server, and not for ever for a living one once a signal has come.
  */
 #include "handle.h"
 

@@ -204,7 +204,8 @@ static uint64_t address_of(struct call *c, uint8_t *to, int *arg)
 			at = c->args[i];
 			len = (uint32_t)c->args[a->len_arg];
 			*arg = i;
-		} else if (a->kind == ARG_MSG_IN && c->args[i] && memory_read(head, c->args[i], sizeof head) == sizeof head) {
+		} else if (a->kind == ARG_MSG_IN && c->args[i] &&
+			   memory_read(head, c->args[i], sizeof head) == sizeof head) {
 			at = head[0];
 			len = (uint32_t)head[1];
 			*arg = i;

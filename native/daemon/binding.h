@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Python's side of the extension: what module.c and request.c share. The only file that includes Python.h. */
+/* Python's side of the extension: what module.c, request.c and served.c share. The only file that includes Python.h. */
 #ifndef LSCA_BINDING_H
 #define LSCA_BINDING_H
 
@@ -7,13 +7,22 @@
 #include <Python.h>
 
 struct plan;
+struct question;
 struct served; /* a server, and the functions that it calls */
 
-int request_types(PyObject *module); /* adds Request and Server; -1 with an exception */
+/* request.c */
+int request_types(PyObject *module); /* -1 with an exception */
 PyObject *request_error(int64_t negative); /* raises OSError */
+PyObject *request_new(struct question *q);
+void request_over(PyObject *self); /* the question has been answered */
+PyTypeObject *request_type_made(PyObject *module, const char *name, int size, destructor dealloc, PyMethodDef *methods,
+				PyGetSetDef *members);
+
+/* served.c */
+int served_types(PyObject *module);
 PyObject *py_serve(PyObject *self, PyObject *args, PyObject *named);
 /* For the length of a run: starts once the launcher is there. NULL with an exception. */
-struct served *request_serve_run(struct plan *plan, PyObject *callback, PyObject *on_error, unsigned threads);
-int request_end_run(struct served *s); /* 0, or the errno of a start that failed */
+struct served *served_for_run(struct plan *plan, PyObject *callback, PyObject *on_error, unsigned threads);
+int served_end_run(struct served *s); /* 0, or the errno of a start that failed */
 
 #endif

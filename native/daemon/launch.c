@@ -347,12 +347,13 @@ static void loop(struct launch *l)
 		/* Looking at every process is for once in a while, not for every exec in the background. */
 		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
 			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0, served = is_served(l);
+			uint64_t grace = served ? SERVED_GRACE : l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE;
 
 			looked = now_ms();
 			if (!others)
 				return;
 			/* Not yet on the list: just born, or a proxy that is about to end. */
-			if (others == 2 && now_ms() - l->ended_at < (served ? SERVED_GRACE : l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE))
+			if (others == 2 && now_ms() - l->ended_at < grace)
 				others = 0;
 			else if (others == 2 && served) /* who answers has the memory, too, and waits for our word */
 				return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else, as
- * request.c does for handlers. Types and meanings are described in src/lsca/_native.pyi.
+ * request.c and served.c do for handlers. Types and meanings are described in src/lsca/_native.pyi.
  */
 #include "binding.h"
 
@@ -167,12 +167,12 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 	if (plan.env && !plan.argv[0])
 		PyErr_SetString(PyExc_ValueError, "no program is named");
 	else if (plan.env &&
-		 (serve == Py_None || (served = request_serve_run(&plan, serve, on_error, threads)))) {
+		 (serve == Py_None || (served = served_for_run(&plan, serve, on_error, threads)))) {
 		Py_BEGIN_ALLOW_THREADS;
 		front_run(&plan, &out);
 		Py_END_ALLOW_THREADS;
 		if (served)
-			error = request_end_run(served);
+			error = served_end_run(served);
 		result = error ? request_error(-error) : Py_BuildValue("(iiN)", out.code, out.signal,
 									 PyUnicode_DecodeFSDefault(out.text));
 	}
@@ -214,6 +214,7 @@ static PyMethodDef methods[] = {
 
 static PyModuleDef_Slot slots[] = {
 	{Py_mod_exec, request_types},
+	{Py_mod_exec, served_types},
 	{0, NULL},
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lsca._native.Request and Server: a question of a program's (serve.c) as Python sees it, and the threads that bring it
- * before a Python function. What an argument points to is found by its row, as everywhere. The interpreter's lock is
- * given away for whatever may wait. Types and meanings are described in src/lsca/_native.pyi.
+ * lsca._native.Request: a question of a program's (question.c) as Python sees it. What an argument points to is found
+ * by its row, as everywhere. The interpreter's lock is given away for whatever may wait. Types and meanings are
+ * described in src/lsca/_native.pyi.
  * Longer than 500 lines because Python's own conventions take up more room than what is said in them.
  */
 #include "binding.h"
@@ -16,15 +16,7 @@
 #include "ring.h"
 #include "serve.h"
 
-enum { PARTS = 1024, MEMORY_MOST = 1 << 30, SERVE_STOP_MS = 2000 };
-
-struct served {
-	struct server *server;
-	PyObject *callback, *on_error;
-	int session_fd, error;
-	unsigned threads;
-	struct server_work work;
-};
+enum { PARTS = 1024, MEMORY_MOST = 1 << 30 };
 
 struct request {
 	PyObject_HEAD
@@ -33,13 +25,7 @@ struct request {
 	PyObject *args;
 };
 
-struct py_server {
-	PyObject_HEAD
-	struct served *served;
-};
-
-static PyTypeObject *request_type, *server_type;
-static __thread PyThreadState *thread_state;
+static PyTypeObject *request_type;
 
 PyObject *request_error(int64_t negative)
 {
@@ -92,7 +78,7 @@ static int64_t read_vector(struct question *q, uint64_t at, uint64_t count, stru
 
 	if (count > PARTS)
 		return -EINVAL;
-	r = serve_read(q, at, p->iov, 16 * count);
+	r = question_read(q, at, p->iov, 16 * count);
 	if (r != (int64_t)(16 * count))
 		return r < 0 ? r : -EFAULT;
 	p->count = (uint32_t)count;
@@ -117,7 +103,7 @@ static int64_t find_parts(struct question *q, int i, struct parts *p)
 	p->count = 0;
 	p->total = 0;
 	if (arg->length == LEN_DEREF && q->args[arg->len_arg] &&
-	    (r = serve_read(q, q->args[arg->len_arg], &deref, 4)) != 4)
+	    (r = question_read(q, q->args[arg->len_arg], &deref, 4)) != 4)
 		return r < 0 ? r : -EFAULT;
 	shape = pack_shape(row, i, q->args, deref);
 	p->kind = shape.kind;
@@ -139,7 +125,7 @@ static int64_t find_parts(struct question *q, int i, struct parts *p)
 		return read_vector(q, q->args[i], shape.len, p);
 	case ARG_MSG_IN:
 	case ARG_MSG_OUT:
-		r = serve_read(q, q->args[i], head, sizeof head);
+		r = question_read(q, q->args[i], head, sizeof head);
 		if (r != sizeof head)
 			return r < 0 ? r : -EFAULT;
 		return read_vector(q, head[2], head[3], p);
@@ -153,7 +139,7 @@ static int64_t gather(struct question *q, const struct parts *p, char *to, uint6
 
 	for (uint32_t i = 0; i < p->count && done < n; i++) {
 		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = serve_read(q, p->iov[i][0], to + done, part);
+		int64_t r = question_read(q, p->iov[i][0], to + done, part);
 
 		if (r < 0)
 			return r;
@@ -170,7 +156,7 @@ static int64_t scatter(struct question *q, const struct parts *p, const char *fr
 
 	for (uint32_t i = 0; i < p->count && done < n; i++) {
 		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = serve_write(q, p->iov[i][0], from + done, part);
+		int64_t r = question_write(q, p->iov[i][0], from + done, part);
 
 		if (r < 0)
 			return r;
@@ -198,13 +184,13 @@ static PyObject *request_string(PyObject *self, PyObject *number)
 
 	if (i < 0)
 		return NULL;
-	n = serve_copy(q, i, &from);
+	n = question_copy(q, i, &from);
 	if (n >= 0)
 		return PyBytes_FromStringAndSize((const char *)from, n);
 	if (!q->args[i])
 		return PyBytes_FromStringAndSize("", 0);
 	Py_BEGIN_ALLOW_THREADS;
-	n = serve_string(q, q->args[i], text, sizeof text);
+	n = question_string(q, q->args[i], text, sizeof text);
 	Py_END_ALLOW_THREADS;
 	return n < 0 ? request_error(n) : PyBytes_FromStringAndSize(text, n);
 }
@@ -236,7 +222,7 @@ static PyObject *request_memory(PyObject *self, PyObject *number)
 
 	if (i < 0)
 		return NULL;
-	n = serve_copy(q, i, &from);
+	n = question_copy(q, i, &from);
 	if (n >= 0 && (uint64_t)n == q->full[i] && row_of(q)->args[i].kind != ARG_STRING)
 		return PyBytes_FromStringAndSize((const char *)from, n);
 	p = PyMem_Malloc(sizeof *p);
@@ -291,7 +277,7 @@ static PyObject *request_read(PyObject *self, PyObject *args)
 	if (!to)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	got = serve_read(q, addr, to, (uint64_t)n);
+	got = question_read(q, addr, to, (uint64_t)n);
 	Py_END_ALLOW_THREADS;
 	if (got < 0 || (!got && n)) {
 		Py_DECREF(result);
@@ -318,7 +304,7 @@ static PyObject *request_write(PyObject *self, PyObject *args)
 	if (!q || !PyArg_ParseTuple(args, "KS", &addr, &data) || PyBytes_AsStringAndSize(data, &from, &n))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	r = serve_write(q, addr, from, (uint64_t)n);
+	r = question_write(q, addr, from, (uint64_t)n);
 	Py_END_ALLOW_THREADS;
 	if (r < 0 || (!r && n))
 		return request_error(r < 0 ? r : -EFAULT);
@@ -361,12 +347,12 @@ static PyObject *request_fill(PyObject *self, PyObject *args)
 static int64_t place_vector(struct question *q, const void *data, uint64_t n)
 {
 	uint64_t iov[2] = {0, n};
-	int64_t at = serve_place(q, data, n);
+	int64_t at = question_place(q, data, n);
 
 	if (at < 0 && at > -4096)
 		return at;
 	iov[0] = (uint64_t)at;
-	return serve_place(q, iov, sizeof iov);
+	return question_place(q, iov, sizeof iov);
 }
 
 /* `data` for argument `i`, and what other arguments say of its length. -ENXIO: not one that can be replaced. */
@@ -380,10 +366,10 @@ static int64_t replace_one(struct question *q, uint64_t *args, int i, const char
 
 	switch (shape.kind) {
 	case ARG_STRING:
-		at = serve_place(q, data, n + 1); /* Python's bytes end with a NUL */
+		at = question_place(q, data, n + 1); /* Python's bytes end with a NUL */
 		break;
 	case ARG_IN:
-		at = serve_place(q, data, n);
+		at = question_place(q, data, n);
 		if (arg->length == LEN_ARG)
 			args[arg->len_arg] = arg->size ? n / arg->size : n;
 		break;
@@ -392,7 +378,7 @@ static int64_t replace_one(struct question *q, uint64_t *args, int i, const char
 		args[arg->len_arg] = 1;
 		break;
 	case ARG_MSG_IN:
-		at = serve_read(q, q->args[i], head, sizeof head);
+		at = question_read(q, q->args[i], head, sizeof head);
 		if (at != sizeof head)
 			return at < 0 ? at : -EFAULT;
 		at = place_vector(q, data, n);
@@ -400,7 +386,7 @@ static int64_t replace_one(struct question *q, uint64_t *args, int i, const char
 			return at;
 		head[2] = (uint64_t)at;
 		head[3] = 1;
-		at = serve_place(q, head, sizeof head);
+		at = question_place(q, head, sizeof head);
 		break;
 	default:
 		return -ENXIO;
@@ -431,8 +417,9 @@ static int replace_all(struct question *q, uint64_t *args, PyObject *replace)
 		r = replace_one(q, args, i, from, (uint64_t)n);
 		Py_END_ALLOW_THREADS;
 		if (r == -ENXIO) {
-			PyErr_Format(PyExc_ValueError, "argument %d of call %d points to nothing that the call only reads",
-				     i, (int)q->nr);
+			PyErr_Format(PyExc_ValueError,
+				     "argument %d of call %d points to nothing that the call only reads", i,
+				     (int)q->nr);
 			return -1;
 		}
 		if (r < 0) {
@@ -484,7 +471,7 @@ static PyObject *request_proceed(PyObject *self, PyObject *positional, PyObject 
 	if (replace != Py_None && replace_all(q, given, replace))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	r = serve_proceed(q, given);
+	r = question_proceed(q, given);
 	Py_END_ALLOW_THREADS;
 	if (r < 0 && q->gone)
 		return request_error(-ESRCH);
@@ -500,7 +487,7 @@ static PyObject *request_open(PyObject *self, PyObject *args)
 	if (!q || !PyArg_ParseTuple(args, "ii", &fd, &flags))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	r = serve_open(q, fd, flags);
+	r = question_open(q, fd, flags);
 	Py_END_ALLOW_THREADS;
 	return r < 0 ? request_error(r) : PyLong_FromLongLong(r);
 }
@@ -514,7 +501,7 @@ static PyObject *request_wait(PyObject *self, PyObject *seconds)
 	if (!q || (s == -1.0 && PyErr_Occurred()))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	r = serve_wait(q, s);
+	r = question_wait(q, s);
 	Py_END_ALLOW_THREADS;
 	return PyBool_FromLong(r);
 }
@@ -524,7 +511,7 @@ static PyObject *request_interrupted(PyObject *self, void *closure)
 	struct question *q = ((struct request *)self)->q;
 
 	(void)closure;
-	return PyBool_FromLong(!q || serve_is_interrupted(q));
+	return PyBool_FromLong(!q || question_is_interrupted(q));
 }
 
 static PyObject *request_args(PyObject *self, void *closure)
@@ -586,220 +573,27 @@ static PyGetSetDef request_members[] = {
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
-/* ---- answering --------------------------------------------------------------------------------------------------- */
+/* ---- the type ---------------------------------------------------------------------------------------------------- */
 
-static void thread_begin(void *with)
+PyObject *request_new(struct question *q)
 {
-	(void)with;
-	PyGILState_Ensure();
-	thread_state = PyEval_SaveThread();
-}
+	struct request *r = PyObject_New(struct request, request_type);
 
-static void thread_end(void *with)
-{
-	(void)with;
-	PyEval_RestoreThread(thread_state);
-	PyGILState_Release(PyGILState_UNLOCKED);
-}
-
-/* The handler has raised: say so, to whoever wants to hear it. */
-static void report(struct served *s, PyObject *request)
-{
-	PyObject *type, *value, *trace, *result;
-
-	if (!s->on_error) {
-		PyErr_WriteUnraisable(s->callback);
-		return;
-	}
-	PyErr_Fetch(&type, &value, &trace);
-	PyErr_NormalizeException(&type, &value, &trace);
-	if (trace)
-		PyException_SetTraceback(value, trace);
-	result = PyObject_CallFunctionObjArgs(s->on_error, request, value, NULL);
-	if (!result)
-		PyErr_WriteUnraisable(s->on_error);
-	Py_XDECREF(result);
-	Py_XDECREF(type);
-	Py_XDECREF(value);
-	Py_XDECREF(trace);
-}
-
-/* (kind, value) from a handler; 0 with an exception if it is none. */
-static int verdict(PyObject *from, uint32_t *kind, int64_t *value)
-{
-	long k;
-
-	if (!PyTuple_Check(from) || PyTuple_Size(from) != 2) {
-		PyErr_Format(PyExc_TypeError, "a handler returns (kind, value), not %R", from);
-		return 0;
-	}
-	k = PyLong_AsLong(PyTuple_GetItem(from, 0));
-	*value = PyLong_AsLongLong(PyTuple_GetItem(from, 1));
-	if (PyErr_Occurred())
-		return 0;
-	if (k < ANSWER_GO_ON || k > ANSWER_KILL || (k == ANSWER_KILL && (*value < 1 || *value > 64)) ||
-	    (k == ANSWER_RETURN && *value == -512)) {
-		PyErr_Format(PyExc_ValueError, "%R is no answer to a call", from);
-		return 0;
-	}
-	*kind = (uint32_t)k;
-	return 1;
-}
-
-static void answer(void *with, struct question *q)
-{
-	struct served *s = with;
-	struct request *r;
-	PyObject *result = NULL;
-	uint32_t kind = ANSWER_GO_ON;
-	int64_t value = 0;
-	int good = 0;
-
-	PyEval_RestoreThread(thread_state);
-	r = PyObject_New(struct request, request_type);
-	if (r) {
-		r->q = q;
-		r->copy = *q;
-		r->args = NULL;
-		result = PyObject_CallFunctionObjArgs(s->callback, (PyObject *)r, NULL);
-		good = result && verdict(result, &kind, &value);
-	}
-	if (!good) {
-		kind = serve_denies(q) ? ANSWER_RETURN : ANSWER_GO_ON;
-		value = kind == ANSWER_RETURN ? -EPERM : 0;
-		report(s, r ? (PyObject *)r : Py_None);
-	}
-	serve_answer(q, kind, value);
-	if (r)
-		r->q = NULL; /* whoever has kept the request finds it over */
-	Py_XDECREF(result);
-	Py_XDECREF((PyObject *)r);
-	thread_state = PyEval_SaveThread();
-}
-
-static struct served *served_new(int session_fd, PyObject *callback, PyObject *on_error, unsigned threads)
-{
-	struct served *s;
-
-	if (!PyCallable_Check(callback) || (on_error != Py_None && !PyCallable_Check(on_error))) {
-		PyErr_SetString(PyExc_TypeError, "a handler is a function");
+	if (!r)
 		return NULL;
-	}
-	s = PyMem_Calloc(1, sizeof *s);
-	if (!s)
-		return (struct served *)PyErr_NoMemory();
-	Py_INCREF(callback);
-	s->callback = callback;
-	if (on_error != Py_None) {
-		Py_INCREF(on_error);
-		s->on_error = on_error;
-	}
-	s->session_fd = session_fd;
-	s->threads = threads;
-	s->work = (struct server_work){thread_begin, answer, thread_end, s};
-	return s;
+	r->q = q;
+	r->copy = *q;
+	r->args = NULL;
+	return (PyObject *)r;
 }
 
-/* Handlers that do not come to an end keep what they use; there is nothing else to be done about them. */
-static void served_free(struct served *s)
+/* Whoever has kept it finds it over. */
+void request_over(PyObject *self)
 {
-	int left;
-
-	Py_BEGIN_ALLOW_THREADS;
-	left = s->server && serve_stop(s->server, SERVE_STOP_MS);
-	Py_END_ALLOW_THREADS;
-	s->server = NULL;
-	if (left)
-		return;
-	Py_XDECREF(s->callback);
-	Py_XDECREF(s->on_error);
-	PyMem_Free(s);
+	((struct request *)self)->q = NULL;
 }
 
-static void served_begin(void *with)
-{
-	struct served *s = with;
-
-	s->server = serve_start(s->session_fd, &s->work, s->threads);
-	s->error = s->server ? 0 : errno;
-}
-
-struct served *request_serve_run(struct plan *plan, PyObject *callback, PyObject *on_error, unsigned threads)
-{
-	struct served *s = served_new(plan->session_fd, callback, on_error, threads);
-
-	if (s) {
-		plan->forked = served_begin;
-		plan->forked_with = s;
-	}
-	return s;
-}
-
-int request_end_run(struct served *s)
-{
-	int error = s->error;
-
-	served_free(s);
-	return error;
-}
-
-PyObject *py_serve(PyObject *self, PyObject *args, PyObject *named)
-{
-	static char *names[] = {"session", "callback", "threads", "on_error", NULL};
-	PyObject *callback, *on_error = Py_None;
-	unsigned threads = 64;
-	struct py_server *made;
-	struct served *s;
-	int fd;
-
-	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iO|$IO", names, &fd, &callback, &threads, &on_error))
-		return NULL;
-	s = served_new(fd, callback, on_error, threads);
-	if (!s)
-		return NULL;
-	served_begin(s);
-	if (!s->server) {
-		int error = s->error;
-
-		served_free(s);
-		return request_error(-error);
-	}
-	made = PyObject_New(struct py_server, server_type);
-	if (!made)
-		served_free(s);
-	else
-		made->served = s;
-	return (PyObject *)made;
-}
-
-static PyObject *server_stop(PyObject *self, PyObject *none)
-{
-	struct py_server *server = (struct py_server *)self;
-	struct served *s = server->served;
-
-	(void)none;
-	server->served = NULL;
-	if (s)
-		served_free(s);
-	Py_RETURN_NONE;
-}
-
-static void server_dealloc(PyObject *self)
-{
-	PyTypeObject *type = Py_TYPE(self);
-
-	Py_XDECREF(server_stop(self, NULL));
-	PyObject_Free(self);
-	Py_DECREF(type);
-}
-
-static PyMethodDef server_methods[] = {
-	{"stop", server_stop, METH_NOARGS, "stop() -> None"},
-	{NULL, NULL, 0, NULL},
-};
-
-static PyTypeObject *add_type(PyObject *module, const char *name, int size, destructor dealloc, PyMethodDef *methods,
+PyTypeObject *request_type_made(PyObject *module, const char *name, int size, destructor dealloc, PyMethodDef *methods,
 			      PyGetSetDef *members)
 {
 	PyType_Slot slots[] = {
@@ -818,11 +612,7 @@ static PyTypeObject *add_type(PyObject *module, const char *name, int size, dest
 
 int request_types(PyObject *module)
 {
-	request_type = add_type(module, "lsca._native.Request", sizeof(struct request), request_dealloc, request_methods,
-				request_members);
-	if (!request_type)
-		return -1;
-	server_type = add_type(module, "lsca._native.Server", sizeof(struct py_server), server_dealloc, server_methods,
-			       NULL);
-	return server_type ? 0 : -1;
+	request_type = request_type_made(module, "lsca._native.Request", sizeof(struct request), request_dealloc,
+					 request_methods, request_members);
+	return request_type ? 0 : -1;
 }

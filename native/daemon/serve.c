@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,19 +26,6 @@
 
 enum { THREADS_MOST = 512, STRANGER_POLLS = 30 /* without a beat, a thread of another pid namespace is dead */ };
 
-struct server {
-	struct session *session;
-	struct handlers *handlers;
-	struct server_work work;
-	pthread_t guard;
-	uint32_t most, count, idle, working, stopping, ready;
-	uint64_t pids; /* number of our own pid namespace */
-	uint32_t busy[ASK_SLOTS]; /* 1: one of us is at it */
-	struct {
-		uint32_t lease, beat, polls, idle_lease, idle_polls;
-	} seen[ASK_SLOTS]; /* the guard's */
-};
-
 static void yield(void)
 {
 	sched_yield();
@@ -48,244 +34,6 @@ static void yield(void)
 static void wake(uint32_t *word, int n)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
-}
-
-/* ---- what a handler may ask of the program ---------------------------------------------------------------------- */
-
-/* The slot is ours again: its thread, or whoever had to speak for it, is gone. */
-static void take_back(struct server *v, uint32_t i)
-{
-	struct ask *s = handler_slot(v->handlers, i);
-
-	put_relaxed(&s->word, ASK_IDLE);
-	put_release(&s->lease, 0);
-	if (get_relaxed(&v->handlers->starved)) {
-		add_one(&v->handlers->freed);
-		wake(&v->handlers->freed, 1);
-	}
-}
-
-static void speak(struct ask *s)
-{
-	store_before_load();
-	if (get_relaxed(&s->agent.asleep)) {
-		s->server.woke++;
-		wake(&s->word, 1);
-	}
-}
-
-int64_t serve_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b)
-{
-	struct ask *s = q->slot;
-	struct patience p = {.credit = 2};
-	uint32_t word;
-
-	if (q->gone || q->answered)
-		return -ESRCH;
-	s->op = op;
-	s->a = a;
-	s->b = b;
-	/* What is asked stands there before the word does. */
-	if (!swap_if(&s->word, q->turn, ASK_OP)) {
-		q->gone = 1;
-		return -ESRCH;
-	}
-	speak(s);
-	for (;;) {
-		word = get_acquire(&s->word);
-		if (word != ASK_OP)
-			break;
-		if (ring_linger(&s->word, ASK_OP, &s->server, &s->agent, &p, q->server->session, yield) == RING_READY)
-			continue;
-		put_relaxed(&s->server.asleep, 1);
-		store_before_load();
-		if (get_acquire(&s->word) == ASK_OP) {
-			s->server.slept++;
-			futex_sleep(&s->word, ASK_OP, 1000);
-		}
-		put_relaxed(&s->server.asleep, 0);
-	}
-	q->turn = ASK_DONE;
-	if (word == ASK_DONE)
-		return s->ret;
-	q->gone = 1;
-	return op == ASK_PROCEED && word == ASK_EXECED ? 0 : -ESRCH;
-}
-
-void serve_answer(struct question *q, uint32_t answer, int64_t value)
-{
-	struct ask *s = q->slot;
-
-	if (q->answered)
-		return;
-	q->answered = 1;
-	s->answer = answer;
-	s->ret = value;
-	if (q->gone || !swap_if(&s->word, q->turn, ASK_ANSWERED)) {
-		take_back(q->server, q->index);
-		return;
-	}
-	/* From here on the slot may be another call's; a wake too many harms nobody. */
-	speak(s);
-}
-
-int64_t serve_read(struct question *q, uint64_t addr, void *to, uint64_t n)
-{
-	uint64_t done = 0;
-
-	while (done < n) {
-		uint64_t part = n - done < ASK_MOVED ? n - done : ASK_MOVED;
-		int64_t r = serve_ask(q, ASK_READ, addr + done, part);
-
-		if (r < 0)
-			return r;
-		if ((uint64_t)r > part)
-			return -EIO;
-		memcpy((char *)to + done, q->slot->moved, (size_t)r);
-		done += (uint64_t)r;
-		if ((uint64_t)r < part)
-			break;
-	}
-	return (int64_t)done;
-}
-
-int64_t serve_write(struct question *q, uint64_t addr, const void *from, uint64_t n)
-{
-	uint64_t done = 0;
-
-	while (done < n) {
-		uint64_t part = n - done < ASK_MOVED ? n - done : ASK_MOVED;
-		int64_t r;
-
-		if (q->gone || q->answered)
-			return -ESRCH;
-		memcpy(q->slot->moved, (const char *)from + done, part);
-		r = serve_ask(q, ASK_WRITE, addr + done, part);
-		if (r < 0)
-			return r;
-		if ((uint64_t)r > part)
-			return -EIO;
-		done += (uint64_t)r;
-		if ((uint64_t)r < part)
-			break;
-	}
-	return (int64_t)done;
-}
-
-int64_t serve_string(struct question *q, uint64_t addr, char *to, uint64_t room)
-{
-	int64_t r = serve_ask(q, ASK_STRING, addr, 0);
-
-	if (r < 0)
-		return r;
-	if ((uint64_t)r >= room || r >= ASK_MOVED)
-		return -ENAMETOOLONG;
-	memcpy(to, q->slot->moved, (size_t)r);
-	return r;
-}
-
-int64_t serve_place(struct question *q, const void *from, uint64_t n)
-{
-	const uint64_t least = 65536, step = (n + 15) & ~15ull;
-	uint64_t at;
-	int64_t r;
-
-	if (q->room_left < step) {
-		uint64_t size = n < least ? least : (n + 4095) & ~4095ull;
-
-
-		r = serve_ask(q, ASK_ROOM, size, 0);
-		if (r < 0 && r > -4096)
-			return r;
-		q->room = (uint64_t)r;
-		q->room_left = size;
-	}
-	at = q->room;
-	q->room += step;
-	q->room_left -= step;
-	/* The rest of the slot's own room needs no help. */
-	if (at - (q->here + offsetof(struct ask, copies)) < ASK_INLINE) {
-		if (q->gone || q->answered)
-			return -ESRCH;
-		memcpy(q->slot->copies + (at - q->here - offsetof(struct ask, copies)), from, n);
-		return (int64_t)at;
-	}
-	r = serve_write(q, at, from, n);
-	if (r != (int64_t)n)
-		return r < 0 ? r : -EFAULT;
-	return (int64_t)at;
-}
-
-int64_t serve_proceed(struct question *q, const uint64_t *args)
-{
-	int64_t r;
-
-	if (q->gone || q->answered)
-		return -ESRCH;
-	memcpy(q->slot->given, args, sizeof q->slot->given);
-	r = serve_ask(q, ASK_PROCEED, 0, 0);
-	if (r == -512) /* a restart, which only the program's thread can bring about */
-		r = -EINTR;
-	q->made = 1;
-	q->result = r;
-	return r;
-}
-
-int64_t serve_open(struct question *q, int fd, int flags)
-{
-	if (q->gone || q->answered)
-		return -ESRCH;
-	snprintf((char *)q->slot->moved, 64, "/proc/%d/fd/%d", (int)getpid(), fd);
-	return serve_ask(q, ASK_OPEN, (uint32_t)flags, 0);
-}
-
-int64_t serve_copy(const struct question *q, int i, const uint8_t **from)
-{
-	struct extent e = q->extents[i];
-
-	if (e.len > ASK_INLINE || e.off > ASK_INLINE - e.len)
-		return -1;
-	*from = q->slot->copies + e.off;
-	return e.len;
-}
-
-int serve_is_interrupted(const struct question *q)
-{
-	uint32_t word;
-
-	if (q->gone || q->answered)
-		return 1;
-	word = get_acquire(&q->slot->word);
-	return get_acquire(&q->slot->cancel) || (word != q->turn && word != ASK_OP);
-}
-
-int serve_wait(struct question *q, double seconds)
-{
-	uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds < 0 ? 0 : seconds > 1e9 ? 1e18 : seconds * 1e9);
-
-	for (;;) {
-		uint64_t now = clock_ns(CLOCK_MONOTONIC), left;
-
-		if (serve_is_interrupted(q))
-			return 1;
-		if (now >= end)
-			return 0;
-		left = end - now;
-		if (left > 1000000000) {
-			futex_sleep(&q->slot->cancel, 0, 1000);
-		} else {
-			struct timespec t = {0, (long)(left < 999999999 ? left : 999999999)};
-
-			syscall(SYS_futex, &q->slot->cancel, FUTEX_WAIT, 0, &t, NULL, 0);
-		}
-	}
-}
-
-int serve_denies(const struct question *q)
-{
-	uint32_t epoch = get_acquire(&q->server->session->rules_epoch);
-
-	return !!(handler_rules(q->server->handlers, epoch)->flags & RULES_DENY);
 }
 
 /* ---- taking questions -------------------------------------------------------------------------------------------- */
@@ -310,9 +58,12 @@ static void copy_question(struct server *v, uint32_t i, struct question *q)
 	memcpy(q->full, s->full, sizeof q->full);
 	q->result = 0;
 	q->made = q->gone = q->answered = 0;
-	for (int k = 0; k < CALL_ARGS; k++)
-		if (q->extents[k].len <= ASK_INLINE && q->extents[k].off <= ASK_INLINE - q->extents[k].len)
-			used = q->extents[k].off + q->extents[k].len > used ? q->extents[k].off + q->extents[k].len : used;
+	for (int k = 0; k < CALL_ARGS; k++) {
+		struct extent e = q->extents[k];
+
+		if (e.len <= ASK_INLINE && e.off <= ASK_INLINE - e.len && e.off + e.len > used)
+			used = e.off + e.len;
+	}
 	used = (used + 15) & ~15u;
 	q->room = q->here + offsetof(struct ask, copies) + used;
 	q->room_left = ASK_INLINE - (used < ASK_INLINE ? used : ASK_INLINE);
@@ -380,7 +131,7 @@ static void hand_over(struct server *v)
 	}
 }
 
-/* Until the bell is not `seen` any more. Only one spins, and none while a handler may be about to end: its CPU is wanted. */
+/* Until the bell is not `seen` any more. Only one spins, and none while a handler is at work, whose CPU it might be. */
 static void look_out(struct server *v, uint32_t seen, struct patience *p)
 {
 	struct handlers *h = v->handlers;
@@ -427,7 +178,7 @@ static void *work(void *arg)
 		}
 		/* An answer lets go of the slot at once, so it is not looked at after. */
 		if (!q.answered)
-			take_back(v, i);
+			question_take_back(v, i);
 		put_release(&v->busy[i], 0);
 		__atomic_sub_fetch(&v->working, 1, __ATOMIC_ACQ_REL);
 		add_one(&v->idle);
@@ -486,7 +237,7 @@ static void bury(struct server *v, uint32_t i, struct ask *s)
 
 	if (swap_if(&v->busy[i], 0, 1)) {
 		__atomic_fetch_and(&v->handlers->pending[i / 64], ~bit, __ATOMIC_ACQ_REL);
-		take_back(v, i);
+		question_take_back(v, i);
 		put_release(&v->busy[i], 0);
 		return;
 	}

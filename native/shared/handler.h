@@ -82,8 +82,8 @@ enum server_state { SERVER_AWAITED, SERVER_HERE, SERVER_GONE };
 
 struct handlers {
 	/*
-	 * The id of the server's first thread, on whose robust list it is: the kernel itself marks it when the server dies,
-	 * however that comes about (a zombie still has a number, so asking for its process is no good).
+	 * The id of the server's first thread, on whose robust list it is: the kernel itself marks it when the server
+	 * dies, however that comes about (a zombie still has a number, so asking for its process is no good).
 	 */
 	uint32_t alive;
 	uint32_t state; /* enum server_state */

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from lsca.errors import RuleError
-from lsca.table import TABLE
 from lsca.table.arguments import ArgFlag, Argument, Kind, Length
-from lsca.table.syscall import CALL_LIMIT, Handled, Syscall
+from lsca.table.syscall import CALL_LIMIT, TABLE, Handled, Syscall
 
 Op = Literal["==", "!=", "<", "<=", ">", ">="]
 Family = Literal["inet", "inet6", "unix"]
@@ -339,11 +338,18 @@ def _seconds(seconds: float, what: str) -> int:
 
 def _conditions(rule: Rule) -> int:
     when = rule.when
-    flags = (IF_PID, rule.pid is not None), (IF_EXE, rule.process is not None), (IF_FD, rule.fds)
-    flags += (IF_PATH, rule.path is not None), (IF_ADDRESS, rule.address), (IF_WHEN, when)
-    flags += (IF_CHANCE, rule.chance is not None), (IF_AFTER, rule.after_bytes is not None)
-    flags += ((PER_PROCESS, when and when.per == "process"),)
-    return sum(flag for flag, given in flags if given)
+    given: dict[int, object] = {
+        IF_PID: rule.pid is not None,
+        IF_EXE: rule.process is not None,
+        IF_FD: rule.fds,
+        IF_PATH: rule.path is not None,
+        IF_ADDRESS: rule.address,
+        IF_WHEN: when,
+        IF_CHANCE: rule.chance is not None,
+        IF_AFTER: rule.after_bytes is not None,
+        PER_PROCESS: when and when.per == "process",
+    }
+    return sum(flag for flag, is_given in given.items() if is_given)
 
 
 def _verdict(rule: Rule) -> tuple[int, int]:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from differential import ROOT, program
 from lsca import _native
 from lsca.rules import Rule, compile_rules
-
-from differential import ROOT, program
 
 LAUNCH = Path(__file__).with_name("launch.py")
 Callback = Callable[[_native.Request], tuple[int, int]]
@@ -101,7 +100,11 @@ def running(
 
 
 def outcome(
-    rules: Sequence[Rule], callback: Callback | None, *argv: str, route: str = "kernel", **options: bool
+    rules: Sequence[Rule],
+    callback: Callback | None,
+    *argv: str,
+    route: str = "kernel",
+    **options: bool,
 ) -> list[str]:
     """What a program writes whose calls are handled. An error of the handler's is the test's."""
     with running(rules, callback, *argv, route=route, **options) as run:

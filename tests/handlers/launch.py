@@ -15,7 +15,9 @@ from lsca.session import AGENT, PROXY
 def main() -> None:
     fd, route, log, *argv = sys.argv[1:]
     os.set_inheritable(int(fd), False)
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
+    log_fd = (
+        os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
+    )
     code, number, text = _native.run(
         int(fd),
         [os.fsencode(one) for one in argv],

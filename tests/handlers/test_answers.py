@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from handling import GO_ON, asks, outcome, running
+
 from lsca import _native
 from lsca.rules import Ask, Return, Rule
 
@@ -50,7 +50,12 @@ def test_what_a_request_says(route: str) -> None:
     with running([rule], note, asks(), "threads", "1", route=route) as run:
         assert run.end() == ["right: 1", "quickly: 1"]
     ((nr, arg, pid, tid, rule_id, interrupted),) = seen
-    assert (nr, arg, rule_id, interrupted) == (121 if os.uname().machine == "x86_64" else 155, 1000, 99, False)
+    assert (nr, arg, rule_id, interrupted) == (
+        121 if os.uname().machine == "x86_64" else 155,
+        1000,
+        99,
+        False,
+    )
     assert pid > 0 < tid != pid
 
 
@@ -62,7 +67,15 @@ def test_strings(route: str, tmp_path: Path) -> None:
         return GO_ON
 
     (tmp_path / "a").write_text("")
-    lines = outcome([below(tmp_path, "rename")], note, asks(), "rename", f"{tmp_path}/a", f"{tmp_path}/b", route=route)
+    lines = outcome(
+        [below(tmp_path, "rename")],
+        note,
+        asks(),
+        "rename",
+        f"{tmp_path}/a",
+        f"{tmp_path}/b",
+        route=route,
+    )
     assert lines == ["rename: 0"]
     assert seen == [f"{tmp_path}/a".encode(), f"{tmp_path}/b".encode()]
 
@@ -76,7 +89,16 @@ def test_buffers_that_are_read(route: str, tmp_path: Path) -> None:
         return GO_ON
 
     rules = [below(tmp_path, "write", "writev"), Rule(calls=("sendmsg",), verdict=Ask())]
-    argv = ["write", f"{tmp_path}/w", "small", "vectors", f"{tmp_path}/v", "messages", "large", f"{tmp_path}/l"]
+    argv = [
+        "write",
+        f"{tmp_path}/w",
+        "small",
+        "vectors",
+        f"{tmp_path}/v",
+        "messages",
+        "large",
+        f"{tmp_path}/l",
+    ]
     lines = outcome(rules, note, asks(), *argv, route=route)
     assert lines[0] == "write: 5"
     assert lines[-2] == "write: 1048576"
@@ -104,8 +126,13 @@ def test_buffers_that_are_filled(route: str, tmp_path: Path) -> None:
 def test_a_large_buffer_is_filled(route: str, tmp_path: Path) -> None:
     data = os.urandom(1 << 20)
     rule = below(tmp_path, "pread64")
-    lines = outcome([rule], lambda q: (1, q.fill(1, data)), asks(), "large", f"{tmp_path}/l", route=route)
-    assert lines == ["write: 1048576", f"sum: {sum(b * (i % 1000 + 1) for i, b in enumerate(data))}"]
+    lines = outcome(
+        [rule], lambda q: (1, q.fill(1, data)), asks(), "large", f"{tmp_path}/l", route=route
+    )
+    assert lines == [
+        "write: 1048576",
+        f"sum: {sum(b * (i % 1000 + 1) for i, b in enumerate(data))}",
+    ]
 
 
 def test_proceed_and_another_result(route: str, tmp_path: Path) -> None:
@@ -118,7 +145,9 @@ def test_proceed_and_another_result(route: str, tmp_path: Path) -> None:
         q.fill(1, text.upper())
         return (1, n - 9)
 
-    lines = outcome([below(tmp_path, "read")], shout, asks(), "print", f"{tmp_path}/file", route=route)
+    lines = outcome(
+        [below(tmp_path, "read")], shout, asks(), "print", f"{tmp_path}/file", route=route
+    )
     assert lines == ["open: [THE REAL]"]
 
 
@@ -131,7 +160,9 @@ def test_proceed_and_go_on(route: str, tmp_path: Path) -> None:
         return GO_ON
 
     path = tmp_path / "file"
-    assert outcome([below(tmp_path, "write")], once, asks(), "write", str(path), "abc", route=route) == ["write: 3"]
+    assert outcome(
+        [below(tmp_path, "write")], once, asks(), "write", str(path), "abc", route=route
+    ) == ["write: 3"]
     assert results == [3]
     assert path.read_text() == "abc"
 
@@ -142,7 +173,9 @@ def test_proceed_with_other_arguments(route: str, tmp_path: Path) -> None:
     def shorter(q: Request) -> tuple[int, int]:
         return (1, q.proceed([q.args[0], q.args[1] + 1, 2]))
 
-    assert outcome([below(tmp_path, "write")], shorter, asks(), "write", str(path), "abcd", route=route) == ["write: 2"]
+    assert outcome(
+        [below(tmp_path, "write")], shorter, asks(), "write", str(path), "abcd", route=route
+    ) == ["write: 2"]
     assert path.read_text() == "bc"
 
 
@@ -176,7 +209,9 @@ def test_another_path(route: str, tmp_path: Path) -> None:
         assert q.string(at) == b"/not/there"
         return (1, q.proceed(replace={at: f"{tmp_path}/real".encode()}))
 
-    assert outcome([rule], other, asks(), "print", "/not/there", route=route) == ["open: [from elsewhere]"]
+    assert outcome([rule], other, asks(), "print", "/not/there", route=route) == [
+        "open: [from elsewhere]"
+    ]
 
 
 def test_a_file_that_only_python_has(route: str) -> None:
@@ -190,9 +225,10 @@ def test_a_file_that_only_python_has(route: str) -> None:
         finally:
             os.close(fd)
 
-    assert outcome([rule], made, asks(), "print", "/not/there", "print", "/not/there", route=route) == [
-        "open: [written by python]"
-    ] * 2
+    assert (
+        outcome([rule], made, asks(), "print", "/not/there", "print", "/not/there", route=route)
+        == ["open: [written by python]"] * 2
+    )
 
 
 def test_memory_of_the_program(route: str, tmp_path: Path) -> None:
@@ -209,7 +245,9 @@ def test_memory_of_the_program(route: str, tmp_path: Path) -> None:
 
     path = tmp_path / "file"
     # The text of an argument lies on the stack, and may be written to.
-    assert outcome([below(tmp_path, "write")], reach, asks(), "write", str(path), "abcd", route=route) == ["write: 4"]
+    assert outcome(
+        [below(tmp_path, "write")], reach, asks(), "write", str(path), "abcd", route=route
+    ) == ["write: 4"]
     assert path.read_text() == "ABCd"
 
 
@@ -248,7 +286,10 @@ def test_sleeping_handlers_overlap(route: str) -> None:
         return (1, 2 * q.args[0])
 
     rule = Rule(calls=("getpgid",), verdict=Ask())
-    assert outcome([rule], slow, asks(), "threads", "64", route=route) == ["right: 64", "quickly: 1"]
+    assert outcome([rule], slow, asks(), "threads", "64", route=route) == [
+        "right: 64",
+        "quickly: 1",
+    ]
     assert most > 32
 
 
@@ -265,7 +306,9 @@ def test_more_callers_than_threads() -> None:
 
 def test_every_call_gets_its_own_answer(route: str) -> None:
     rule = Rule(calls=("getpgid",), verdict=Ask())
-    lines = outcome([rule], lambda q: (1, 2 * q.args[0]), asks(), "tokens", "50", "500", route=route)
+    lines = outcome(
+        [rule], lambda q: (1, 2 * q.args[0]), asks(), "tokens", "50", "500", route=route
+    )
     assert lines == ["wrong: 0"]
 
 
@@ -278,7 +321,9 @@ def test_every_open_is_caught(route: str) -> None:
         count += 1
         return (1, -errno.ENOANO)
 
-    assert outcome([rule], note, asks(), "opens", "/dev/null", "5000", route=route) == ["failed: 5000"]
+    assert outcome([rule], note, asks(), "opens", "/dev/null", "5000", route=route) == [
+        "failed: 5000"
+    ]
     assert count == 5000
 
 
@@ -309,7 +354,9 @@ def test_forks_execs_and_exits(route: str) -> None:
         Rule(calls=("exit_group",), verdict=Ask(), id=2),
         Rule(calls=("execve",), process="**/asks", verdict=Ask(), id=3),
     ]
-    lines = outcome(rules, note, asks(), "fork", "fork", "exec", "/not/there", "exec", asks(), route=route)
+    lines = outcome(
+        rules, note, asks(), "fork", "fork", "exec", "/not/there", "exec", asks(), route=route
+    )
     assert lines == ["fork: EAGAIN", "fork: 1", "exec: ENOENT", "getppid: 1"]
     assert sorted(seen) == sorted(
         ["fork", "fork", "exit 0", f"there -{errno.ENOENT}", "asks 0", "exit 0"]
@@ -321,14 +368,24 @@ def test_a_handler_that_raises(route: str) -> None:
         raise LookupError("planned")
 
     for deny, line in ((False, "spawn"), (True, "")):
-        with running([Rule(calls=("chdir",), verdict=Ask())], broken, asks(), "chdir", "/", deny=deny, route=route) as run:
+        with running(
+            [Rule(calls=("chdir",), verdict=Ask())],
+            broken,
+            asks(),
+            "chdir",
+            "/",
+            deny=deny,
+            route=route,
+        ) as run:
             assert run.end() == ["chdir: EPERM" if deny else "chdir: 0"], line
             assert [type(error) for error in run.errors] == [LookupError]
 
 
 @pytest.mark.parametrize("answer", [None, 5, (1,), (3, 0), (2, 0), (2, 99), (1, "x"), (1, -512)])
 def test_answers_that_are_none(answer: object) -> None:
-    with running([Rule(calls=("chdir",), verdict=Ask())], lambda q: answer, asks(), "chdir", "/") as run:  # type: ignore[arg-type, return-value]
+    with running(
+        [Rule(calls=("chdir",), verdict=Ask())], lambda q: answer, asks(), "chdir", "/"
+    ) as run:  # type: ignore[arg-type, return-value]
         assert run.end() == ["chdir: 0"]
         assert len(run.errors) == 1
 
@@ -346,13 +403,25 @@ def test_the_log_names_the_route(route: str, tmp_path: Path) -> None:
     answers = iter([(1, 42), GO_ON, (1, 42)])
     log = tmp_path / "log"
     rules = [PPID, Rule(calls=("chdir",), verdict=Return(-errno.EIO))]
-    with running(rules, lambda q: next(answers), asks(), "ppid", "ppid", "chdir", "/", route=route, log=str(log)) as run:
+    with running(
+        rules,
+        lambda q: next(answers),
+        asks(),
+        "ppid",
+        "ppid",
+        "chdir",
+        "/",
+        route=route,
+        log=str(log),
+    ) as run:
         run.end()
     done = subprocess.run(
         [sys.executable, "-m", "lsca", "log", "--json", str(log)], capture_output=True, check=True
     )
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    found = [(r["name"], r["route"], r["ret"]) for r in records if r.get("name") in ("getppid", "chdir")]
+    found = [
+        (r["name"], r["route"], r["ret"]) for r in records if r.get("name") in ("getppid", "chdir")
+    ]
     assert [(name, where) for name, where, ret in found] == [
         ("getppid", "handler"), ("getppid", "kernel"), ("chdir", "handler"),
     ]  # fmt: skip
@@ -368,7 +437,9 @@ def test_run_serves_for_its_length(capfd: pytest.CaptureFixture[str]) -> None:
     _native.rules_set(fd, compile_rules([PPID]))
     try:
         argv = [os.fsencode(asks()), b"ppid", b"vfork"]
-        done = _native.run(fd, argv, [], os.fsencode(AGENT), os.fsencode(PROXY), serve=lambda q: (1, 42))
+        done = _native.run(
+            fd, argv, [], os.fsencode(AGENT), os.fsencode(PROXY), serve=lambda q: (1, 42)
+        )
         assert done == (0, 0, "")
         again = _native.serve(fd, lambda q: GO_ON)
         with pytest.raises(OSError) as busy:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from handling import GO_ON, asks, running
 
 from differential import ROOT
-from handling import GO_ON, asks, running
 from lsca import _native
 from lsca.rules import Ask, Rule
 
@@ -56,7 +56,9 @@ def blocked() -> Iterator[tuple[threading.Event, threading.Event]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGALRM])
-def test_a_handler_that_hangs_holds_nobody_back_from_death(route: str, number: signal.Signals) -> None:
+def test_a_handler_that_hangs_holds_nobody_back_from_death(
+    route: str, number: signal.Signals
+) -> None:
     with blocked() as (begun, over):
 
         def hang(q: Request) -> tuple[int, int]:
@@ -73,7 +75,10 @@ def test_a_handler_that_hangs_holds_nobody_back_from_death(route: str, number: s
 
 
 def test_an_alarm_ends_a_program_whose_handler_hangs(route: str) -> None:
-    with blocked() as (_, over), running([PPID], lambda q: (over.wait(60), GO_ON)[1], asks(), "alarm", route=route) as run:
+    with (
+        blocked() as (_, over),
+        running([PPID], lambda q: (over.wait(60), GO_ON)[1], asks(), "alarm", route=route) as run,
+    ):
         assert run.end(20) == []
         assert run.process.returncode == -signal.SIGALRM
 
@@ -148,10 +153,21 @@ def test_the_handler_process_dies(route: str, deny: bool) -> None:
     """Waiting and later calls go on, or fail, as the rules say; a new handler takes over."""
     rule = Rule(calls=("chdir",), verdict=Ask())
     lost = "chdir: EPERM" if deny else "chdir: 0"
-    script = "import os\n" + "for i in range(4):\n try: os.chdir('/'); print('chdir: 0', flush=True)\n" \
-             " except PermissionError: print('chdir: EPERM', flush=True)\n except OSError as e: print(e.errno, flush=True)\n" \
-             " input()"  # fmt: skip
-    with running([rule], None, sys.executable, "-S", "-c", script, route=route, deny=deny, stdin=True) as run:
+    script = """
+import os
+for i in range(4):
+    try:
+        os.chdir("/")
+        print("chdir: 0", flush=True)
+    except PermissionError:
+        print("chdir: EPERM", flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+    input()
+"""
+    with running(
+        [rule], None, sys.executable, "-S", "-c", script, route=route, deny=deny, stdin=True
+    ) as run:
         out, feed = run.process.stdout, run.process.stdin
         assert out and feed
         first = server_process(run.session, "lambda q: time.sleep(1000)")
@@ -211,7 +227,11 @@ def test_programs_die_at_any_moment(route: str) -> None:
             time.sleep(chance.uniform(0.001, 0.02))
             for pid in run.pids():
                 with contextlib.suppress(OSError):
-                    if chance.random() < 0.2 and os.readlink(f"/proc/{pid}/exe") == asks() and b"many" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    if (
+                        chance.random() < 0.2
+                        and os.readlink(f"/proc/{pid}/exe") == asks()
+                        and b"many" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                    ):
                         os.kill(pid, signal.SIGKILL)
         out = run.process.stdout
         assert out

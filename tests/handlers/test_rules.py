@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from handling import asks, outcome, running
+
 from lsca import _native
 from lsca.errors import RuleError
 from lsca.rules import Address, Ask, Compare, Kill, Return, Rule, When, compile_rules
@@ -23,8 +23,24 @@ def test_an_errno_by_path(route: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.wal").write_text("below")
     rule = Rule(calls=OPENS, path=f"{tmp_path}/*.wal", verdict=Return(-errno.EIO))
-    argv = ["print", f"{tmp_path}/a.wal", "print", f"{tmp_path}/./deep/..//a.wal", "print", f"{tmp_path}/a.txt"]
-    argv += ["print", f"{tmp_path}/deep/b.wal", "chdir", str(tmp_path), "print", "a.wal", "print", "deep/../a.wal"]
+    argv = [
+        "print",
+        f"{tmp_path}/a.wal",
+        "print",
+        f"{tmp_path}/./deep/..//a.wal",
+        "print",
+        f"{tmp_path}/a.txt",
+    ]
+    argv += [
+        "print",
+        f"{tmp_path}/deep/b.wal",
+        "chdir",
+        str(tmp_path),
+        "print",
+        "a.wal",
+        "print",
+        "deep/../a.wal",
+    ]
     assert outcome([rule], None, asks(), *argv, route=route) == [
         "open: EIO", "open: EIO", "open: [text]", "open: [below]", "chdir: 0", "open: EIO", "open: EIO",
     ]  # fmt: skip
@@ -38,13 +54,19 @@ def test_a_path_that_a_descriptor_stands_for(route: str, tmp_path: Path) -> None
 
 def test_numbers_and_descriptors(route: str) -> None:
     rules = [
-        Rule(calls=("getpgid",), tests=(Compare("pid", ">=", 1000), Compare("pid", "<", 1010)), verdict=Return(-errno.EACCES)),
+        Rule(
+            calls=("getpgid",),
+            tests=(Compare("pid", ">=", 1000), Compare("pid", "<", 1010)),
+            verdict=Return(-errno.EACCES),
+        ),
         Rule(calls=("getppid",), verdict=Return(42)),
     ]
     with running(rules, None, asks(), "ppid", "raw", "many", "3000", route=route) as run:
         assert run.end() == ["getppid: 42", "raw: 42", "many: 3000"]
     closed = Rule(calls=("close",), fds=((700, 800),), verdict=Return(0))
-    assert outcome([closed], None, "/bin/sh", "-c", "exec 9</dev/null; exec 9<&-; echo good") == ["good"]
+    assert outcome([closed], None, "/bin/sh", "-c", "exec 9</dev/null; exec 9<&-; echo good") == [
+        "good"
+    ]
 
 
 def test_answers_in_place_are_no_hiding_place(route: str) -> None:
@@ -60,7 +82,9 @@ def test_when(route: str) -> None:
 
 
 def test_counted_in_each_process() -> None:
-    rule = Rule(calls=("getppid",), process="**/asks", when=When(1, 1, per="process"), verdict=Return(42))
+    rule = Rule(
+        calls=("getppid",), process="**/asks", when=When(1, 1, per="process"), verdict=Return(42)
+    )
     assert outcome([rule], None, asks(), "ppid", "spawn", "ppid") == [
         "getppid: 42", "getppid: 42", "child: 0", "getppid: 1",
     ]  # fmt: skip
@@ -81,7 +105,11 @@ def test_after_bytes(route: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     rule = Rule(calls=("write",), path=str(path), after_bytes=10, verdict=Return(-errno.ENOSPC))
     argv = ["write", str(path), "123456"] * 3
-    assert outcome([rule], None, asks(), *argv, route=route) == ["write: 6", "write: 4", "write: ENOSPC"]
+    assert outcome([rule], None, asks(), *argv, route=route) == [
+        "write: 6",
+        "write: 4",
+        "write: ENOSPC",
+    ]
     assert path.read_text() == "1234561234"
 
 
@@ -97,8 +125,20 @@ def test_paths_that_move(route: str, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_text("moved")
     (tmp_path / "other").write_text("stays")
-    rules = [Rule(calls=(*OPENS, "rename", "renameat", "renameat2"), move=("/nowhere/at/all", f"{tmp_path}/real"))]
-    argv = ["print", "/nowhere/at/all/file", "print", f"{tmp_path}/other", "print", "/nowhere/at/allfile"]
+    rules = [
+        Rule(
+            calls=(*OPENS, "rename", "renameat", "renameat2"),
+            move=("/nowhere/at/all", f"{tmp_path}/real"),
+        )
+    ]
+    argv = [
+        "print",
+        "/nowhere/at/all/file",
+        "print",
+        f"{tmp_path}/other",
+        "print",
+        "/nowhere/at/allfile",
+    ]
     argv += ["rename", "/nowhere/at/all/file", "/nowhere/at/all/new"]
     assert outcome(rules, None, asks(), *argv, route=route) == [
         "open: [moved]", "open: [stays]", "open: ENOENT", "rename: 0",
@@ -119,13 +159,33 @@ def test_addresses(route: str) -> None:
             address=Address(family="inet", ports=(2, 9)),
             redirect=Address(network="127.0.0.1", ports=(port, port)),
         )
-        lines = outcome([denied, sent], None, asks(), "connect", "1", "connect", "5", "connect", str(port), route=route)
-        assert lines == ["connect: ENETUNREACH", "connect: 0", f"peer: {port}", "connect: 0", f"peer: {port}"]
+        lines = outcome(
+            [denied, sent],
+            None,
+            asks(),
+            "connect",
+            "1",
+            "connect",
+            "5",
+            "connect",
+            str(port),
+            route=route,
+        )
+        assert lines == [
+            "connect: ENETUNREACH",
+            "connect: 0",
+            f"peer: {port}",
+            "connect: 0",
+            f"peer: {port}",
+        ]
 
 
 def test_delays(route: str) -> None:
     before = time.monotonic()
-    rules = [Rule(calls=("getppid",), delay=0.2), Rule(calls=("getppid",), delay_after=0.1, verdict=Return(42))]
+    rules = [
+        Rule(calls=("getppid",), delay=0.2),
+        Rule(calls=("getppid",), delay_after=0.1, verdict=Return(42)),
+    ]
     assert outcome(rules, None, asks(), "ppid", route=route) == ["getppid: 42"]
     assert time.monotonic() - before > 0.3
 
@@ -133,13 +193,17 @@ def test_delays(route: str) -> None:
 @pytest.mark.parametrize("restart", ["0", "1"])
 def test_a_delay_goes_on_after_a_signal(route: str, restart: str) -> None:
     before = time.monotonic()
-    lines = outcome([Rule(calls=("getppid",), delay=0.5)], None, asks(), "interrupted", restart, route=route)
+    lines = outcome(
+        [Rule(calls=("getppid",), delay=0.5)], None, asks(), "interrupted", restart, route=route
+    )
     assert lines == ["getppid: 1", "signals: 1", "soon: 1"]
     assert 0.5 < time.monotonic() - before < 5
 
 
 def test_signals_and_kills(route: str) -> None:
-    with running([Rule(calls=("getppid",), verdict=Kill(15))], None, asks(), "ppid", route=route) as run:
+    with running(
+        [Rule(calls=("getppid",), verdict=Kill(15))], None, asks(), "ppid", route=route
+    ) as run:
         assert run.end() == []
         assert run.process.returncode == -15
     with running([Rule(calls=("getppid",), signal=10)], None, asks(), "ppid", route=route) as run:
@@ -149,23 +213,44 @@ def test_signals_and_kills(route: str) -> None:
 
 def test_forks_and_execs(route: str) -> None:
     rules = [
-        Rule(calls=("fork", "vfork", "clone", "clone3"), when=When(1, 1), verdict=Return(-errno.EAGAIN)),
+        Rule(
+            calls=("fork", "vfork", "clone", "clone3"),
+            when=When(1, 1),
+            verdict=Return(-errno.EAGAIN),
+        ),
         Rule(calls=("execve",), path="/bin/false", verdict=Return(-errno.EACCES)),
         Rule(calls=("execve",), move=("/no/where", str(Path(asks()).parent))),
     ]
-    lines = outcome(rules, None, asks(), "fork", "fork", "exec", "/bin/false", "exec", "/no/where/asks", route=route)
+    lines = outcome(
+        rules,
+        None,
+        asks(),
+        "fork",
+        "fork",
+        "exec",
+        "/bin/false",
+        "exec",
+        "/no/where/asks",
+        route=route,
+    )
     assert lines == ["fork: EAGAIN", "fork: 1", "exec: EACCES", "getppid: 1"]
 
 
 def test_rules_change_while_programs_run(route: str) -> None:
     """Also for a call that the agent's own code makes, hundreds of times, before it looks around."""
-    with running([Rule(calls=("getpgid",), verdict=Return(1))], None, asks(), "until", route=route) as run:
+    with running(
+        [Rule(calls=("getpgid",), verdict=Return(1))], None, asks(), "until", route=route
+    ) as run:
         time.sleep(0.3)
         for _ in range(50):
-            _native.rules_set(run.session, compile_rules([Rule(calls=("getppid",), verdict=Return(41))]))
+            _native.rules_set(
+                run.session, compile_rules([Rule(calls=("getppid",), verdict=Return(41))])
+            )
             _native.rules_set(run.session, compile_rules([]))
         assert run.process.poll() is None
-        _native.rules_set(run.session, compile_rules([Rule(calls=("getppid",), verdict=Return(42))]))
+        _native.rules_set(
+            run.session, compile_rules([Rule(calls=("getppid",), verdict=Return(42))])
+        )
         assert run.end(20) == ["until: 42"]
 
 
@@ -174,14 +259,26 @@ def test_rules_change_while_programs_run(route: str) -> None:
     [
         (Rule(calls=("opnat",)), "there is no call 'opnat'; did you mean openat?"),
         (Rule(calls=("getpid",), path="/x"), "getpid: it has neither a path nor a descriptor"),
-        (Rule(calls=("exit_group",), verdict=Return(0)), "exit_group: it does not return to its caller"),
+        (
+            Rule(calls=("exit_group",), verdict=Return(0)),
+            "exit_group: it does not return to its caller",
+        ),
         (Rule(calls=("fork",), most=1), "fork: it is made in the program's own context"),
         (Rule(calls=("read",), address=Address()), "read: it is given no socket address"),
         (Rule(calls=("openat",), most=1), "openat: it has no buffer"),
-        (Rule(calls=("openat",), tests=(Compare("path", "==", 1),)), "its arguments: dirfd, pathname, flags, mode"),
+        (
+            Rule(calls=("openat",), tests=(Compare("path", "==", 1),)),
+            "its arguments: dirfd, pathname, flags, mode",
+        ),
         (Rule(calls=("write", "openat"), tests=()), ""),
-        (Rule(calls=("connect",), address=Address(network="1.2.3")), "'1.2.3' is no network address"),
-        (Rule(calls=("connect",), redirect=Address(ports=(1, 1))), "another address is one address"),
+        (
+            Rule(calls=("connect",), address=Address(network="1.2.3")),
+            "'1.2.3' is no network address",
+        ),
+        (
+            Rule(calls=("connect",), redirect=Address(ports=(1, 1))),
+            "another address is one address",
+        ),
         (Rule(calls=("openat",), move=("x", "/y")), "x: paths are moved by an absolute path"),
         (Rule(calls=("openat",), when=When(0)), "they count from 1"),
         (Rule(calls=("openat",), chance=1.5), "a chance of 1.5"),
