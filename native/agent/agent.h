@@ -90,6 +90,8 @@ enum way {
 
 #define NO_ANSWER 0xffffffffu
 
+struct ask; /* shared/handler.h */
+
 struct thread {
 	/* entry.S knows these offsets */
 	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 1 */
@@ -127,6 +129,7 @@ struct thread {
 	/* calls under a rule, see handle.c */
 	struct patience asking;
 	uint32_t asked; /* the slot it had last */
+	struct ask *question; /* that a handler has now; NULL: none */
 	uint32_t granted_nr, delayed_nr; /* + 1: the call that comes again, and is let through, or waits on; 0: none */
 	uint64_t granted_sum, delayed_until;
 };
@@ -369,7 +372,8 @@ void handle_refresh(void);
 int handle_has_rules(uint64_t nr);
 int64_t handle_call(struct call *c);
 int handle_before(struct call *c, int64_t *ret);
-void rules_forked(void); /* rules.c: a new process counts from the beginning */
+void handle_forked(void);
+void handle_leaving(struct thread *t); /* ask.c: an exec that nobody will see */
 
 /* fast.c */
 void fast_call(struct thread *t, struct fast *f);

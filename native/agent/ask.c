@@ -419,13 +419,21 @@ static enum asked exchange(struct asking *q, int64_t *ret, int *made)
 		}
 	}
 	if (!is_served(q->round)) {
-		give_back(q); /* nobody else will */
+		if (!is_served(get_acquire(&handlers->round)))
+			give_back(q); /* nobody else will; a new server may be at it already, and does */
 		return ASKED_NOBODY;
 	}
 	if (*made)
 		return ASKED_GO_ON;
 	*ret = q->call->thread->restarts ? -ERESTART_ : -EINTR_;
 	return ASKED_RETURN;
+}
+
+/* An exec that the launcher will not see: whoever waits for its result is told beforehand that there will be none. */
+void handle_leaving(struct thread *t)
+{
+	if (swap_if(&t->question->word, ASK_OP, ASK_EXECED))
+		wake(&t->question->word);
 }
 
 enum asked ask_handler(struct call *c, uint32_t rule, uint32_t flags, int64_t *ret, int *made)
@@ -448,7 +456,9 @@ enum asked ask_handler(struct call *c, uint32_t rule, uint32_t flags, int64_t *r
 		return ASKED_NOBODY;
 	fill(&q, rule, flags);
 	post(&q);
+	c->thread->question = q.slot;
 	result = exchange(&q, ret, made);
+	c->thread->question = 0;
 	for (uint32_t i = 0; i < q.room_count; i++)
 		GATE2(NR_munmap, q.rooms[i].at, q.rooms[i].size);
 	return result;

@@ -43,7 +43,7 @@ void fast_call(struct thread *t, struct fast *f)
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
-	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on())
+	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on() && !handle_has_rules(f->nr))
 		ret = just_make(t, f);
 	else
 		ret = by_dispatch(t, f, route);

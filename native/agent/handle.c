@@ -29,13 +29,29 @@ int handle_has_rules(uint64_t nr)
 	return epoch && nr < CALL_LIMIT && handler_rules(handlers, epoch)->calls[nr].len;
 }
 
-/* entry.S completes no call by itself that has a rule. The table is as the rules want it before it is said to be. */
+static uint32_t refreshing;
+
+/*
+ * entry.S completes no call by itself that has a rule. The table is as the rules want it before it is said to be; one
+ * thread at a time writes it, and who finds another one at it looks his own call up and leaves the rest for later.
+ */
 void handle_refresh(void)
 {
-	uint32_t epoch = get_acquire(handle_epoch);
+	uint32_t epoch;
 
+	if (!swap_if(&refreshing, 0, 1))
+		return;
+	epoch = get_acquire(handle_epoch);
 	dispatch_ways();
 	put_release(&handle_seen, epoch);
+	put_release(&refreshing, 0);
+}
+
+/* The child of a fork: it has its own counters, and no other thread that could be at the table. */
+void handle_forked(void)
+{
+	refreshing = 0;
+	rules_forked();
 }
 
 int handle_interrupted(const struct thread *t)

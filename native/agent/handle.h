@@ -33,6 +33,7 @@ extern struct handlers *handlers HIDDEN; /* NULL: this session has none */
 
 /* rules.c */
 HIDDEN void rules_find(struct call *c, struct ruling *r);
+HIDDEN void rules_forked(void); /* a new process counts from the beginning */
 HIDDEN void rules_tally(const struct ruling *r, int64_t ret); /* the call has moved as many bytes */
 
 /* handle.c */

@@ -225,7 +225,7 @@ static void child_process(struct birth *b, struct thread **known)
 		struct siginfo parents;
 
 		signal_sys_take(&parents);
-		rules_forked();
+		handle_forked();
 		sites_unlock();
 		thread_only();
 		memset(p, 0, sizeof *p);

@@ -30,16 +30,25 @@ static void wake(uint32_t *word, int n)
 }
 
 /* The slot is ours again: its thread, or whoever had to speak for it, is gone. */
-void question_take_back(struct server *v, uint32_t i)
+void question_take_back(struct server *v, uint32_t i, uint32_t lease)
 {
 	struct ask *s = handler_slot(v->handlers, i);
 
+	if (!lease || get_acquire(&s->lease) != lease)
+		return;
 	put_relaxed(&s->word, ASK_IDLE);
-	put_release(&s->lease, 0);
-	if (get_relaxed(&v->handlers->starved)) {
+	if (swap_if(&s->lease, lease, 0) && get_relaxed(&v->handlers->starved)) {
 		add_one(&v->handlers->freed);
 		wake(&v->handlers->freed, 1);
 	}
+}
+
+/* One of an earlier server's may have gone on without us, and its slot to another. */
+static int is_ours(struct question *q)
+{
+	if (get_acquire(&q->slot->lease) != q->lease)
+		q->gone = 1;
+	return !q->gone && !q->answered;
 }
 
 static void speak(struct ask *s)
@@ -57,7 +66,7 @@ int64_t question_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b)
 	struct patience p = {.credit = 2};
 	uint32_t word;
 
-	if (q->gone || q->answered)
+	if (!is_ours(q))
 		return -ESRCH;
 	s->op = op;
 	s->a = a;
@@ -95,11 +104,16 @@ void question_answer(struct question *q, uint32_t answer, int64_t value)
 
 	if (q->answered)
 		return;
+	if (!is_ours(q)) {
+		q->answered = 1;
+		question_take_back(q->server, q->index, q->lease);
+		return;
+	}
 	q->answered = 1;
 	s->answer = answer;
 	s->ret = value;
-	if (q->gone || !swap_if(&s->word, q->turn, ASK_ANSWERED)) {
-		question_take_back(q->server, q->index);
+	if (!swap_if(&s->word, q->turn, ASK_ANSWERED)) {
+		question_take_back(q->server, q->index, q->lease);
 		return;
 	}
 	/* From here on the slot may be another call's; a wake too many harms nobody. */

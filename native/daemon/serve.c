@@ -46,6 +46,7 @@ static void copy_question(struct server *v, uint32_t i, struct question *q)
 	q->server = v;
 	q->slot = handler_slot(v->handlers, i);
 	q->index = i;
+	q->lease = s->lease;
 	q->turn = ASK_POSTED;
 	q->pid = s->pid;
 	q->tid = s->tid;
@@ -178,7 +179,7 @@ static void *work(void *arg)
 		}
 		/* An answer lets go of the slot at once, so it is not looked at after. */
 		if (!q.answered)
-			question_take_back(v, i);
+			question_take_back(v, i, q.lease);
 		put_release(&v->busy[i], 0);
 		__atomic_sub_fetch(&v->working, 1, __ATOMIC_ACQ_REL);
 		add_one(&v->idle);
@@ -229,15 +230,24 @@ static int is_old(struct server *v, uint32_t i, const struct ask *s)
 	return ++v->seen[i].idle_polls > STRANGER_POLLS;
 }
 
+/* Left by its thread, and nobody has it in hand or will take it: it was an earlier server's. */
+static int is_left(struct server *v, uint32_t i, const struct ask *s)
+{
+	return get_acquire(&s->word) == ASK_LEFT && !get_acquire(&v->busy[i]) &&
+	       !(__atomic_load_n(&v->handlers->pending[i / 64], __ATOMIC_ACQUIRE) >> i % 64 & 1);
+}
+
 /* A dead thread's slot: whoever is at it is told, or it is free again. */
-static void bury(struct server *v, uint32_t i, struct ask *s)
+static void bury(struct server *v, uint32_t i, struct ask *s, uint32_t lease)
 {
 	uint64_t bit = 1ull << i % 64;
 	uint32_t word;
 
+	if (get_acquire(&s->lease) != lease)
+		return;
 	if (swap_if(&v->busy[i], 0, 1)) {
 		__atomic_fetch_and(&v->handlers->pending[i / 64], ~bit, __ATOMIC_ACQ_REL);
-		question_take_back(v, i);
+		question_take_back(v, i, lease);
 		put_release(&v->busy[i], 0);
 		return;
 	}
@@ -278,8 +288,11 @@ static void *guard(void *arg)
 		for (uint32_t i = 0; i < high && i < ASK_SLOTS; i++) {
 			struct ask *s = handler_slot(h, i);
 
-			if (get_relaxed(&s->lease) && is_old(v, i, s) && is_dead(v, i, s))
-				bury(v, i, s);
+			uint32_t lease = get_acquire(&s->lease);
+
+			/* What is said of it afterwards concerns this lease and no later one. */
+			if (lease && is_old(v, i, s) && (is_left(v, i, s) || is_dead(v, i, s)))
+				bury(v, i, s, lease);
 		}
 	}
 	put_release(&h->state, SERVER_GONE);

@@ -13,7 +13,7 @@ struct server;
 struct question {
 	struct server *server;
 	struct ask *slot;
-	uint32_t index;
+	uint32_t index, lease;
 	uint32_t turn; /* the word as it is while it is ours */
 	uint32_t pid, tid, rule, flags;
 	uint64_t nr, args[CALL_ARGS], here;
@@ -70,7 +70,8 @@ int64_t question_copy(const struct question *q, int i, const uint8_t **from);
 int question_is_interrupted(const struct question *q);
 int question_wait(struct question *q, double seconds); /* 1: interrupted */
 
-void question_take_back(struct server *v, uint32_t i); /* a slot whose thread is gone */
+/* A slot whose thread is gone, if it still is that thread's. */
+void question_take_back(struct server *v, uint32_t i, uint32_t lease);
 
 /* Check rules and put them into force; NULL, or what is wrong with them. */
 const char *serve_rules(int session_fd, const void *rules, uint64_t size);

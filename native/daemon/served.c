@@ -137,13 +137,25 @@ static struct served *served_new(int session_fd, PyObject *callback, PyObject *o
 	return s;
 }
 
+/* An interpreter that ends lets no other thread come to its end: there is nothing to wait for. */
+static long patience_ms(void)
+{
+	PyObject *ask = PySys_GetObject("is_finalizing"), *ends = ask ? PyObject_CallFunctionObjArgs(ask, NULL) : NULL;
+	long ms = ends && ends == Py_False ? SERVE_STOP_MS : 0;
+
+	Py_XDECREF(ends);
+	PyErr_Clear();
+	return ms;
+}
+
 /* Handlers that do not come to an end keep what they use; there is nothing else to be done about them. */
 static void served_free(struct served *s)
 {
+	long ms = patience_ms();
 	int left;
 
 	Py_BEGIN_ALLOW_THREADS;
-	left = s->server && serve_stop(s->server, SERVE_STOP_MS);
+	left = s->server && serve_stop(s->server, ms);
 	Py_END_ALLOW_THREADS;
 	s->server = NULL;
 	if (left)

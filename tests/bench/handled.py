@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rule and a handler cost: `python tests/bench/handled.py [ROUNDS]`, medians in ns.
+"""What a rule and a handler cost: `python tests/bench/handled.py [ROUNDS [SECONDS]]`, medians in ns.
 
 handled.c runs natively, in a session without and with handlers, under rules that only the agent looks at, and with an
 empty Python function for every getppid; round after round, on all CPUs and on one.
@@ -19,7 +19,7 @@ from lsca.rules import Ask, Return, Rule, compile_rules
 from lsca.session import AGENT, PROXY
 
 HERE = Path(__file__).resolve().parent
-SECONDS = "0.15"
+SECONDS = sys.argv[2] if len(sys.argv) > 2 else "0.15"
 Values = dict[str, float]
 
 

@@ -52,3 +52,11 @@ def test_choice_that_is_none(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "spwan" in done.stderr and "spawn" in done.stderr
+
+
+def test_rules_and_handlers() -> None:
+    command = [sys.executable, str(BENCH.with_name("handled.py")), "1", "0.01"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    ways = {"native", "captured", "no", "rules", "handler"}
+    assert ways <= {line.split()[0] for line in done.stdout.splitlines()}

@@ -429,6 +429,17 @@ def test_the_log_names_the_route(route: str, tmp_path: Path) -> None:
     assert found[2][2] == -errno.EIO
 
 
+def test_a_server_that_nobody_stops() -> None:
+    """The interpreter may end with it, at once."""
+    script = (
+        "from lsca import _native\nfd = _native.session_create(False, False, 0, True)\n"
+        "server = _native.serve(fd, lambda q: (0, 0))\n"
+    )
+    before = time.monotonic()
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
+    assert time.monotonic() - before < 1.5
+
+
 def test_run_serves_for_its_length(capfd: pytest.CaptureFixture[str]) -> None:
     from lsca.rules import compile_rules
     from lsca.session import AGENT, PROXY

@@ -79,6 +79,13 @@ class Handled(Enum):
         return str(self.value)
 
 
+HANDLED_TEXT: Final = {
+    Handled.ANY: "may answer it, change it, have it made and look at the result",
+    Handled.BEFORE: "are asked before it, and cannot have it made: it comes out in the program's own context",
+    Handled.WATCHED: "are told of it; it does not return, so nothing can take its place",
+}
+
+
 class RowError(TypeError):
     """A row that contradicts itself, the limits of a call, or another row."""
 
