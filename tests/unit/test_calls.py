@@ -288,6 +288,12 @@ def test_a_call_as_text() -> None:
     assert str(made) == 'write(1, "abc", 3) = 3'
 
 
+def test_the_package_loads_nothing_until_it_is_used() -> None:
+    program = "import sys, lsca; print([name for name in sys.modules if name.startswith('lsca.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
 def test_nothing_of_this_is_needed_by_run() -> None:
     program = "import sys, lsca.cli.run; print('lsca.table' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -5,6 +5,7 @@ With calls that no program makes (tests/waiting.py); tests/handlers has programs
 """
 
 import errno
+import io
 import os
 import signal
 import threading
@@ -164,6 +165,27 @@ def test_only_calls_that_fit_are_counted() -> None:
     handlers.close()
 
 
+def test_each_run_counts_for_itself() -> None:
+    rule = lsca.on("write", count=2).fail(5)
+    chance = lsca.on("write", p=0.5, seed=3).fail(5)
+    for one in (rule, chance):
+        runs = []
+        for _ in range(2):
+            handlers = Handlers(one)
+            runs.append([handlers(write(b""))[1] for _ in range(20)])
+            handlers.close()
+        assert runs[0] == runs[1]
+
+
+def test_what_stays_goes_on_counting_when_rules_are_replaced() -> None:
+    stays, goes = lsca.on("write", count=3).fail(5), lsca.on("read").fail(5)
+    handlers = Handlers(goes, stays)
+    handlers(write(b""))
+    handlers.replace([stays])
+    assert [handlers(write(b""))[1] for _ in range(3)] == [0, -5, 0]
+    handlers.close()
+
+
 def test_counted_per_thread_and_call() -> None:
     rule = lsca.on("read,write", count=2, per="thread").fail(5)
     handlers = Handlers(rule)
@@ -314,6 +336,28 @@ def test_a_file_where_no_descriptor_is_returned() -> None:
     assert handlers(write(b"")) == GO_ON
     assert "write does not" in handlers.reports[0].error
     handlers.close()
+
+
+def test_a_file_may_be_given_in_many_ways(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"on disk")
+    fd = os.open(tmp_path / "f", os.O_RDONLY)
+    with open(tmp_path / "f", "rb") as opened:
+        for content, data in (
+            (b"bytes", b"bytes"),
+            ("text", b"text"),
+            (io.BytesIO(b"in memory"), b"in memory"),
+            (opened, b"on disk"),
+            (fd, b"on disk"),
+        ):
+
+            @lsca.on(c.openat)
+            def fake(call: c.openat, content: Any = content) -> lsca.Verdict:
+                return lsca.file(content)
+
+            waiting = openat("/a")
+            assert ask(waiting, fake) == (1, 101)
+            assert waiting.opened[0][0] == data
+    os.close(fd)
 
 
 def test_async_handlers_share_one_loop() -> None:

@@ -169,7 +169,9 @@ def test_public_names(name: str) -> None:
     assert all(hasattr(module, public) for public in module.__all__)
 
 
-@pytest.mark.parametrize("name", ["lsca", "lsca.cli", "lsca.cli.run", "lsca.cli.handled", "lsca.running"])
+@pytest.mark.parametrize(
+    "name", ["lsca", "lsca.cli", "lsca.cli.run", "lsca.cli.handled", "lsca.running"]
+)
 def test_no_third_party_import(name: str) -> None:
     program = f"import json, sys, {name}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(

@@ -120,7 +120,7 @@ def _translated(
             tests=tests,
             **_conditions(rule, knows_path=knows_path),
         )
-        counting = _counting(rule, number) if rule.counted_by_agent else {}
+        counting = _counting(rule) if rule.counted_by_agent else {}
         effects: dict[str, Any] = {"verdict": packed.Ask()} if is_question else _effects(rule)
         where = rule.conditions.where if knows_address else None
         for address in _addresses(where) if where else (None,):
@@ -173,10 +173,10 @@ def _conditions(rule: Rule[Any], *, knows_path: bool) -> dict[str, Any]:
     return found
 
 
-def _counting(rule: Rule[Any], number: int) -> dict[str, Any]:
+def _counting(rule: Rule[Any]) -> dict[str, Any]:
     wanted, effects = rule.conditions, rule.effects
     # One counter for all that a rule has become, the same one when rules are replaced around it.
-    found: dict[str, Any] = {"counter": number % packed.RULE_LIMIT}
+    found: dict[str, Any] = {"counter": rule.counter}
     if wanted.count is not None:
         count = wanted.count
         found["when"] = packed.When(

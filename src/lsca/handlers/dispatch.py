@@ -6,6 +6,7 @@ must never raise: an error of a handler is reported, and the call goes on or is 
 """
 
 import errno
+import itertools
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ ON_ERROR: Final = ("go_on", "deny")
 GO_ON: Final = (0, 0)  # what the extension wants to hear: 0 go on, 1 return, 2 kill
 RETURN: Final = 1
 KILL: Final = 2
+COUNTERS: Final = 512  # of a session: RULE_LIMIT of native/shared/rules.h
 SIZES: Final = ("count", "len", "size", "bufsiz")  # what arguments for a number of bytes are called
 REOPENED: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -89,6 +91,8 @@ class Handlers:
         self.surroundings = Surroundings()
         self._reports = Reports(say)
         self._loop = _Loop()
+        self._counters = itertools.count()
+        self._begun: dict[int, tuple[Rule[Any], Rule[Any]]] = {}
         self.on_replaced: Callable[[], None] | None = None
         self.rules: tuple[Rule[Any], ...] = ()
         self._table: dict[int, _Found] = {}
@@ -101,11 +105,12 @@ class Handlers:
     def replace(self, rules: list[Rule[Any]]) -> None:
         """Puts other rules in force, from the next call on. HandlerError if they cannot be, and the old ones stay."""
         table: dict[type[Syscall], list[tuple[int, Rule[Any]]]] = {}
+        before = self.rules, self._table, self._begun
+        rules = self._begin(rules)
         for number, rule in enumerate(rules, 1):
             for row in rule.rows:
                 if MACHINE in row.numbers:
                     table.setdefault(row, []).append((number, rule))
-        before = self.rules, self._table
         self.rules = tuple(rules)
         self._table = {
             row.numbers[MACHINE]: _Found(row, tuple(found)) for row, found in table.items()
@@ -114,8 +119,19 @@ class Handlers:
             if self.on_replaced is not None:
                 self.on_replaced()
         except HandlerError:
-            self.rules, self._table = before
+            self.rules, self._table, self._begun = before
             raise
+
+    def _begin(self, rules: list[Rule[Any]]) -> list[Rule[Any]]:
+        """The rules of this run: what has counted goes on counting, and what is new begins."""
+        begun: dict[int, tuple[Rule[Any], Rule[Any]]] = {}
+        for rule in rules:
+            kept = self._begun.get(id(rule))
+            if kept is None:
+                kept = rule, rule.begin(next(self._counters) % COUNTERS)
+            begun[id(rule)] = kept
+        self._begun = begun
+        return [begun[id(rule)][1] for rule in rules]
 
     def wanted(self) -> frozenset[int]:
         """The numbers of the calls that some rule is about; no other ones need to come here."""

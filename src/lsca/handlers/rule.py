@@ -10,6 +10,8 @@ At the top level of a module both are noted in the module, as `__lsca_rules__`, 
 file of handlers needs no registration. Elsewhere a rule is a value that is handed on.
 """
 
+import copy
+import dataclasses
 import itertools
 import sys
 import threading
@@ -103,6 +105,18 @@ class Rule(Generic[C]):
         self.counted_by_agent = False
         self._lock = threading.Lock()
         self.volume = Volume()
+        self.counter = 0  # the agent's, for this rule
+
+    def begin(self, counter: int) -> "Rule[C]":
+        """The same rule for one run, which has counted nothing yet."""
+        begun = copy.copy(self)
+        chance = self.conditions.chance
+        if chance is not None:
+            again = Chance(chance.probability, chance.seed)
+            begun.conditions = dataclasses.replace(self.conditions, chance=again)
+        begun._counted, begun._lock, begun.volume = 0, threading.Lock(), Volume()
+        begun.counter = counter
+        return begun
 
     # ---- what happens ----
 
