@@ -77,6 +77,19 @@ def test_a_wrong_answer_is_an_error_too() -> None:
     handlers.close()
 
 
+def test_a_program_that_has_ended_is_no_error() -> None:
+    @lsca.on(c.openat)
+    def slow(call: c.openat) -> lsca.Verdict:
+        raise ProcessLookupError(errno.ESRCH, "No such process")
+
+    waiting = openat("/a")
+    waiting.interrupted = True
+    handlers = Handlers(slow)
+    assert handlers(waiting) == GO_ON
+    assert handlers.reports == []
+    handlers.close()
+
+
 def test_the_same_error_is_not_said_for_ever() -> None:
     said: list[str] = []
     handlers = Handlers(broken, say=said.append)

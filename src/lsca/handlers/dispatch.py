@@ -223,6 +223,8 @@ class Handlers:
         return RETURN, _open(call, request, verdict.content)
 
     def _failed(self, call: Syscall, error: Exception) -> tuple[int, int]:
+        if isinstance(error, ProcessLookupError) and call.interrupted:
+            return GO_ON  # the program has ended meanwhile: nobody waits for an answer, and nothing went wrong
         if call.result is not None:
             became, answer = "had been made", (RETURN, call.result)
         elif self.on_error == "deny":
