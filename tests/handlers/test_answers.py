@@ -307,7 +307,7 @@ def test_more_callers_than_threads() -> None:
 def test_every_call_gets_its_own_answer(route: str) -> None:
     rule = Rule(calls=("getpgid",), verdict=Ask())
     lines = outcome(
-        [rule], lambda q: (1, 2 * q.args[0]), asks(), "tokens", "50", "500", route=route
+        [rule], lambda q: (1, 2 * q.args[0]), asks(), "tokens", "50", "8000", route=route
     )
     assert lines == ["wrong: 0"]
 
@@ -361,6 +361,28 @@ def test_forks_execs_and_exits(route: str) -> None:
     assert sorted(seen) == sorted(
         ["fork", "fork", "exit 0", f"there -{errno.ENOENT}", "asks 0", "exit 0"]
     )
+
+
+def test_the_return_from_a_signal_is_watched(route: str) -> None:
+    seen: list[int] = []
+    script = (
+        "import signal, time\nhits = []\nsignal.signal(14, lambda *_: hits.append(1))\n"
+        "signal.setitimer(0, 0.05, 0.05)\nwhile len(hits) < 5: time.sleep(0.01)\n"
+        "signal.setitimer(0, 0)\nprint('back')"
+    )
+    rule = Rule(calls=("rt_sigreturn",), verdict=Ask())
+    with running(
+        [rule],
+        lambda q: (seen.append(q.tid), (1, -5))[1],
+        sys.executable,
+        "-S",
+        "-c",
+        script,
+        route=route,
+    ) as run:
+        assert run.end() == ["back"]
+        assert not run.errors
+    assert len(seen) >= 5
 
 
 def test_a_handler_that_raises(route: str) -> None:

@@ -263,6 +263,29 @@ def test_the_launcher_dies(route: str) -> None:
         assert not Path(f"/proc/{pid}").exists()
 
 
+def test_the_launcher_dies_at_any_moment(route: str) -> None:
+    """Whoever is caught stays so; what starts later runs uncaught, or, in the route `proxy`, does not."""
+    chance = random.Random(6)
+    loop = f"for i in 1 2 3 4 5 6 7 8 9 10; do {asks()} many 2000; done"
+    for _ in range(4):
+        with running(
+            [PPID],
+            lambda q: (1, 42),
+            "/bin/sh",
+            "-c",
+            f"({loop}) & {asks()} many 60000; wait",
+            route=route,
+        ) as run:
+            time.sleep(chance.uniform(0.1, 0.8))
+            launcher = _native.session_snapshot(run.session)["launcher"]
+            if launcher:
+                with contextlib.suppress(OSError):
+                    os.kill(launcher, signal.SIGKILL)
+            lines = run.end(40)
+            assert not run.errors
+        assert set(lines) <= {"many: 2000", "many: 60000", "many: 0"}
+
+
 def test_nobody_serves() -> None:
     """A session whose rules ask a handler that never comes: it is waited for once."""
     before = time.monotonic()
