@@ -214,6 +214,11 @@ def test_faults_by_path_expression_and_bytes(route: str, tmp_path: Path) -> None
     assert big.stat().st_size == 1024
 
 
+def test_strace_s_long_forms() -> None:
+    assert run("--inject=write:error=EIO:when=1", "sh", "-c", "echo a; echo b").stdout == "b\n"
+    assert run("--fault", "write:error=EIO:when=2", "sh", "-c", "echo a; echo b").stdout == "a\n"
+
+
 def test_a_seed_repeats_a_run() -> None:
     fault = ["inject=write:error=EIO:p=0.4:fd=1"]
     first = faulty(fault, WRITES)

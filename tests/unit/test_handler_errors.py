@@ -110,6 +110,16 @@ def test_memory_that_cannot_be_read_matches_nothing() -> None:
     handlers.close()
 
 
+def test_a_predicate_that_raises_is_an_error_too() -> None:
+    def missing(call: c.openat) -> bool:
+        return bool(open("/nothing/there"))
+
+    handlers = Handlers(lsca.on(c.openat, when=missing).fail(5))
+    assert handlers(openat("/a")) == GO_ON
+    assert "FileNotFoundError" in handlers.reports[0].error
+    handlers.close()
+
+
 def test_a_call_nobody_wants() -> None:
     handlers = Handlers(broken)
     assert handlers.wanted() == {257}

@@ -45,7 +45,7 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 """
 
 
-VALUED = ("--route", "-o", "-s", "-e", "--seed", "--on-error", "--daemon")
+VALUED = ("--route", "-o", "-s", "-e", "--inject", "--fault", "--seed", "--on-error", "--daemon")
 
 
 class Options:
@@ -105,6 +105,8 @@ def _set(options: Options, name: str, value: str) -> None:
         options.sources.append((name, value))
     elif name == "-e":
         options.sources.append((name, _fault(value)))
+    elif name in ("--inject", "--fault"):  # strace's long forms
+        options.sources.append(("-e", f"{name[2:]}={value}"))
     elif name == "--seed":
         if not value.isdigit():
             raise UsageError(f"--seed wants a number, not {value!r}")

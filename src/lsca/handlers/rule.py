@@ -12,6 +12,7 @@ file of handlers needs no registration. Elsewhere a rule is a value that is hand
 
 import copy
 import dataclasses
+import errno
 import itertools
 import sys
 import threading
@@ -144,7 +145,7 @@ class Rule(Generic[C]):
         return self._decide(ret(value))
 
     def kill(self, signal: int | str = "SIGKILL") -> "Rule[C]":
-        """The calling thread gets this signal instead."""
+        """The process gets this signal instead."""
         return self._decide(kill(signal))
 
     def sleep(self, seconds: float = 0.0, *, after: float = 0.0) -> "Rule[C]":
@@ -188,10 +189,12 @@ class Rule(Generic[C]):
     # ---- whether ----
 
     def matches(self, call: Syscall) -> bool:
-        """Everything but counting and chance. An argument that cannot be read does not match."""
+        """Everything but counting and chance. A pointer that leads nowhere does not match: the kernel will say so."""
         try:
             return self._matches(call)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
             return False
 
     def _matches(self, call: Syscall) -> bool:

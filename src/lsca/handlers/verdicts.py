@@ -54,7 +54,7 @@ def fail(error: int | str) -> Verdict:
 
 
 def kill(signal: int | str = signals.SIGKILL) -> Verdict:
-    """The call is not made; the calling thread gets this signal instead."""
+    """The call is not made; its process gets this signal instead."""
     return Verdict(Kind.KILL, signal_of(signal))
 
 
