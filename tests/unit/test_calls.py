@@ -3,10 +3,12 @@
 
 import errno
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -278,6 +280,19 @@ def test_notes_about_a_process_end_with_it() -> None:
     assert processes.get(child.pid).state == {}
     processes.close()
     assert len(processes) == 0
+
+
+def test_the_thread_that_waits_for_ends_takes_no_signals() -> None:
+    processes = Processes()
+    processes.get(os.getpid())
+    thread = next(thread for thread in threading.enumerate() if thread.name == "lsca-processes")
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    blocked = int(
+        next(line for line in status.splitlines() if line.startswith("SigBlk")).split()[1], 16
+    )
+    assert blocked & 1 << (signal.SIGCHLD - 1)
+    assert signal.SIGCHLD not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    processes.close()
 
 
 def test_a_call_as_text() -> None:

@@ -9,6 +9,7 @@ from lsca.cli.run import Options, finish, session_of
 from lsca.handlers.files import Files
 from lsca.handlers.reports import to_stderr
 from lsca.handlers.rule import Rule
+from lsca.live.threads import without_signals
 from lsca.services import faults
 
 SEED_BITS = 32
@@ -20,7 +21,10 @@ def run(options: Options) -> int:
         import site
 
         site.main()  # handlers may want what is installed
-    files = Files(_sources(options), to_stderr)
+    with (
+        without_signals()
+    ):  # threads that a file of handlers starts must not take those that are passed on
+        files = Files(_sources(options), to_stderr)
     session = session_of(options, handlers=files.rules(), on_error=options.on_error, say=to_stderr)
     handlers = session.handlers
     assert handlers is not None

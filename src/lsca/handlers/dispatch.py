@@ -18,6 +18,7 @@ from lsca.handlers.reports import Report, Reports, handler_place, of_exception
 from lsca.handlers.rule import Rule, rules_of
 from lsca.handlers.verdicts import Kind, Verdict, go_on, memory_file
 from lsca.live.request import Request, Surroundings
+from lsca.live.threads import without_signals
 from lsca.table import Syscall
 from lsca.table.arguments import MEMORY, Length
 from lsca.table.arguments import Kind as ArgKind
@@ -321,7 +322,8 @@ class _Loop:
                 self._thread = threading.Thread(
                     target=self._forever, args=(self._loop,), name="lsca-async", daemon=True
                 )
-                self._thread.start()
+                with without_signals():
+                    self._thread.start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     @staticmethod

@@ -15,6 +15,7 @@ from typing import Any, Final
 from lsca.errors import HandlerError, RuleError
 from lsca.handlers.dispatch import Handlers
 from lsca.handlers.rule import Rule, rules_of
+from lsca.live.threads import without_signals
 
 POLL: Final = 0.2  # seconds between two looks at the files
 Stamp = tuple[int, int, int]
@@ -99,7 +100,8 @@ class Files:
             self._thread = threading.Thread(
                 target=self._watch, args=(handlers,), name="lsca-files", daemon=True
             )
-            self._thread.start()
+            with without_signals():
+                self._thread.start()
 
     def stop(self) -> None:
         self._over.set()

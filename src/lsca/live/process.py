@@ -10,6 +10,8 @@ import select
 import threading
 from typing import Any
 
+from lsca.live.threads import without_signals
+
 
 def _read(path: str) -> bytes:
     try:
@@ -152,7 +154,8 @@ class Processes:
             self._epoll.register(self._wake, select.EPOLLIN)
         if self._thread is None:
             self._thread = threading.Thread(target=self._reap, name="lsca-processes", daemon=True)
-            self._thread.start()
+            with without_signals():
+                self._thread.start()
         self._pidfds[pidfd] = pid
         self._epoll.register(pidfd, select.EPOLLIN)
         return True
