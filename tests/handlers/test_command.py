@@ -149,6 +149,9 @@ def test_death_and_interruption_of_a_program_that_waits_for_a_handler(tmp_path: 
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's `&` ignores it
         ) as process:
             assert process.stderr
             pid = int(process.stderr.readline())
