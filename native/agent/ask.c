@@ -273,9 +273,13 @@ static int await(struct asking *q, uint32_t from)
 	int grace = GRACE;
 
 	for (;;) {
+		enum ring_turn turn;
 		int64_t r = 0;
 
-		if (ring_linger(&s->word, from, &s->agent, &s->server, &t->asking, session, yield) == RING_READY)
+		put_relaxed(&s->lingers, 1);
+		turn = ring_linger(&s->word, from, &s->agent, &s->server, &t->asking, session, yield);
+		put_relaxed(&s->lingers, 0);
+		if (turn == RING_READY)
 			return 1;
 		if (handle_interrupted(t) && !s->cancel) {
 			put_release(&s->cancel, 1);

@@ -210,7 +210,7 @@ static uint8_t plain_way(const struct call_row *row)
 
 uint8_t dispatch_way[CALL_LIMIT];
 
-static uint8_t way_of(uint64_t nr)
+static void ways_without_rules(uint8_t *way)
 {
 	static const uint64_t special[] = {
 		NR_rt_sigaction, NR_rt_sigprocmask, NR_rt_sigpending, NR_wait4, NR_waitid, NR_mremap,
@@ -222,22 +222,23 @@ static uint8_t way_of(uint64_t nr)
 		NR_arch_prctl,	 NR_prctl,	   NR_seccomp,
 	};
 
-	uint8_t way = plain_way(&call_rows[nr]);
-
+	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
+		way[nr] = plain_way(&call_rows[nr]);
 	for (uint32_t i = 0; i < sizeof framed / sizeof *framed; i++)
-		if (framed[i] == nr)
-			return WAY_SLOW;
+		if (framed[i] < CALL_LIMIT)
+			way[framed[i]] = WAY_SLOW;
 	for (uint32_t i = 0; i < sizeof special / sizeof *special; i++)
-		if (special[i] == nr)
-			return WAY_SPECIAL;
-	return way != WAY_SLOW && handle_has_rules(nr) ? WAY_SPECIAL : way;
+		way[special[i]] = WAY_SPECIAL;
 }
 
 /* Other threads look at it meanwhile: each entry goes from its old value to its new one. */
 void dispatch_ways(void)
 {
+	uint8_t way[CALL_LIMIT];
+
+	ways_without_rules(way);
 	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		dispatch_way[nr] = way_of(nr);
+		dispatch_way[nr] = way[nr] != WAY_SLOW && handle_has_rules(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
 }
 
 void dispatch_setup(void)

@@ -245,6 +245,9 @@ static void bury(struct server *v, uint32_t i, struct ask *s, uint32_t lease)
 
 	if (get_acquire(&s->lease) != lease)
 		return;
+	/* Nobody would spin any more if the dead were counted for ever. */
+	if (is_dead(v, i, s) && swap_if(&s->lingers, 1, 0) && get_relaxed(&v->session->spinners))
+		__atomic_sub_fetch(&v->session->spinners, 1, __ATOMIC_RELAXED);
 	if (swap_if(&v->busy[i], 0, 1)) {
 		__atomic_fetch_and(&v->handlers->pending[i / 64], ~bit, __ATOMIC_ACQ_REL);
 		question_take_back(v, i, lease);
@@ -257,6 +260,15 @@ static void bury(struct server *v, uint32_t i, struct ask *s, uint32_t lease)
 	put_release(&s->cancel, 1);
 	wake(&s->cancel, 1);
 	wake(&s->word, 1);
+}
+
+/* Who was counted out without having been counted: less than none is none. */
+static void correct_spinners(struct server *v)
+{
+	uint32_t now = get_relaxed(&v->session->spinners);
+
+	if ((int32_t)now < 0)
+		swap_if(&v->session->spinners, now, 0);
 }
 
 static void *guard(void *arg)
@@ -285,6 +297,7 @@ static void *guard(void *arg)
 		uint32_t high = get_acquire(&h->high);
 
 		futex_sleep(&v->stopping, 0, ASK_POLL);
+		correct_spinners(v);
 		for (uint32_t i = 0; i < high && i < ASK_SLOTS; i++) {
 			struct ask *s = handler_slot(h, i);
 

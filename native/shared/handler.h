@@ -57,7 +57,9 @@ struct ask {
 	uint32_t rule;   /* whose: struct rule.id */
 	uint32_t flags;
 	uint64_t pids; /* number of the thread's pid namespace; 0: not known */
-	uint64_t pad0[3];
+	uint32_t lingers; /* 1: it may be among session.spinners, and is no more if it dies now */
+	uint32_t pad;
+	uint64_t pad0[2];
 	struct bell agent;
 	uint64_t pad1[3];
 	struct bell server;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rules decide without a program: test_rules [SEED]. Patterns against a plain recursive matcher that says what they
- * mean; paths against what a stack of components makes of them; sets of rules with any byte changed, which are refused
- * or harmless. Texts and patterns end at the end of their memory, so the sanitizers see who reads on.
+ * What rules decide without a program: test_rules [SEED]. Patterns against a plain recursive matcher that says what
+ * they mean; paths against what a stack of components makes of them; sets of rules with any byte changed, which are
+ * refused or harmless. Texts and patterns end at the end of their memory, so the sanitizers see who reads on.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ static uint32_t chance(uint32_t below)
 static void die(const char *what, const char *p, const char *t)
 {
 	printf("test_rules: %s: [%s] and [%s]\n", what, p, t);
+	fflush(stdout);
 	abort();
 }
 
