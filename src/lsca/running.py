@@ -82,7 +82,7 @@ def run(
 def run(
     args: Command,
     *,
-    handlers: object = (),
+    handlers: object = None,
     route: str = "kernel",
     log: str | os.PathLike[str] | None = None,
     on_error: OnError = "go_on",
@@ -121,7 +121,7 @@ def run(
         log=None if log is None else os.fspath(log),
         hide_vdso=hide_vdso,
         strict=strict,
-        handlers=handlers,
+        handlers=None if handlers in ((), [], None) else handlers,  # a session without is cheaper
         on_error=on_error,
     )
     with contextlib.closing(session):
