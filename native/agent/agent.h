@@ -88,6 +88,7 @@ struct own_dispatch {
 	uint64_t offset, len, selector; /* as the kernel would keep them */
 	uint32_t is_on;
 };
+struct ask; /* shared/handler.h */
 
 struct thread {
 	/* entry.S knows these offsets */
@@ -131,6 +132,12 @@ struct thread {
 	uint32_t sys_blocked; /* the program believes it blocks SIGSYS */
 	struct own_dispatch own;
 	uint32_t strict;      /* it is in strict mode, and may only read, write, exit and leave a handler */
+	/* calls under a rule, see handle.c */
+	struct patience asking;
+	uint32_t asked; /* the slot it had last */
+	struct ask *question; /* that a handler has now; NULL: none */
+	uint32_t granted_nr, delayed_nr; /* + 1: the call that comes again, and is let through, or waits on; 0: none */
+	uint64_t granted_sum, delayed_until;
 };
 
 /* One call on its way. */
@@ -274,6 +281,8 @@ static inline struct thread *thread_here(void)
 void trap(int sig, struct siginfo *info, struct ucontext *uc);
 void dispatch_setup(void);
 int64_t dispatch_perform(struct call *c);
+int64_t dispatch_normal(struct call *c); /* whatever rules say */
+void dispatch_ways(void);                 /* after they have changed */
 extern uint8_t dispatch_way[CALL_LIMIT];
 int dispatch_unmasked(uint64_t nr, const uint64_t *args); /* it could bring a signal mask, and does not */
 
@@ -371,6 +380,18 @@ int frame_lay(struct ucontext *uc, uint64_t top, uint64_t floor, int sig, const 
 void local_forget(struct thread *t); /* something may have changed */
 int64_t local_answer(struct call *c);
 void local_off(void);
+int local_is_off(void);
+
+/* handle.c: calls under a rule of the session's */
+extern const uint32_t *handle_epoch; /* of the rules; entry.S compares the two before it completes a call by itself */
+extern uint32_t handle_seen;         /* what dispatch_way was made for */
+void handle_setup(void);
+void handle_refresh(void);
+int handle_has_rules(uint64_t nr);
+int64_t handle_call(struct call *c);
+int handle_before(struct call *c, int64_t *ret);
+void handle_forked(void);
+void handle_leaving(struct thread *t); /* ask.c: an exec that nobody will see */
 
 /* fast.c */
 void fast_call(struct thread *t, struct fast *f);

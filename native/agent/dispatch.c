@@ -88,7 +88,7 @@ static int64_t by_route(struct call *c)
 	return c->route == ROUTE_PROXY ? borrow_route(c) : dispatch_kernel(c);
 }
 
-int64_t dispatch_perform(struct call *c)
+int64_t dispatch_normal(struct call *c)
 {
 	int64_t ret;
 
@@ -155,6 +155,11 @@ int64_t dispatch_perform(struct call *c)
 	return by_route(c);
 }
 
+int64_t dispatch_perform(struct call *c)
+{
+	return handle_has_rules(c->nr) ? handle_call(c) : dispatch_normal(c);
+}
+
 static void foreign(struct call *c)
 {
 	uint64_t start;
@@ -203,10 +208,29 @@ int dispatch_unmasked(uint64_t nr, const uint64_t *args)
 
 uint8_t dispatch_way[CALL_LIMIT];
 
+static void ways_without_rules(uint8_t *way)
+{
+	memcpy(way, call_ways, CALL_LIMIT);
+	for (uint32_t nr = 0; local_is_off() && nr < CALL_LIMIT; nr++)
+		if (call_rows[nr].known)
+			way[nr] = WAY_PLAIN;
+}
+
+/* Other threads look at it meanwhile: each entry goes from its old value to its new one. */
+void dispatch_ways(void)
+{
+	uint8_t way[CALL_LIMIT];
+
+	ways_without_rules(way);
+	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
+		dispatch_way[nr] = way[nr] != WAY_SLOW && handle_has_rules(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
+}
+
 void dispatch_setup(void)
 {
-	memcpy(dispatch_way, call_ways, sizeof dispatch_way);
 	record_setup();
+	handle_setup();
+	handle_refresh();
 }
 
 static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
@@ -234,6 +258,8 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	switch (c.nr) {
 	case NR_exit:
 	case NR_exit_group:
+		if (handle_has_rules(c.nr))
+			handle_before(&c, &ret);
 		record_last(&c);
 		life_exit(&c);
 		return;
@@ -241,13 +267,17 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	case NR_clone3:
 	case NR_fork:
 	case NR_vfork:
+		if (handle_has_rules(c.nr) && handle_before(&c, &ret))
+			break;
 		ret = life_birth(&c, start, &resumes);
 		if (resumes)
 			return;
 		break;
 	case NR_execve:
 	case NR_execveat:
-		ret = exec_call(&c);
+		ret = handle_has_rules(c.nr) ? handle_call(&c) : exec_call(&c);
+		if (!c.replaces)
+			break;
 		if (ret != -ERESTART_)
 			frame_return(uc, ret);
 		else
@@ -275,6 +305,15 @@ static struct thread *unknown(struct ucontext *uc)
 	return t;
 }
 
+/* Nothing is let in and nothing decided: the frame that is about to be left is all that there is of the program. */
+static void watch_return(struct thread *t, struct ucontext *uc)
+{
+	struct call c = {.nr = NR_rt_sigreturn, .row = &call_rows[NR_rt_sigreturn], .thread = t, .uc = uc};
+	int64_t ret;
+
+	handle_before(&c, &ret);
+}
+
 void trap(int sig, struct siginfo *info, struct ucontext *uc)
 {
 	struct thread *t;
@@ -294,6 +333,8 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 		if ((uint32_t)info->nr == NR_rt_sigreturn && info->arch == ARCH_AUDIT) {
 			struct ucontext *back = frame_returning(uc);
 
+			if (handle_has_rules(NR_rt_sigreturn))
+				watch_return(t, uc);
 			signal_return(t, back);
 			thread_admit(t);
 			leave_frame(frame_sp(uc));

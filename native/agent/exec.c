@@ -166,6 +166,8 @@ int64_t exec_call(struct call *c)
 		if (uncaught)
 			add_one(&session->uncaught);
 	}
+	if (!e && c->thread->question && !exec_look(c->nr, args))
+		handle_leaving(c->thread);
 	chunk_release(c->thread);
 	if (p->traced_later)
 		GATE1(NR_ptrace, 0);

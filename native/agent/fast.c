@@ -65,13 +65,15 @@ void fast_call(struct thread *t, struct fast *f)
 	uint8_t route;
 	int64_t ret;
 
+	if (get_relaxed(handle_epoch) != get_relaxed(&handle_seen))
+		handle_refresh();
 	if (f->nr >= CALL_LIMIT || (dispatch_way[f->nr] == WAY_SLOW && !dispatch_unmasked(f->nr, f->args))) {
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
 	route = dispatch_route(t->process, f->nr);
 	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && record_heads[f->nr] &&
-	    t->end - t->at >= RECORD_SMALL) {
+	    t->end - t->at >= RECORD_SMALL && !handle_has_rules(f->nr)) {
 		record_count(t, ROUTE_KERNEL);
 		ret = make_and_record(t, f, record_heads[f->nr]);
 		goto out;
@@ -81,7 +83,7 @@ void fast_call(struct thread *t, struct fast *f)
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
-	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on())
+	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on() && !handle_has_rules(f->nr))
 		ret = just_make(t, f);
 	else
 		ret = by_dispatch(t, f, route);

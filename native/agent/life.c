@@ -231,6 +231,7 @@ static void child_process(struct birth *b, struct thread **known)
 		struct siginfo parents;
 
 		signal_sys_take(&parents);
+		handle_forked();
 		sites_unlock();
 		thread_only();
 		chunk_forked();

@@ -29,9 +29,12 @@ void local_forget(struct thread *t)
 void local_off(void)
 {
 	is_off = 1;
-	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		if (call_rows[nr].known)
-			dispatch_way[nr] = WAY_PLAIN;
+	dispatch_ways();
+}
+
+int local_is_off(void)
+{
+	return is_off;
 }
 
 static int64_t word(struct call *c)

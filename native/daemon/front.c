@@ -196,6 +196,8 @@ void front_run(const struct plan *p, struct outcome *out)
 	messages[1] = -1;
 	if (p->drop)
 		drop_inherited(1);
+	if (p->forked)
+		p->forked(p->forked_with);
 	if (!follow(&f, signals, messages[0], out))
 		take_over_log(p);
 	/* A launcher that goes on for others has closed its end by now; one that ends is worth waiting for. */

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "handler.h"
 #include "ring.h"
 
 enum {
@@ -25,6 +26,7 @@ enum {
 	PROXY_END = 2000,
 	BIRTH_GRACE = 100,
 	PROXY_GRACE = 600,
+	SERVED_GRACE = 30,
 	REAP_GRACE = 200, /* by then it has closed everything */
 };
 
@@ -327,6 +329,11 @@ static void finish(struct launch *l)
 	tell(l, MESSAGE_FAILED, code, text);
 }
 
+static int is_served(const struct launch *l)
+{
+	return l->handlers && get_acquire(&l->handlers->state) == SERVER_HERE && process_alive(l->handlers->pid);
+}
+
 static void loop(struct launch *l)
 {
 	uint64_t swept = now_ms(), looked = 0;
@@ -342,14 +349,17 @@ static void loop(struct launch *l)
 		let_run_alone(l);
 		/* Looking at every process is for once in a while, not for every exec in the background. */
 		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
-			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0;
+			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0, served = is_served(l);
+			uint64_t grace = served ? SERVED_GRACE : l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE;
 
 			looked = now_ms();
 			if (!others)
 				return;
 			/* Not yet on the list: just born, or a proxy that is about to end. */
-			if (others == 2 && now_ms() - l->ended_at < (l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE))
+			if (others == 2 && now_ms() - l->ended_at < grace)
 				others = 0;
+			else if (others == 2 && served) /* who answers has the memory, too, and waits for our word */
+				return;
 			if (others && !l->in_background)
 				go_to_background(l);
 		}
@@ -379,6 +389,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	}
 	l->session->launcher = (uint32_t)getpid();
 	l->leads.session = l->session;
+	l->handlers = session_handlers(l->session, p->session_fd);
 	bell = l->starting->bell = &l->session->exec_bell;
 	sigaction(SIGCHLD, &child, NULL);
 	sigfillset(&mask); /* all that the terminal sends is for the program and the front */

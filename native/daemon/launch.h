@@ -27,6 +27,8 @@ struct plan {
 	int unpatched; /* call sites stay as they are */
 	int strict; /* what cannot be caught does not run, and the run has failed */
 	int drop; /* the front lets go of descriptors that only the program should hold */
+	void (*forked)(void *); /* called in the front once the launcher is there; or NULL */
+	void *forked_with;
 };
 
 /* How the run ended, for the caller. */
@@ -62,8 +64,11 @@ struct starting {
 
 /* session.c */
 /* memfd or negative errno; log NULL: there is none; preloaded: a program that has its agent already, or 0 */
-int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded);
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers);
 struct session *session_map(int fd, int writable);
+struct handlers;
+struct handlers *session_handlers(struct session *s, int fd);
+void session_private(struct session *s); /* children of ours do not have it */
 void session_unmap(struct session *s);
 int session_is_last(struct session *s, int fd);
 void session_tune(struct session *s); /* spare, budget: once the clock has run for a while */
@@ -119,6 +124,7 @@ struct tracee {
 struct launch {
 	const struct plan *plan;
 	struct session *session;
+	struct handlers *handlers; /* NULL: a session without */
 	struct image image;
 	struct leads leads;
 	struct drain drain;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else; the only file
- * that knows of Python. Types and meanings are described in src/lsca/_native.pyi.
+ * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else, as
+ * request.c and served.c do for handlers. Types and meanings are described in src/lsca/_native.pyi.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "binding.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +13,7 @@
 #include "launch.h"
 #include "recover.h"
 #include "ring.h"
+#include "serve.h"
 
 static PyObject *failed(int e)
 {
@@ -51,11 +51,12 @@ static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *nam
 	struct log_options log = {0};
 	const char *path = NULL;
 	PyObject *where, *reads = NULL, *writes = NULL;
-	int is_proxy, fd, area = -1, is_named, lossy = 0;
+	int is_proxy, fd, area = -1, is_named, lossy = 0, has_handlers = 0;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKK", names, &is_proxy, &where, &preloaded,
-					 &log.keep_bytes, &reads, &writes, &log.sync, &lossy, &size, &age, &flight) ||
+	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKKp", names, &is_proxy, &where, &preloaded,
+					 &log.keep_bytes, &reads, &writes, &log.sync, &lossy, &size, &age, &flight,
+					 &has_handlers) ||
 	    (where != Py_None && !(path = PyBytes_AsString(where))) || descriptors(reads, log.keep_read) ||
 	    descriptors(writes, log.keep_write))
 		return NULL;
@@ -69,7 +70,7 @@ static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *nam
 		area = area_create(path, &log, &is_named);
 	if (path && area < 0)
 		return failed(area);
-	fd = session_create(is_proxy, path ? &log : NULL, preloaded);
+	fd = session_create(is_proxy, path ? &log : NULL, preloaded, has_handlers);
 	if (fd < 0) {
 		if (area >= 0) {
 			area_remove(area);
@@ -175,6 +176,23 @@ static PyObject *py_area_dump(PyObject *self, PyObject *args)
 	return e ? failed(e) : PyLong_FromUnsignedLongLong(rows);
 }
 
+static PyObject *py_rules_set(PyObject *self, PyObject *args)
+{
+	const char *rules, *wrong;
+	Py_ssize_t size;
+	int fd;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iy#", &fd, &rules, &size))
+		return NULL;
+	wrong = serve_rules(fd, rules, (uint64_t)size);
+	if (wrong) {
+		PyErr_Format(PyExc_ValueError, "these rules cannot be used: %s", wrong);
+		return NULL;
+	}
+	Py_RETURN_NONE;
+}
+
 static PyObject *py_session_keep(PyObject *self, PyObject *args)
 {
 	int session, area, log;
@@ -276,26 +294,33 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
-				"hide_vdso", "drop", "strict", "unpatched", NULL};
-	PyObject *argv, *env, *result = NULL;
+				"hide_vdso", "drop", "strict", "unpatched", "serve", "threads", "on_error", NULL};
+	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
+	struct served *served = NULL;
+	unsigned threads = 64;
+	int error = 0;
 	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = ""};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiyppppp", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIO", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
-					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched))
+					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched, &serve, &threads,
+					 &on_error))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;
 	if (plan.env && !plan.argv[0])
 		PyErr_SetString(PyExc_ValueError, "no program is named");
-	else if (plan.env) {
+	else if (plan.env &&
+		 (serve == Py_None || (served = served_for_run(&plan, serve, on_error, threads)))) {
 		Py_BEGIN_ALLOW_THREADS;
 		front_run(&plan, &out);
 		Py_END_ALLOW_THREADS;
-		result = Py_BuildValue("(iiN)", out.code, out.signal,
-				       PyUnicode_DecodeFSDefault(out.text));
+		if (served)
+			error = served_end_run(served);
+		result = error ? request_error(-error) : Py_BuildValue("(iiN)", out.code, out.signal,
+									 PyUnicode_DecodeFSDefault(out.text));
 	}
 	PyMem_Free(plan.argv);
 	PyMem_Free(plan.env);
@@ -327,6 +352,9 @@ static PyMethodDef methods[] = {
 	{"area_recover", py_area_recover, METH_VARARGS,
 	 "area_recover(name, output=None) -> (state, rows, output, text)"},
 	{"area_dump", py_area_dump, METH_VARARGS, "area_dump(name, descriptor) -> rows"},
+	{"rules_set", py_rules_set, METH_VARARGS, "rules_set(descriptor, rules)"},
+	{"serve", (PyCFunction)(void (*)(void))py_serve, METH_VARARGS | METH_KEYWORDS,
+	 "serve(descriptor, callback, *, threads=64, on_error=None) -> Server"},
 	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
 	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, area, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
@@ -343,7 +371,12 @@ static int add_numbers(PyObject *to)
 	       PyModule_AddStringConstant(to, "AREA_DIRECTORY", area_directory) ? -1 : 0;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_numbers}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {
+	{Py_mod_exec, add_numbers},
+	{Py_mod_exec, request_types},
+	{Py_mod_exec, served_types},
+	{0, NULL},
+};
 
 static struct PyModuleDef module = {
 	PyModuleDef_HEAD_INIT, .m_name = "lsca._native", .m_doc = "The launcher. See _native.pyi.", .m_size = 0,

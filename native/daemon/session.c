@@ -19,10 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "handler.h"
 #include "ring.h"
 
 enum { SPIN_NS = 50000 };
 #define SESSION_SIZE ((sizeof(struct session) + 4095ull) & ~4095ull)
+/* What we map, whether its last part is there or not: so nobody need be believed about the size. */
+#define SESSION_SPAN (SESSION_SIZE + HANDLERS_SIZE)
 
 static uint64_t began_mono, began_ticks;
 
@@ -81,7 +84,6 @@ static void fill(struct session *s, int is_proxy, const struct log_options *log)
 {
 	s->magic = SESSION_MAGIC;
 	s->version = ABI_VERSION;
-	s->size = SESSION_SIZE;
 	s->flags = (log ? SESSION_LOG : 0) | (log && log->lossy ? SESSION_LOSSY : 0) | (is_proxy ? SESSION_PROXY : 0);
 	if (log) {
 		s->keep_bytes = log->keep_bytes;
@@ -97,16 +99,16 @@ static void fill(struct session *s, int is_proxy, const struct log_options *log)
 		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
 }
 
-int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded)
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers)
 {
-	uint64_t limit = 0;
+	uint64_t limit = 0, size = has_handlers ? SESSION_SPAN : SESSION_SIZE;
 	struct session *s;
 	int e = 0, fd = above_standard(memfd_create("lsca-session", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)
 		return -errno;
 	file_limit_raise(&limit);
-	if (ftruncate(fd, (off_t)SESSION_SIZE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
+	if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		e = -errno;
 	file_limit_restore(limit);
 	s = e ? NULL : mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -117,6 +119,8 @@ int session_create(int is_proxy, const struct log_options *log, uint32_t preload
 		return e;
 	}
 	fill(s, is_proxy, log);
+	s->size = size;
+	s->handlers_at = has_handlers ? SESSION_SIZE : 0;
 	began_mono = clock_ns(CLOCK_MONOTONIC);
 	began_ticks = arch_ticks();
 	if (preloaded) {
@@ -133,15 +137,16 @@ struct session *session_map(int fd, int writable)
 	struct stat st;
 	struct session *at;
 
-	if (fstat(fd, &st) || (uint64_t)st.st_size != SESSION_SIZE || !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+	if (fstat(fd, &st) || ((uint64_t)st.st_size != SESSION_SIZE && (uint64_t)st.st_size != SESSION_SPAN) ||
+	    !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
 		errno = EINVAL;
 		return NULL;
 	}
-	at = mmap(NULL, SESSION_SIZE, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	at = mmap(NULL, SESSION_SPAN, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
 		return NULL;
 	if (at->magic != SESSION_MAGIC || at->version != ABI_VERSION) {
-		munmap(at, SESSION_SIZE);
+		munmap(at, SESSION_SPAN);
 		errno = EINVAL;
 		return NULL;
 	}
@@ -159,19 +164,34 @@ int session_is_last(struct session *s, int fd)
 	const int own = PROT_READ | PROT_WRITE, fixed = MAP_FIXED | MAP_NORESERVE;
 	int last;
 
-	if (mmap(s, SESSION_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0) == MAP_FAILED)
+	if (mmap(s, SESSION_SPAN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0) == MAP_FAILED)
 		return -1;
 	last = !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) ? 1 : errno == EBUSY ? 0 : -1;
-	if (last == 1 || mmap(s, SESSION_SIZE, own, MAP_SHARED | fixed, fd, 0) == MAP_FAILED)
-		if (mmap(s, SESSION_SIZE, own, MAP_PRIVATE | fixed, fd, 0) == MAP_FAILED)
+	if (last == 1 || mmap(s, SESSION_SPAN, own, MAP_SHARED | fixed, fd, 0) == MAP_FAILED)
+		if (mmap(s, SESSION_SPAN, own, MAP_PRIVATE | fixed, fd, 0) == MAP_FAILED)
 			_exit(EXIT_OWN_FAILURE);
 	return last;
+}
+
+/* Of a mapped session; NULL: it was made without. */
+struct handlers *session_handlers(struct session *s, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || (uint64_t)st.st_size != SESSION_SPAN)
+		return NULL;
+	return (struct handlers *)((char *)s + SESSION_SIZE);
+}
+
+void session_private(struct session *s)
+{
+	madvise(s, SESSION_SPAN, MADV_DONTFORK);
 }
 
 void session_unmap(struct session *s)
 {
 	if (s)
-		munmap(s, SESSION_SIZE);
+		munmap(s, SESSION_SPAN);
 }
 
 uint32_t session_enter(struct session *s, uint32_t pid, uint32_t proxy, uint32_t parent)

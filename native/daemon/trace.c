@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "ring.h"
+#include "serve.h"
 
 void tell(struct launch *l, int kind, int value, const char *text)
 {
@@ -235,6 +236,8 @@ static void on_exec(struct launch *l, struct tracee *t)
 		}
 	}
 	clear_old_image(l, t->pid);
+	if (l->handlers)
+		serve_execed(l->handlers, (uint32_t)t->pid);
 	t->tid = t->pid;
 	t->request = FIRST;
 	t->state = TRACEE_INJECTED;

@@ -136,7 +136,9 @@ struct session {
 	uint32_t keep_bytes; /* of plain buffers */
 	uint64_t keep_read[KEEP_FDS / 64], keep_write[KEEP_FDS / 64]; /* all of what goes through these descriptors */
 	uint32_t lead_end; /* claims so far: the last ones are in `leads` */
-	uint32_t pad[6];
+	uint32_t rules_epoch; /* of the rules in force (handler.h); +1 when they change. 0: there never were any */
+	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
+	uint32_t pad[4];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */

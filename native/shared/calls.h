@@ -57,6 +57,8 @@ enum arg_flags {
 	ARG_PATH = 2,     /* a path: /proc/self means the program */
 	ARG_ON_ERROR = 4, /* valid on failure too (a remaining time) */
 	ARG_WHOLE = 8,    /* has a structure: the log keeps all of it, not just a beginning */
+	ARG_ADDRESS = 16, /* a struct sockaddr */
+	ARG_DIR = 32,     /* a descriptor that the relative path behind it starts from */
 };
 
 struct call_arg {
@@ -70,6 +72,8 @@ enum call_flags {
 	CALL_NEW_FD = 4,   /* a non-negative result is a new descriptor */
 	CALL_TERMINAL = 8, /* job control of the terminal may stop its caller */
 	CALL_IDENTITY = 16, /* may change what is known of its caller */
+	CALL_ASIDE = 32,    /* made in the program's own context: a handler is asked before, and cannot have it made */
+	CALL_WATCHED = 64,  /* does not return to its caller: a handler is told of it, and decides nothing */
 };
 
 /* What the agent may know, and answer without the kernel. */

@@ -75,6 +75,12 @@ enum { CREDIT_MAX = 8, SPIN_REST = 16 };
 
 enum ring_turn { RING_READY, RING_SLEEP };
 
+/* One spinner more, if it may be. Signed: one that was killed has been counted out by somebody who had to guess. */
+static inline int ring_may_spin(struct session *at)
+{
+	return (int32_t)__atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED) <= (int32_t)at->spare;
+}
+
 /*
  * Wait a little for *word to change from `value` without sleeping. RING_SLEEP: it did not, sleep in the kernel.
  * `yield` gives the CPU away once.
@@ -99,7 +105,7 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 			return RING_SLEEP;
 		}
 		/* The peer may have been spinning for what we just posted, and takes a moment to notice. */
-		for (int tries = 0; __atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED) > at->spare; tries++) {
+		for (int tries = 0; !ring_may_spin(at); tries++) {
 			__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
 			for (int i = 0; i < 16; i++) {
 				if (get_acquire(word) != value) {

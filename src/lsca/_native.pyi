@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher's C extension, native/daemon/module.c."""
+"""The launcher's C extension: native/daemon/module.c, and request.c for handlers."""
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Callable, Sequence
+from typing import TypedDict, final
 
 class Process(TypedDict):
     """One program process of a session. `calls`: completed by kernel, proxy, local, handler."""
@@ -36,6 +36,62 @@ AREA_DIRECTORY: str
 KEEP_MOST: int
 KEEP_FDS: int
 
+@final
+class Request:
+    """A call of a program's that waits for its handler; valid until that returns, then RuntimeError.
+
+    `args`: as the registers have them, unsigned. `rule`: the `id` of the rule that brought it here. Arguments are
+    counted from 0. Whatever asks the program for something raises ProcessLookupError when it is gone.
+    """
+
+    nr: int
+    args: tuple[int, int, int, int, int, int]
+    pid: int
+    tid: int
+    rule: int
+    interrupted: bool  # a signal waits in the program, or nobody waits for an answer any more
+
+    def string(self, argument: int, /) -> bytes:
+        """The string that an argument points to; b"" for NULL. OSError."""
+
+    def memory(self, argument: int, /) -> bytes:
+        """What the call reads there: one buffer, or those of a vector or message one after the other. OSError.
+
+        Of what the call fills: nothing, and after `proceed` what it has left there.
+        """
+
+    def read(self, address: int, count: int, /) -> bytes:
+        """The program's memory, as far as it is there. OSError (EFAULT) if nothing is."""
+
+    def write(self, address: int, data: bytes, /) -> int:
+        """Bytes written to the program's memory. OSError (EFAULT) if there was no room at all."""
+
+    def fill(self, argument: int, data: bytes, /) -> int:
+        """Put data where the call would: one buffer, or several. How many bytes found room. ValueError, OSError."""
+
+    def proceed(
+        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
+    ) -> int:
+        """Have the call made by its normal route, perhaps with other arguments; its result or negative errno.
+
+        `replace`: other strings, buffers or contents of vectors and messages; the argument that says how long they are
+        follows. ValueError if an argument is not of that kind, NotImplementedError if the call is made in the
+        program's own context (fork) or does not return. A signal may end it: -EINTR.
+        """
+
+    def open(self, descriptor: int, flags: int, /) -> int:
+        """Open a file or memfd of this process anew in the program; the descriptor there. OSError."""
+
+    def wait(self, seconds: float, /) -> bool:
+        """Sleep; True as soon as a signal waits in the program, or it is gone."""
+
+@final
+class Server:
+    """The handlers of a session, at work until `stop`."""
+
+    def stop(self) -> None:
+        """Answer no more; calls that wait go on, or fail with EPERM if the rules say so."""
+
 def session_create(
     is_proxy: bool,
     log_path: bytes | None,
@@ -49,12 +105,32 @@ def session_create(
     rotate_size: int = 0,
     rotate_age: int = 0,
     flight: int = 0,
+    handlers: bool = False,
 ) -> tuple[int, int]:
     """A new session's memory, and that of its log (-1 if there is none), as descriptors (close-on-exec). OSError.
 
     `preloaded` is the id of a program that has its agent already, so that nobody will launch it. `log_path` is
     absolute, empty for what is no file, None without a log. `keep` bytes of plain buffers are kept, all of what goes
     through the descriptors `keep_read` and `keep_write`. `sync`: 0 at the end, 1 at each segment's, 2 every second.
+    `handlers`: there may be rules, and somebody who serves.
+    """
+
+def rules_set(fd: int, rules: bytes, /) -> None:
+    """Puts the rules of `lsca.rules.compile_rules` into force, from the next call of every program on. ValueError."""
+
+def serve(
+    fd: int,
+    callback: Callable[[Request], tuple[int, int]],
+    *,
+    threads: int = 64,
+    on_error: Callable[[Request, BaseException], object] | None = None,
+) -> Server:
+    """Answers the calls that rules ask about. OSError: EBUSY, somebody does; EOPNOTSUPP, a session without handlers.
+
+    `callback` runs in threads, as many at once as there are calls, at most `threads`. It returns (0, 0): the call goes
+    on, or what `proceed` has given is its result; (1, n): its result is n, a negative errno is a failure; (2, n): the
+    process gets signal n. If it raises, `on_error` is told (else sys.unraisablehook), and the call goes on, or fails
+    with EPERM if the rules say so. Not to be started before a process that uses the session was forked from this one.
     """
 
 def area_list() -> list[str]:
@@ -100,12 +176,16 @@ def run(
     drop: bool = False,
     strict: bool = False,
     unpatched: bool = False,
+    serve: Callable[[Request], tuple[int, int]] | None = None,
+    threads: int = 64,
+    on_error: Callable[[Request, BaseException], object] | None = None,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
     programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
+    `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`.
     """
 
 def probe() -> dict[str, int]:

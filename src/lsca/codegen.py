@@ -3,6 +3,7 @@
 
 The Makefile runs it before it compiles anything. The first two define what native/shared/calls.h declares, the last one
 what native/log/plan.h does; a file whose text would be the same is left alone, so that nothing is compiled again.
+`python3 -m lsca.codegen --names` prints src/lsca/calls.py, which a test compares.
 """
 
 import errno
@@ -56,6 +57,7 @@ SPECIAL = frozenset(
 )
 MESSAGES = (Kind.MSG_IN, Kind.MSG_OUT)
 VECTORS = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT)
+SOCKADDR = "struct sockaddr"
 HEAD = """\
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls of {machine}. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
@@ -80,6 +82,8 @@ def call_arg(row: type[Syscall], argument: Argument, machine: str) -> str:
     flags = [str(flag) for flag in argument.flags]
     if argument.kind in MEMORY and argument.layout is not None and argument.layout.name != "bytes":
         flags.append(str(ArgFlag.WHOLE))
+    if argument.kind in MEMORY and argument.layout is not None and argument.layout.name == SOCKADDR:
+        flags.append(str(ArgFlag.ADDRESS))
     if flags:
         members["flags"] = " | ".join(flags)
     if argument.layout is not None:
@@ -94,6 +98,7 @@ def call_row(row: type[Syscall], machine: str) -> str:
     flags += ["CALL_NEW_FD"] * row.new_fd
     flags += ["CALL_TERMINAL"] * row.terminal
     flags += ["CALL_IDENTITY"] * row.identity
+    flags += [row.handled.flag] * bool(row.handled.flag)
     args = [call_arg(row, row.arguments[name], machine) for name in row.order[machine]]
     text = (
         f"\t[{row.numbers[machine]}] = {{ /* {row.name} */\n"
@@ -240,6 +245,30 @@ def plans(table: Iterable[type[Syscall]]) -> str:
     return f"{text}const uint32_t plan_error_count = {len(errors)};\n"
 
 
+NAMES_HEAD = '''\
+# SPDX-License-Identifier: Apache-2.0
+"""All rows of the table by name: `from lsca import calls as c`, then `c.openat` is the row, and the type of its calls.
+
+Printed by `python3 -m lsca.codegen --names` from src/lsca/table/: change that.
+"""
+
+# ruff: noqa: I001
+
+'''
+
+
+def names(table: Iterable[type[Syscall]]) -> str:
+    """src/lsca/calls.py: type checkers want to read each name."""
+    families: dict[str, list[str]] = {}
+    for row in table:
+        families.setdefault(row.__module__, []).append(row.__name__)
+    parts = []
+    for module, found in sorted(families.items()):
+        lines = "".join(f"    {name} as {name},\n" for name in sorted(found))
+        parts.append(f"from {module} import (\n{lines})\n")
+    return NAMES_HEAD + "".join(parts)
+
+
 def write_if_changed(path: Path, text: str) -> bool:
     """Write `text` unless the file holds it already; True if it was written."""
     try:
@@ -255,8 +284,11 @@ def main(argv: list[str] | None = None) -> int:
     """The command line: one argument, the directory to write to."""
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
-        print("usage: python3 -m lsca.codegen OUTDIR", file=sys.stderr)
+        print("usage: python3 -m lsca.codegen OUTDIR | --names", file=sys.stderr)
         return 2
+    if arguments == ["--names"]:
+        print(names(rows()), end="")
+        return 0
     directory = Path(arguments[0])
     directory.mkdir(parents=True, exist_ok=True)
     for machine in MACHINES:

@@ -5,10 +5,16 @@
     ├── UsageError             the command line was not understood; 125
     ├── StartError             the program could not be started: 126 not executable, 127 not found, else 125
     ├── LogError               a log cannot be written or read; 125
+    ├── RuleError              a rule about calls cannot be; 125
+    │   └── HandlerError       a rule or a handler that cannot be as it is written; a ValueError too
     └── DaemonError            no daemon where one was asked for, or one is there already; 125
 
 Errors of the programs that are run are none of these: they are the program's exit status.
 """
+
+TYPE_CHECKING = False  # that of `typing` costs an import
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OWN_FAILURE = 125
 
@@ -36,5 +42,21 @@ class LogError(LscaError):
     """A log cannot be written or read."""
 
 
+class RuleError(LscaError):
+    """A rule about calls asks for what a call or a session does not have."""
+
+
+class HandlerError(RuleError, ValueError):
+    """A rule or a handler that cannot be as it is written: a wrong name, pattern or number; a file that fails."""
+
+
 class DaemonError(LscaError):
     """No daemon where one was asked for, or one is there already."""
+
+
+def near(word: str, names: "Iterable[str]") -> str:
+    """The end of a sentence about a wrong word: names like it, if there are some."""
+    import difflib  # costs `lsca run` nothing unless something is wrong
+
+    found = difflib.get_close_matches(word, list(names), n=3)
+    return f"; near to it: {', '.join(found)}" if found else ""

@@ -10,6 +10,14 @@ import os
 from lsca import _native
 from lsca.errors import LogError, LscaError, StartError
 
+TYPE_CHECKING = False  # that of `typing` costs an import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from lsca.handlers.dispatch import Handlers, OnError
+    from lsca.handlers.reports import Report
+
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
 AGENT = os.path.join(LIBRARY, "lsca-agent.so")
 PROXY = os.path.join(LIBRARY, "lsca-proxy")
@@ -78,6 +86,10 @@ class Session:
     `log` is the path of a file to write, `log_options` says how. `hide_vdso` makes clock calls visible at the price of
     their speed. `strict`: a program that cannot be captured does not run, and `run` raises StartError if there was
     one. `patch`: whether call sites may become jumps once they have run, which changes nothing but their price.
+
+    `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that never
+    has any. `on_error`: a call whose handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of
+    such errors when they happen; all are in `reports`.
     """
 
     def __init__(
@@ -89,6 +101,9 @@ class Session:
         strict: bool = False,
         patch: bool = True,
         log_options: LogOptions | None = None,
+        handlers: object = None,
+        on_error: "OnError" = "go_on",
+        say: "Callable[[str], None] | None" = None,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -101,13 +116,14 @@ class Session:
         self.hide_vdso = hide_vdso
         self.strict = strict
         self.patch = patch
+        self.handlers = None if handlers is None else _handlers(handlers, on_error, say)
         self.fd = -1
-        self._log_fd = self._area = -1
+        self.log_fd = self._area = -1
         self._is_used = False
         place = None
         if log is not None:
-            self._log_fd = _open_log(log)
-            place = _place(self._log_fd, log)
+            self.log_fd = _open_log(log)
+            place = _place(self.log_fd, log)
         how = log_options or LogOptions()
         try:
             self.fd, self._area = _native.session_create(
@@ -121,10 +137,19 @@ class Session:
                 rotate_size=how.rotate_size,
                 rotate_age=how.rotate_age,
                 flight=how.flight,
+                handlers=self.handlers is not None,
             )
         except OSError as error:
             self.close()
             raise LscaError(f"no shared memory for a session: {error.strerror}") from error
+        if self.handlers is not None:
+            from lsca.handlers.serving import install
+
+            try:
+                install(self.handlers, self.fd)
+            except BaseException:
+                self.close()
+                raise
 
     def run(
         self, argv: list[bytes], env: list[bytes] | None = None, *, drop: bool = False
@@ -140,7 +165,7 @@ class Session:
             original_environment() if env is None else env,
             os.fsencode(AGENT),
             os.fsencode(PROXY),
-            log=self._log_fd,
+            log=self.log_fd,
             area=self._area,
             log_path=os.fsencode(self.log or ""),
             is_proxy=self.route == "proxy",
@@ -148,19 +173,45 @@ class Session:
             drop=drop,
             strict=self.strict,
             unpatched=not self.patch,
+            serve=self.handlers,
         )
         if text:
             raise StartError(text, code)
         return code, signal
 
+    def served(self) -> "AbstractContextManager[None]":
+        """Answers the calls that handlers are for, as long as the context lasts. For a launcher in another process."""
+        import contextlib
+
+        if self.handlers is None:
+            return contextlib.nullcontext()
+        from lsca.handlers.serving import served
+
+        return served(self.handlers, self.fd)
+
+    def flags(self) -> str:
+        """The session's switches as words for `launch.command`."""
+        words = {
+            "proxy": self.route == "proxy",
+            "hide_vdso": self.hide_vdso,
+            "strict": self.strict,
+            "unpatched": not self.patch,
+        }
+        return ",".join(word for word, on in words.items() if on)
+
+    @property
+    def reports(self) -> "list[Report]":
+        """What went wrong in handlers so far."""
+        return [] if self.handlers is None else self.handlers.reports
+
     def close(self) -> None:
         """Lets go of the memory; programs that still run keep theirs."""
         if self._area >= 0 and not self._is_used:
             _native.area_remove(self._area)
-        for fd in (self.fd, self._log_fd, self._area):
+        for fd in (self.fd, self.log_fd, self._area):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self._log_fd = self._area = -1
+        self.fd = self.log_fd = self._area = -1
 
 
 def _place(fd: int, path: str) -> bytes:
@@ -171,6 +222,14 @@ def _place(fd: int, path: str) -> bytes:
         return b""
     where = os.fsencode(path)
     return where if where.startswith(b"/") else os.path.join(os.getcwdb(), where)
+
+
+def _handlers(
+    handlers: object, on_error: "OnError", say: "Callable[[str], None] | None"
+) -> "Handlers":
+    from lsca.handlers import Handlers  # most runs have none
+
+    return Handlers(handlers, on_error=on_error, say=say)
 
 
 def _open_log(path: str) -> int:

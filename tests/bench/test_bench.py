@@ -61,3 +61,11 @@ def test_log() -> None:
     found = json.loads(done.stdout)
     assert len(found) == 11 and all(value > 0 for value in found.values())
     assert found["bytes per call"] < 20
+
+
+def test_rules_and_handlers() -> None:
+    command = [sys.executable, str(BENCH.with_name("handled.py")), "1", "0.01"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    ways = {"native", "captured", "no", "rules", "handler"}
+    assert ways <= {line.split()[0] for line in done.stdout.splitlines()}

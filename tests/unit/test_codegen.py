@@ -151,7 +151,7 @@ def test_main_writes_only_changes(tmp_path: Path) -> None:
 
 def test_main_wants_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert codegen.main([]) == 2
-    assert capsys.readouterr().err == "usage: python3 -m lsca.codegen OUTDIR\n"
+    assert capsys.readouterr().err == "usage: python3 -m lsca.codegen OUTDIR | --names\n"
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs a C compiler")

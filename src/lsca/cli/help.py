@@ -11,9 +11,11 @@ from lsca.errors import UsageError
 from lsca.table import (
     COMMANDS,
     FAMILIES,
+    HANDLED_TEXT,
     MACHINES,
     REQUESTS,
     RUNS_TEXT,
+    Handled,
     Support,
     Syscall,
     by_name,
@@ -121,6 +123,7 @@ def page(row: type[Syscall]) -> str:
         "result": "a new descriptor" if row.new_fd else "",
         "waits": "it may, until something happens or a signal comes" if row.blocks else "",
         "proxy": f"completed {RUNS_TEXT[row.runs]}",
+        "handlers": HANDLED_TEXT[row.handled] if row.handled is not Handled.ANY else "",
         "support": str(row.support),
         "caveat": row.caveat,
     }

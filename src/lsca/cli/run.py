@@ -9,6 +9,7 @@ import sys
 
 from lsca._native import KEEP_FDS, KEEP_MOST
 from lsca.errors import UsageError
+from lsca.launch import die_of
 from lsca.session import ROUTES, SYNCS, LogOptions, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
@@ -25,6 +26,14 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
 
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
+  -s FILE                have the handlers in this Python file decide about calls, and load it anew when it is
+                         saved; may be given several times
+  -e inject=CALLS:...    change calls as strace does: error=, retval=, signal=, delay_enter=, delay_exit=,
+                         poke_enter=, poke_exit=, syscall=, when=; and here also path=, fd=, if=, p=,
+                         after_bytes=, address=, process=; may be given several times
+  -e fault=CALLS[:...]   the same with error=ENOSYS
+  --seed N               makes p= decide as in an earlier run
+  --on-error go_on|deny  what becomes of a call whose handler raises: it goes on (default), or fails with EPERM
   -o FILE                write a log of all calls; `lsca log FILE` prints it
   -s N                   keep up to N bytes of the contents of buffers in it (otherwise: none)
   -e read=FDS            keep all that is read from these descriptors, 3,5-7 or all, as far as a record can hold it
@@ -51,6 +60,8 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 
 SEGMENT_LEAST = 64 << 10  # bytes
 FLIGHT_MOST = 2_000_000  # calls: their memory is there while the program runs
+CONTENTS = ("read=", "write=")  # -e of a log; all else is a fault
+VALUED = ("--route", "-o", "-s", "-e", "--inject", "--fault", "--seed", "--on-error", "--daemon")
 
 
 class Options:
@@ -63,6 +74,9 @@ class Options:
         self.hide_vdso = False
         self.strict = False
         self.patch = True
+        self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
+        self.seed: int | None = None
+        self.on_error = "go_on"
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False
@@ -83,7 +97,7 @@ def parse(argv: list[str]) -> Options:
         name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
         if not word.startswith("--") and len(word) > 2:
             equals, value = "=", word[2:]
-        if name in ("--route", "-o", "--daemon") or name in LOG_VALUES:
+        if name in VALUED or name in LOG_VALUES:
             if not equals:
                 if not words:
                     raise UsageError(f"{name} wants a value; see `lsca run --help`")
@@ -106,10 +120,32 @@ def _set(options: Options, name: str, value: str) -> None:
         options.route = value
     elif name == "-o":
         options.log = value
+    elif name == "-s" and not value.isdigit():
+        options.sources.append((name, value))
+    elif name == "-e" and not value.startswith(CONTENTS):
+        options.sources.append((name, _fault(value)))
     elif name in LOG_VALUES:
         LOG_VALUES[name](options.log_words, name, value)
+    elif name in ("--inject", "--fault"):  # strace's long forms
+        options.sources.append(("-e", f"{name[2:]}={value}"))
+    elif name == "--seed":
+        if not value.isdigit():
+            raise UsageError(f"--seed wants a number, not {value!r}")
+        options.seed = int(value)
+    elif name == "--on-error":
+        if value not in ("go_on", "deny"):
+            raise UsageError(f"there is no --on-error {value}; there are: go_on, deny")
+        options.on_error = value
     else:
         options.daemon = value
+
+
+def _fault(value: str) -> str:
+    if value.partition("=")[0] in ("trace", "t", "status", "signal", "read", "write", "abbrev"):
+        raise UsageError(
+            f"-e {value}: a run records every call; `-o FILE` keeps them, `lsca log -e {value} FILE` selects"
+        )
+    return value
 
 
 def _switch(options: Options, name: str) -> bool:
@@ -195,27 +231,41 @@ LOG_VALUES = {
 
 
 def main(argv: list[str]) -> int:
-    """Runs the program; dies of the signal that it died of."""
+    """Runs the program."""
     options = parse(argv)
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    session = Session(
+    if options.sources:
+        from lsca.cli import handled
+
+        return handled.run(options)
+    return finish(session_of(options), options, drop=True)
+
+
+def session_of(options: Options, **handling: "Any") -> Session:
+    """The session that the command line asks for."""
+    return Session(
         route=options.route,
         log=options.log,
         hide_vdso=options.hide_vdso,
         strict=options.strict,
         patch=options.patch,
         log_options=LogOptions(**options.log_words) if options.log_words else None,
+        **handling,
     )
+
+
+def finish(session: Session, options: Options, *, drop: bool) -> int:
+    """Runs the program in a session; dies of the signal that it died of."""
     try:
         connection = _join(session, options) if options.use_daemon else None
     except BaseException:
         session.close()
         raise
-    code, signal = session.run([os.fsencode(word) for word in options.program], drop=True)
+    code, signal = session.run([os.fsencode(word) for word in options.program], drop=drop)
     if signal:
-        _die_of(signal)
+        die_of(signal)
     if connection is not None:
         connection.close()
     return code
@@ -241,16 +291,3 @@ def _join(session: Session, options: Options) -> "socket | None":
         },
         must=options.daemon is not None,
     )
-
-
-def _die_of(signal: int) -> None:
-    import resource
-
-    # The program has left its core where the system wants it; ours would be in its place.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    import signal as signals
-
-    if signal not in (signals.SIGKILL, signals.SIGSTOP):
-        signals.signal(signal, signals.SIG_DFL)
-        signals.pthread_sigmask(signals.SIG_UNBLOCK, {signal})
-    os.kill(os.getpid(), signal)

@@ -35,15 +35,26 @@ from lsca.table.classes import class_names, classes_of, in_class
 from lsca.table.descriptors import COMMANDS
 from lsca.table.formatting import format_call
 from lsca.table.ioctls import REQUESTS
-from lsca.table.syscall import RUNS_TEXT, TABLE, RowError, Runs, Support, Syscall
+from lsca.table.syscall import (
+    HANDLED_TEXT,
+    RUNS_TEXT,
+    TABLE,
+    Handled,
+    RowError,
+    Runs,
+    Support,
+    Syscall,
+)
 from lsca.table.text import MACHINES, Piece
 
 __all__ = [
     "COMMANDS",
     "FAMILIES",
+    "HANDLED_TEXT",
     "MACHINES",
     "REQUESTS",
     "RUNS_TEXT",
+    "Handled",
     "Piece",
     "RowError",
     "Runs",

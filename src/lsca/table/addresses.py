@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from lsca.live.address import Address
+from lsca.table.arguments import Kind, memory
 from lsca.table.constants import Enum
 from lsca.table.layouts import SIZE_1, Layout, number
 from lsca.table.text import MACHINES, Piece, View, quote, show_int
@@ -115,3 +117,13 @@ SOCKADDR: Final = Layout("struct sockaddr", SIZE_1, _show_sockaddr)
 SOCKLEN: Final = number("socklen_t", "i", show_int, changes=True)
 INTERFACE_REQUEST: Final = Layout("struct ifreq", dict.fromkeys(MACHINES, 40), _show_interface)
 INTERFACE_VALUE: Final = Layout("struct ifreq", dict.fromkeys(MACHINES, 40), _show_interface_value)
+
+
+def SockaddrIn(*, length: str) -> Address:
+    """A socket address that the call reads, of `args[length]` bytes."""
+    return memory(Kind.IN, SOCKADDR, Address, length=length)
+
+
+def SockaddrOut(*, length_at: str) -> Address:
+    """Room for a socket address; `length_at` points to how much there is, and then to how much was needed."""
+    return memory(Kind.OUT, SOCKADDR, Address, length_at=length_at)

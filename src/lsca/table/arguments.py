@@ -9,8 +9,9 @@ is also the type of a live call.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar, cast, overload
 
+from lsca.live.values import Structure
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import BYTES, Layout
 from lsca.table.text import (
@@ -75,6 +76,8 @@ class ArgFlag(StrEnum):
     PATH = "ARG_PATH"
     ON_ERROR = "ARG_ON_ERROR"
     WHOLE = "ARG_WHOLE"
+    ADDRESS = "ARG_ADDRESS"
+    DIR = "ARG_DIR"
 
 
 Seen = TypeVar("Seen")
@@ -180,7 +183,9 @@ def NewFd() -> int:
 
 def DirFd() -> int:
     """The directory that a relative path starts from; AT_FDCWD is the working directory."""
-    return _typed(int, Argument(kind=Kind.FD, write=_write_value, show=show_dirfd))
+    return _typed(
+        int, Argument(kind=Kind.FD, write=_write_value, show=show_dirfd, flags=(ArgFlag.DIR,))
+    )
 
 
 # ---- strings --------------------------------------------------------------------------------------------------------
@@ -205,6 +210,16 @@ def Strings(*, count_only: bool = False) -> list[str]:
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
+@overload
+def In(*, length: str) -> bytes: ...
+@overload
+def In(
+    layout: Layout,
+    *,
+    length: str | None = None,
+    when: Callable[[View], bool] | None = None,
+    write: "Write | None" = None,
+) -> Structure: ...
 def In(
     layout: Layout = BYTES,
     *,
@@ -213,9 +228,20 @@ def In(
     write: "Write | None" = None,
 ) -> bytes:
     """Memory that the call reads: `args[length]` elements, or exactly one."""
-    return _memory(Kind.IN, layout, length=length, when=when, write=write)
+    return memory(Kind.IN, layout, _seen(layout), length=length, when=when, write=write)
 
 
+@overload
+def Out(*, length: str, filled: bool = False) -> bytes: ...
+@overload
+def Out(
+    layout: Layout,
+    *,
+    length: str | None = None,
+    length_at: str | None = None,
+    filled: bool = False,
+    when: Callable[[View], bool] | None = None,
+) -> Structure: ...
 def Out(
     layout: Layout = BYTES,
     *,
@@ -229,25 +255,30 @@ def Out(
     `length_at` names the argument that points to the length. `filled`: the result says how many elements are valid.
     """
     flags = (ArgFlag.FILLED,) if filled else ()
-    return _memory(Kind.OUT, layout, length=length, length_at=length_at, flags=flags, when=when)
+    seen = _seen(layout)
+    return memory(
+        Kind.OUT, layout, seen, length=length, length_at=length_at, flags=flags, when=when
+    )
 
 
 def InOut(
-    layout: Layout = BYTES,
+    layout: Layout,
     *,
     length: str | None = None,
     on_error: bool = False,
     before_only: bool = False,
-) -> bytes:
+) -> Structure:
     """Memory that the call reads and writes. `before_only`: the log's argument shows it as it was before the call."""
     flags = (ArgFlag.ON_ERROR,) if on_error else ()
-    return _memory(Kind.INOUT, layout, length=length, flags=flags, before_only=before_only)
+    return memory(
+        Kind.INOUT, layout, Structure, length=length, flags=flags, before_only=before_only
+    )
 
 
-def FdSet(layout: Layout, *, nfds: str) -> bytes:
+def FdSet(layout: Layout, *, nfds: str) -> Structure:
     """A set of descriptors of select; NULL for none."""
     return _typed(
-        bytes,
+        Structure,
         Argument(
             kind=Kind.INOUT,
             write=_write_memory,
@@ -279,9 +310,9 @@ def Messages(kind: Kind, write: Write, *, count: str) -> bytes:
     return _typed(bytes, Argument(kind=kind, write=write, length=count))
 
 
-def Sigmask(layout: Layout) -> bytes:
+def Sigmask(layout: Layout) -> Structure:
     """The signals that are blocked while the call waits."""
-    return _typed(bytes, Argument(kind=Kind.SIGMASK, write=_write_memory, layout=layout))
+    return _typed(Structure, Argument(kind=Kind.SIGMASK, write=_write_memory, layout=layout))
 
 
 def Sigmask6() -> int:
@@ -296,9 +327,14 @@ def Pointer(*, when: Callable[[View], bool] | None = None) -> int:
     )
 
 
-def _memory(
+def _seen(layout: Layout) -> type[bytes]:
+    return bytes if layout is BYTES else Structure
+
+
+def memory(
     kind: Kind,
     layout: Layout,
+    seen: type[Seen],
     *,
     length: str | None = None,
     length_at: str | None = None,
@@ -306,10 +342,11 @@ def _memory(
     when: Callable[[View], bool] | None = None,
     before_only: bool = False,
     write: "Write | None" = None,
-) -> bytes:
+) -> Seen:
+    """Memory in whatever direction, as a handler is to see it."""
     measure = Length.ARG if length else Length.DEREF if length_at else Length.CONST
     return _typed(
-        bytes,
+        seen,
         Argument(
             kind=kind,
             write=write or _write_memory,

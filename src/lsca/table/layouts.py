@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What memory can hold: plain bytes, a structure, an array of structures, and how each is written down.
+"""What memory can hold: plain bytes, a structure, an array of structures; how each is written down and taken apart.
 
 A layout's `size` is that of one element, by machine: the C side multiplies it by the argument that counts elements. A
 layout with size 1 is counted in bytes.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from lsca.live.values import Structure
 from lsca.table.text import MACHINES, Piece, Show, View, quote
 
 ARRAY_SHOWN: Final = 32  # strace's limit too
@@ -21,12 +22,25 @@ Code: TypeAlias = "str | tuple[str, Show] | Struct"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Something in memory. `changes` says that a change by the call is written as [before => after]."""
+    """Something in memory. `changes` says that a change by the call is written as [before => after].
+
+    `shape` takes it, or each of its elements, apart, where that is known.
+    """
 
     name: str
     size: Mapping[str, int]
     show: ShowBytes
     changes: bool = False
+    shape: "Struct | None" = None
+
+    def take_apart(self, data: bytes, machine: str) -> Structure:
+        """The members of all elements that `data` holds."""
+        if self.shape is None:
+            return Structure(data)
+        size = self.shape.size[machine]
+        count = len(data) // size or 1
+        parts = (data[at * size : (at + 1) * size] for at in range(count))
+        return Structure(data, tuple(self.shape.values(part, machine) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,21 @@ class Struct:
             found[member.name] = part if member.inner else struct.unpack(member.code, part)[0]
         return found
 
+    def changed(self, data: bytes, machine: str, values: Mapping[str, int | bytes]) -> bytes:
+        """`data` with some members replaced. KeyError for a name that there is not, struct.error for a wrong value."""
+        members = {member.name: member for member in self.fields[machine]}
+        found = bytearray(data.ljust(self.size[machine], b"\0"))
+        for name, value in values.items():
+            member = members[name]
+            if member.inner:
+                part = bytes(value) if isinstance(value, bytes) else b""
+                found[member.at : member.at + member.inner.size[machine]] = part.ljust(
+                    member.inner.size[machine], b"\0"
+                )[: member.inner.size[machine]]
+            else:
+                struct.pack_into(member.code, found, member.at, value)
+        return bytes(found)
+
     def __call__(self, piece: Piece, view: View) -> str:
         """A structure as text: {tv_sec=1, tv_nsec=0}."""
         values = self.values(piece.data, view.machine)
@@ -126,7 +155,7 @@ def _member(member: Field, value: int | bytes, view: View) -> str:
 
 def one(shape: Struct) -> Layout:
     """One structure."""
-    return Layout(f"struct {shape.name}", shape.size, shape)
+    return Layout(f"struct {shape.name}", shape.size, shape, shape=shape)
 
 
 def array(shape: Struct) -> Layout:
@@ -143,12 +172,12 @@ def array(shape: Struct) -> Layout:
             texts.append("...")
         return "[" + ", ".join(texts) + "]"
 
-    return Layout(f"struct {shape.name}[]", shape.size, show)
+    return Layout(f"struct {shape.name}[]", shape.size, show, shape=shape)
 
 
 def whole(shape: Struct) -> Layout:
     """One structure whose size in bytes another argument says."""
-    return Layout(f"struct {shape.name}", SIZE_1, shape)
+    return Layout(f"struct {shape.name}", SIZE_1, shape, shape=shape)
 
 
 def number(name: str, code: str, show: Show, *, changes: bool = False) -> Layout:
@@ -165,7 +194,7 @@ def fixed(layout: Layout, count: int) -> Layout:
     """Always `count` elements, without a length argument."""
     size = {machine: size * count for machine, size in layout.size.items()}
     name = layout.name.removesuffix("[]") + f"[{count}]"
-    return Layout(name, size, layout.show)
+    return Layout(name, size, layout.show, shape=layout.shape)
 
 
 def opaque(name: str, size: int) -> Layout:
@@ -184,7 +213,8 @@ def _numbers(name: str, code: str, show: Show, *, single: bool, changes: bool) -
             texts.append("...")
         return "[" + ", ".join(texts[:1] if single else texts) + "]"
 
-    return Layout(name, dict.fromkeys(MACHINES, width), text, changes)
+    shape = Struct(name, {"value": code})
+    return Layout(name, dict.fromkeys(MACHINES, width), text, changes, shape)
 
 
 def _show_bytes(piece: Piece, view: View) -> str:

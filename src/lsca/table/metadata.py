@@ -145,7 +145,7 @@ def _show_times(piece: Piece, view: View) -> str:
     return "[" + ", ".join(texts) + "]"
 
 
-STAT: Final = Layout("struct stat", _STAT.size, _show_stat)
+STAT: Final = Layout("struct stat", _STAT.size, _show_stat, shape=_STAT)
 STATX: Final = one(
     Struct(
         "statx",

@@ -31,7 +31,7 @@ class _sysctl(
 ):
     """read/write system parameters"""
 
-    args = Pointer()
+    args: int = Pointer()  # type: ignore[assignment] # hides the registers
 
 
 class create_module(

@@ -21,11 +21,11 @@ from lsca.table.arguments import (
 )
 from lsca.table.constants import Enum, Flags
 from lsca.table.effects import FORKS, Does, by
-from lsca.table.layouts import Layout, Struct, number, whole
+from lsca.table.layouts import SIZE_1, Layout, Struct, number
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
 from lsca.table.signals import SIGINFO, SIGNALS
-from lsca.table.syscall import Runs, Support, Syscall
+from lsca.table.syscall import Handled, Runs, Support, Syscall
 from lsca.table.text import (
     Piece,
     View,
@@ -156,7 +156,7 @@ def _show_clone_args(piece: Piece, view: View) -> str:
     return "{" + ", ".join(texts) + "}"
 
 
-CLONE_ARGS: Final = Layout("struct clone_args", whole(CLONE_ARGS_STRUCT).size, _show_clone_args)
+CLONE_ARGS: Final = Layout("struct clone_args", SIZE_1, _show_clone_args, shape=CLONE_ARGS_STRUCT)
 
 
 def _flag(name: str) -> int:
@@ -175,11 +175,13 @@ def _sets_tls(view: View) -> bool:
     return bool(view.value("flags") & _flag("CLONE_SETTLS"))
 
 
-class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, effect=FORKS):
+class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, handled=Handled.BEFORE, effect=FORKS):
     """create a child process"""
 
 
-class vfork(Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, effect=FORKS):
+class vfork(
+    Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, handled=Handled.BEFORE, effect=FORKS
+):
     """create a child process and block parent"""
 
 
@@ -194,6 +196,7 @@ class clone(
     x86_64=56,
     generic=220,
     runs=Runs.PROGRAM,
+    handled=Handled.BEFORE,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
@@ -214,6 +217,7 @@ class clone3(
     generic=435,
     since="5.3",
     runs=Runs.PROGRAM,
+    handled=Handled.BEFORE,
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     effect=by(Does.CLONES_3, "cl_args"),
@@ -248,13 +252,13 @@ class execveat(
     flags = Chosen(AT_FLAGS)
 
 
-class exit(Syscall, x86_64=60, generic=93, runs=Runs.PROGRAM):
+class exit(Syscall, x86_64=60, generic=93, runs=Runs.PROGRAM, handled=Handled.WATCHED):
     """terminate the calling thread"""
 
     status = Int()
 
 
-class exit_group(Syscall, x86_64=231, generic=94, runs=Runs.PROGRAM):
+class exit_group(Syscall, x86_64=231, generic=94, runs=Runs.PROGRAM, handled=Handled.WATCHED):
     """exit all threads in a process"""
 
     status = Int()

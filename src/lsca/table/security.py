@@ -89,7 +89,7 @@ class seccomp(
 
     operation = Chosen(SECCOMP)
     flags = Chosen(SECCOMP_FLAGS)
-    args = Pointer()
+    args: int = Pointer()  # type: ignore[assignment] # hides the registers
 
 
 class landlock_create_ruleset(

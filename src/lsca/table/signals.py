@@ -10,7 +10,7 @@ from lsca.table.arguments import Chosen, In, Out, Pid, Size
 from lsca.table.clocks import TIMESPEC
 from lsca.table.constants import Enum, Flags
 from lsca.table.layouts import Layout, Struct, one
-from lsca.table.syscall import Runs, Syscall
+from lsca.table.syscall import Handled, Runs, Syscall
 from lsca.table.text import MACHINES, Piece, View, show_address, show_size
 
 SIGNALS: Final = Enum(
@@ -121,7 +121,7 @@ _SIGINFO: Final = Struct(
     },
 )
 SIGSET: Final = Layout("sigset_t", dict.fromkeys(MACHINES, 8), _show_set_bytes)
-SIGACTION: Final = Layout("struct sigaction", _ACTION.size, _show_action)
+SIGACTION: Final = Layout("struct sigaction", _ACTION.size, _show_action, shape=_ACTION)
 SIGINFO: Final = Layout("siginfo_t", dict.fromkeys(MACHINES, SIGINFO_SIZE), show_siginfo)
 STACK: Final = one(
     Struct(
@@ -153,7 +153,7 @@ class rt_sigprocmask(Syscall, x86_64=14, generic=135, runs=Runs.PROGRAM):
     sigsetsize = Size()
 
 
-class rt_sigreturn(Syscall, x86_64=15, generic=139, runs=Runs.PROGRAM):
+class rt_sigreturn(Syscall, x86_64=15, generic=139, runs=Runs.PROGRAM, handled=Handled.WATCHED):
     """return from signal handler and clean up its stack frame"""
 
 

@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from lsca.table.addresses import FAMILIES, SOCKADDR, SOCKLEN
+from lsca.table.addresses import FAMILIES, SOCKLEN, SockaddrIn, SockaddrOut
 from lsca.table.arguments import Chosen, Fd, In, InOut, Int, Out, Size, Unsigned, Value
 from lsca.table.clocks import TIMESPEC, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
@@ -149,7 +149,7 @@ class bind(Syscall, x86_64=49, generic=200, effect=by(Does.LOCAL, "sockfd", "add
     """bind a name to a socket"""
 
     sockfd = Fd()
-    addr = In(SOCKADDR, length="addrlen")
+    addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -171,7 +171,7 @@ class accept(
     """accept a connection on a socket"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -187,7 +187,7 @@ class accept4(
     """accept a connection on a socket, with flags"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
     flags = Chosen(ACCEPT_FLAGS)
 
@@ -196,7 +196,7 @@ class connect(Syscall, x86_64=42, generic=203, blocks=True, effect=by(Does.PEER,
     """initiate a connection on a socket"""
 
     sockfd = Fd()
-    addr = In(SOCKADDR, length="addrlen")
+    addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -204,7 +204,7 @@ class getsockname(Syscall, x86_64=51, generic=204, effect=by(Does.LOCAL, "sockfd
     """get socket name"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -212,7 +212,7 @@ class getpeername(Syscall, x86_64=52, generic=205, effect=by(Does.PEER, "sockfd"
     """get name of connected peer socket"""
 
     sockfd = Fd()
-    addr = Out(SOCKADDR, length_at="addrlen")
+    addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 
@@ -223,7 +223,7 @@ class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long, mo
     buf = In(length="len")
     len = Size()
     flags = Chosen(MSG_FLAGS)
-    dest_addr = In(SOCKADDR, length="addrlen")
+    dest_addr = SockaddrIn(length="addrlen")
     addrlen = Int()
 
 
@@ -234,7 +234,7 @@ class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long, 
     buf = Out(length="len", filled=True)
     len = Size()
     flags = Chosen(MSG_FLAGS)
-    src_addr = Out(SOCKADDR, length_at="addrlen")
+    src_addr = SockaddrOut(length_at="addrlen")
     addrlen = InOut(SOCKLEN)
 
 

@@ -13,11 +13,12 @@ A row is checked when its class is made; what is wrong is said with the call's a
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import Any, ClassVar, Final
+from enum import Enum, StrEnum
+from typing import ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
 from lsca.table.effects import Effect, Moves
+from lsca.table.live import MACHINE, Call, Reader
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
 
 ARGS_MAX: Final = 6
@@ -75,6 +76,25 @@ class Known(StrEnum):
 KNOWN_WORDS: Final = {Known.PID, Known.TID, Known.UID, Known.EUID, Known.GID, Known.EGID}
 
 
+class Handled(Enum):
+    """What a handler may do with a call; `flag` is its name in `enum call_flags` of native/shared/calls.h, if any."""
+
+    ANY = ""  # answer it, change it, have it made and look at the result
+    BEFORE = "CALL_ASIDE"  # let it be made, or refuse it: it is made in the program's own context
+    WATCHED = "CALL_WATCHED"  # know of it: it does not return to its caller
+
+    @property
+    def flag(self) -> str:
+        return str(self.value)
+
+
+HANDLED_TEXT: Final = {
+    Handled.ANY: "may answer it, change it, have it made and look at the result",
+    Handled.BEFORE: "are asked before it, and cannot have it made: it comes out in the program's own context",
+    Handled.WATCHED: "are told of it; it does not return, so nothing can take its place",
+}
+
+
 class RowError(TypeError):
     """A row that contradicts itself, the limits of a call, or another row."""
 
@@ -111,8 +131,8 @@ class Table:
 TABLE: Final = Table()
 
 
-class Syscall:
-    """One system call. Keywords of the class:
+class Syscall(Call):
+    """One system call; an instance is one that waits for its answer. Keywords of the class:
 
     x86_64, generic   its numbers there; None where the machine does not have it
     runs              where it may be completed
@@ -124,6 +144,7 @@ class Syscall:
     known             its answer stays the same until its caller changes it: the agent may keep it
     identity          it may change what is known of its caller
     classes           strace's classes that it is in, instead of its family's; `lsca.table.classes` has the others
+    handled           what a handler may do with it
     returns, note     how the log writes the result, and what it adds to it in parentheses
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     effect            what it does to its process's descriptors, if it succeeds
@@ -131,12 +152,9 @@ class Syscall:
     second            the argument that is its second name of a file without being a pathname (a link's target)
     """
 
-    name: ClassVar[Any]  # str; but an argument may have this name too, before it is collected
     family: ClassVar[str]
     summary: ClassVar[str]
     numbers: ClassVar[Mapping[str, int]]
-    arguments: ClassVar[Mapping[str, Argument]]
-    order: ClassVar[Mapping[str, tuple[str, ...]]]
     runs: ClassVar[Runs]
     support: ClassVar[Support]
     caveat: ClassVar[str]
@@ -147,6 +165,7 @@ class Syscall:
     known: ClassVar[Known | None]
     identity: ClassVar[bool]
     classes: ClassVar[tuple[str, ...] | None]
+    handled: ClassVar[Handled]
     returns: ClassVar[Show]
     note: ClassVar[Callable[[View], str] | None]
     effect: ClassVar[Effect | None]
@@ -168,6 +187,7 @@ class Syscall:
         known: Known | None = None,
         identity: bool = False,
         classes: tuple[str, ...] | None = None,
+        handled: Handled = Handled.ANY,
         returns: Show = show_int,
         note: Callable[[View], str] | None = None,
         generic_order: tuple[str, ...] | None = None,
@@ -189,13 +209,25 @@ class Syscall:
         cls.numbers = {machine: nr for machine, nr in numbers.items() if nr is not None}
         cls.arguments = arguments
         cls.order = {X86_64: tuple(arguments), AARCH64: generic_order or tuple(arguments)}
+        cls._order = cls.order[MACHINE if MACHINE in MACHINES else X86_64]
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity, cls.classes = known, identity, classes
         cls.effect, cls.moves, cls.second = effect, moves, second
+        cls.handled = handled
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)
+        for name in arguments:
+            setattr(cls, name, Reader(name, vars(cls).get(name)))
+
+    def __str__(self) -> str:
+        """A live call in strace's manner: openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3."""
+        from lsca.table.formatting import format_call  # which is made for rows
+
+        view = self.view()
+        args, result = format_call(type(self), view.machine, view.args, view.ret, *self.pieces())
+        return f"{self.row_name()}({args})" + (f" = {result}" if view.ret is not None else "")
 
 
 def _check(row: type[Syscall]) -> None:

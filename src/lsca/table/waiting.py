@@ -145,7 +145,7 @@ def note_select(view: View) -> str:
     return ", ".join(parts)
 
 
-POLLFDS: Final = Layout("struct pollfd[]", POLLFD_STRUCT.size, _show_pollfds)
+POLLFDS: Final = Layout("struct pollfd[]", POLLFD_STRUCT.size, _show_pollfds, shape=POLLFD_STRUCT)
 FD_SET: Final = Layout("fd_set", SIZE_1, _show_fdset)
 EVENTS: Final = array(EPOLL_EVENT)
 EVENT: Final = one(EPOLL_EVENT)

@@ -133,7 +133,7 @@ class setxattrat(
     path = Path()
     at_flags = Chosen(AT_FLAGS)
     name = String()
-    args = Pointer()
+    args: int = Pointer()  # type: ignore[assignment] # hides the registers
     size = Size()
 
 
@@ -153,7 +153,7 @@ class getxattrat(
     path = Path()
     at_flags = Chosen(AT_FLAGS)
     name = String()
-    args = Pointer()
+    args: int = Pointer()  # type: ignore[assignment] # hides the registers
     size = Size()
 
 

@@ -4,6 +4,8 @@
 #define LSCA_OUTSIDE_H
 
 enum {
+	NR_getcwd = 17,
+	NR_readlinkat = 78,
 	NR_socket = 198,
 	NR_connect = 203,
 	NR_sendto = 206,
@@ -21,7 +23,6 @@ enum {
 	NR_getsockname = 204,
 	NR_getpeername = 205,
 	NR_pidfd_getfd = 438,
-	NR_readlinkat = 78,
 	NR_getdents64 = 61,
 };
 

@@ -4,6 +4,8 @@
 #define LSCA_OUTSIDE_H
 
 enum {
+	NR_getcwd = 79,
+	NR_readlinkat = 267,
 	NR_socket = 41,
 	NR_connect = 42,
 	NR_sendto = 44,
@@ -21,7 +23,6 @@ enum {
 	NR_getsockname = 51,
 	NR_getpeername = 52,
 	NR_pidfd_getfd = 438,
-	NR_readlinkat = 267,
 	NR_getdents64 = 217,
 };
 

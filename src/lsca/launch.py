@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher of `lsca.run`, as a process of its own: runs a program in a session that somebody else has made.
+
+So the caller keeps its threads, its descriptors and its signals to itself. Started with the numbers of three inherited
+descriptors (session, log or -1, a pipe for what went wrong), and ends as the program ended.
+"""
+
+import os
+import sys
+
+from lsca import _native
+from lsca.session import AGENT, PROXY, original_environment
+
+TYPE_CHECKING = False  # that of `typing` costs an import
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCRIPT = (
+    f"import sys; sys.path.insert(0, {SOURCES!r}); from lsca.launch import main; main(sys.argv[1:])"
+)
+
+
+def command(session: int, log: int, status: int, flags: str, program: list[str]) -> list[str]:
+    """What to execute; `flags` are words of `main`, joined by commas."""
+    numbers = [str(session), str(log), str(status)]
+    return [sys.executable, "-IS", "-c", SCRIPT, *numbers, flags, *program]
+
+
+def main(argv: list[str]) -> "NoReturn":
+    """Runs the program; never returns."""
+    session, log, status = (int(word) for word in argv[:3])
+    flags = argv[3].split(",")
+    program = [os.fsencode(word) for word in argv[4:]]
+    for fd in (session, log, status):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    code, signal, text = _native.run(
+        session,
+        program,
+        original_environment(),
+        os.fsencode(AGENT),
+        os.fsencode(PROXY),
+        log=log,
+        log_path=b"",
+        is_proxy="proxy" in flags,
+        hide_vdso="hide_vdso" in flags,
+        drop=False,
+        strict="strict" in flags,
+        unpatched="unpatched" in flags,
+    )
+    if text:
+        os.write(status, f"{code} {text}".encode("utf-8", "surrogateescape"))
+    os.close(status)
+    if signal:
+        die_of(signal)
+    os._exit(code & 0xFF)
+
+
+def die_of(signal: int) -> None:
+    """Ends this process by a signal; whoever waits sees what it would have seen of the program."""
+    import resource
+
+    # The program has left its core where the system wants it; ours would be in its place.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    import signal as signals
+
+    if signal not in (signals.SIGKILL, signals.SIGSTOP):
+        signals.signal(signal, signals.SIG_DFL)
+        signals.pthread_sigmask(signals.SIG_UNBLOCK, {signal})
+    os.kill(os.getpid(), signal)
