@@ -295,12 +295,19 @@ def test_nobody_serves() -> None:
 
 
 def test_a_server_that_stops(route: str) -> None:
-    with running([PPID], None, asks(), "many", "300000", route=route) as run:
-        server = _native.serve(run.session, lambda q: (1, 42))
-        time.sleep(0.5)
+    begun = threading.Event()
+
+    def answer(q: Request) -> tuple[int, int]:
+        begun.set()
+        return (1, 42)
+
+    with running([PPID], None, asks(), "many", "1000000", route=route) as run:
+        server = _native.serve(run.session, answer)
+        assert begun.wait(20)
+        time.sleep(0.02)
         server.stop()
         (line,) = run.end(30)
-        assert 0 < int(line.split()[1]) < 300000
+        assert 0 < int(line.split()[1]) < 1000000
 
 
 def test_another_pid_namespace(route: str) -> None:
