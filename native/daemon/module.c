@@ -45,7 +45,7 @@ static int descriptors(PyObject *from, uint64_t *set)
 static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"is_proxy", "log_path", "preloaded", "keep", "keep_read", "keep_write", "sync", "lossy",
-				"rotate_size", "rotate_age", "flight", NULL};
+				"rotate_size", "rotate_age", "flight", "handlers", NULL};
 	unsigned long long size = 0, age = 0, flight = 0;
 	unsigned preloaded = 0;
 	struct log_options log = {0};
@@ -305,8 +305,8 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 	(void)self;
 	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIO", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
-					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched, &serve, &threads,
-					 &on_error))
+					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched,
+					 &serve, &threads, &on_error))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;

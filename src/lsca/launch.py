@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launcher of `lsca.run`, as a process of its own: runs a program in a session that somebody else has made.
 
-So the caller keeps its threads, its descriptors and its signals to itself. Started with the numbers of three inherited
-descriptors (session, log or -1, a pipe for what went wrong), and ends as the program ended.
+So the caller keeps its threads, its descriptors and its signals to itself. Started with the numbers of four inherited
+descriptors (session, log or -1, the log's memory or -1, a pipe for what went wrong), and ends as the program ended.
 """
 
 import os
@@ -21,18 +21,17 @@ SCRIPT = (
 )
 
 
-def command(session: int, log: int, status: int, flags: str, program: list[str]) -> list[str]:
-    """What to execute; `flags` are words of `main`, joined by commas."""
-    numbers = [str(session), str(log), str(status)]
-    return [sys.executable, "-IS", "-c", SCRIPT, *numbers, flags, *program]
+def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[str]) -> list[str]:
+    """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas."""
+    return [sys.executable, "-IS", "-c", SCRIPT, *map(str, fds), log, flags, *program]
 
 
 def main(argv: list[str]) -> "NoReturn":
     """Runs the program; never returns."""
-    session, log, status = (int(word) for word in argv[:3])
-    flags = argv[3].split(",")
-    program = [os.fsencode(word) for word in argv[4:]]
-    for fd in (session, log, status):
+    session, log, area, status = (int(word) for word in argv[:4])
+    flags = argv[5].split(",")
+    program = [os.fsencode(word) for word in argv[6:]]
+    for fd in (session, log, area, status):
         if fd >= 0:
             os.set_inheritable(fd, False)
     code, signal, text = _native.run(
@@ -42,7 +41,8 @@ def main(argv: list[str]) -> "NoReturn":
         os.fsencode(AGENT),
         os.fsencode(PROXY),
         log=log,
-        log_path=b"",
+        area=area,
+        log_path=os.fsencode(argv[4]),
         is_proxy="proxy" in flags,
         hide_vdso="hide_vdso" in flags,
         drop=False,

@@ -10,13 +10,16 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Generic, Literal, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from lsca import _native, launch
 from lsca.errors import StartError
 from lsca.handlers.dispatch import OnError
 from lsca.handlers.reports import Report
 from lsca.session import Session
+
+if TYPE_CHECKING:
+    from lsca.log import Log
 
 Text = TypeVar("Text", str, bytes)
 Command = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -25,10 +28,19 @@ PATIENCE = 10.0  # seconds for a launcher to follow its programs, once they were
 
 
 class Completed(subprocess.CompletedProcess[Text], Generic[Text]):
-    """What subprocess.run returns, and beyond it the path of the log, and what went wrong in handlers."""
+    """What subprocess.run returns, and beyond it the log, and what went wrong in handlers."""
 
-    log: Path | None = None
+    log_path: Path | None = None
     reports: list[Report]
+
+    @property
+    def log(self) -> "Log | None":
+        """The log that was asked for, opened anew each time: programs in the background may still write it."""
+        if self.log_path is None:
+            return None
+        from lsca.log import open_log
+
+        return open_log(self.log_path)
 
 
 @overload
@@ -147,7 +159,7 @@ def run(
     if problem is not None:
         raise problem
     completed: Completed[Any] = Completed(args, process.returncode, out, err)
-    completed.log = None if log is None else Path(log)
+    completed.log_path = None if log is None else Path(log)
     completed.reports = reports
     if check:
         completed.check_returncode()
@@ -182,9 +194,10 @@ def _launched(
     reader, writer = os.pipe()
     try:
         try:
-            command = launch.command(session.fd, session.log_fd, writer, session.flags(), program)
-            fds = [fd for fd in (session.fd, session.log_fd, writer) if fd >= 0]
-            process = subprocess.Popen(command, pass_fds=fds, **options)
+            given = (session.fd, session.log_fd, session.area, writer)
+            command = launch.command(given, session.log or "", session.flags(), program)
+            process = subprocess.Popen(command, pass_fds=[fd for fd in given if fd >= 0], **options)
+            session.is_used = True
         finally:
             os.close(writer)
         yield process, reader

@@ -118,15 +118,15 @@ class Session:
         self.patch = patch
         self.handlers = None if handlers is None else _handlers(handlers, on_error, say)
         self.fd = -1
-        self.log_fd = self._area = -1
-        self._is_used = False
+        self.log_fd = self.area = -1
+        self.is_used = False
         place = None
         if log is not None:
             self.log_fd = _open_log(log)
             place = _place(self.log_fd, log)
         how = log_options or LogOptions()
         try:
-            self.fd, self._area = _native.session_create(
+            self.fd, self.area = _native.session_create(
                 route == "proxy",
                 place,
                 keep=how.keep,
@@ -158,7 +158,7 @@ class Session:
 
         `drop`: see `_native.run`.
         """
-        self._is_used = True
+        self.is_used = True
         code, signal, text = _native.run(
             self.fd,
             argv,
@@ -166,7 +166,7 @@ class Session:
             os.fsencode(AGENT),
             os.fsencode(PROXY),
             log=self.log_fd,
-            area=self._area,
+            area=self.area,
             log_path=os.fsencode(self.log or ""),
             is_proxy=self.route == "proxy",
             hide_vdso=self.hide_vdso,
@@ -206,12 +206,12 @@ class Session:
 
     def close(self) -> None:
         """Lets go of the memory; programs that still run keep theirs."""
-        if self._area >= 0 and not self._is_used:
-            _native.area_remove(self._area)
-        for fd in (self.fd, self.log_fd, self._area):
+        if self.area >= 0 and not self.is_used:
+            _native.area_remove(self.area)
+        for fd in (self.fd, self.log_fd, self.area):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self.log_fd = self._area = -1
+        self.fd = self.log_fd = self.area = -1
 
 
 def _place(fd: int, path: str) -> bytes:

@@ -33,7 +33,7 @@ def parsed(text: str) -> Values:
 
 def captured(program: str, rules: Sequence[Rule] | None, serve: bool) -> Values:
     """One run; `rules` None: a session without handlers."""
-    fd = _native.session_create(False, False, 0, rules is not None)
+    fd = _native.session_create(False, None, handlers=rules is not None)[0]
     with tempfile.TemporaryFile() as out:
         stdout = os.dup(1)
         os.dup2(out.fileno(), 1)

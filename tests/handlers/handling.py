@@ -67,12 +67,13 @@ def running(
     stdin: bool = False,
 ) -> Iterator[Run]:
     """Starts `argv` with a handler; at the end nothing of it is left."""
-    fd = _native.session_create(route == "proxy", bool(log), 0, True)
+    where = os.fsencode(os.path.abspath(log)) if log else None
+    fd, area = _native.session_create(route == "proxy", where, handlers=True)
     try:
         _native.rules_set(fd, compile_rules(rules, deny=deny))
         process = subprocess.Popen(
-            [sys.executable, "-S", str(LAUNCH), str(fd), route, log, *argv],
-            pass_fds=[fd],
+            [sys.executable, "-S", str(LAUNCH), str(fd), str(area), route, log, *argv],
+            pass_fds=[one for one in (fd, area) if one >= 0],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src")},
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -96,7 +97,9 @@ def running(
             if server:
                 server.stop()
     finally:
-        os.close(fd)
+        for one in (fd, area):
+            if one >= 0:
+                os.close(one)
 
 
 def outcome(

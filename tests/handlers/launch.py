@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a program in a session whose descriptor was inherited: launch.py FD ROUTE LOG PROGRAM [ARGUMENT...].
+"""Runs a program in a session whose descriptor was inherited: launch.py FD AREA ROUTE LOG PROGRAM [ARGUMENT...].
 
 So that a test can be the handler of a program whose launcher is another process, and kill any of the three.
 """
@@ -13,11 +13,11 @@ from lsca.session import AGENT, PROXY
 
 
 def main() -> None:
-    fd, route, log, *argv = sys.argv[1:]
-    os.set_inheritable(int(fd), False)
-    log_fd = (
-        os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
-    )
+    fd, area, route, log, *argv = sys.argv[1:]
+    for one in (int(fd), int(area)):
+        if one >= 0:
+            os.set_inheritable(one, False)
+    log_fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
     code, number, text = _native.run(
         int(fd),
         [os.fsencode(one) for one in argv],
@@ -25,6 +25,7 @@ def main() -> None:
         os.fsencode(AGENT),
         os.fsencode(PROXY),
         log=log_fd,
+        area=int(area),
         log_path=os.fsencode(log),
         is_proxy=route == "proxy",
     )

@@ -454,7 +454,7 @@ def test_the_log_names_the_route(route: str, tmp_path: Path) -> None:
 def test_a_server_that_nobody_stops() -> None:
     """The interpreter may end with it, at once."""
     script = (
-        "from lsca import _native\nfd = _native.session_create(False, False, 0, True)\n"
+        "from lsca import _native\nfd = _native.session_create(False, None, handlers=True)[0]\n"
         "server = _native.serve(fd, lambda q: (0, 0))\n"
     )
     before = time.monotonic()
@@ -466,7 +466,7 @@ def test_run_serves_for_its_length(capfd: pytest.CaptureFixture[str]) -> None:
     from lsca.rules import compile_rules
     from lsca.session import AGENT, PROXY
 
-    fd = _native.session_create(False, False, 0, True)
+    fd = _native.session_create(False, None, handlers=True)[0]
     _native.rules_set(fd, compile_rules([PPID]))
     try:
         argv = [os.fsencode(asks()), b"ppid", b"vfork"]

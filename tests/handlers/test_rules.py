@@ -296,7 +296,7 @@ def test_mistakes_are_named(rule: Rule, what: str) -> None:
 
 
 def test_bytes_that_are_no_rules() -> None:
-    fd = _native.session_create(False, False, 0, True)
+    fd = _native.session_create(False, None, handlers=True)[0]
     good = compile_rules([Rule(calls=("openat",), path="/x", verdict=Ask())])
     try:
         _native.rules_set(fd, good)
@@ -312,7 +312,7 @@ def test_bytes_that_are_no_rules() -> None:
                 assert "these rules cannot be used" in str(error)
     finally:
         os.close(fd)
-    plain = _native.session_create(False, False)
+    plain = _native.session_create(False, None)[0]
     with pytest.raises(ValueError, match="made without handlers"):
         _native.rules_set(plain, good)
     os.close(plain)

@@ -4,6 +4,8 @@
 A row says `fd = Fd()`, `buf = Out(length="count", filled=True)`. Each of these functions makes an `Argument`, which the
 class that is being made collects; for the type checker it is what a handler gets to see, an int, bytes or str. So a row
 is also the type of a live call.
+
+Longer than 500 lines because every kind of argument is made here: who writes a row looks in one place.
 """
 
 from collections.abc import Callable, Mapping
