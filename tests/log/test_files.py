@@ -14,7 +14,8 @@ import pytest
 from differential import command, environment, program
 from killing import alive, kill, victim
 from lsca import _native
-from lsca.log.recover import areas, dump, recover
+from lsca.errors import LogError
+from lsca.log.recover import Recovered, areas, dump, recover
 from rawlog import CALL, STATUS, areas_of, gaps, read_segment
 
 GETPPID = 110
@@ -174,14 +175,27 @@ def test_flight_is_looked_at(tmp_path: Path) -> None:
         assert log.stat().st_size == 256
 
 
+def recovered(log: Path) -> Recovered | None:
+    """None if a daemon of somebody else's has been faster: each recovers what it finds when it starts."""
+    for _ in range(100):
+        try:
+            (one,) = recover(str(log))
+            return one
+        except LogError:
+            if not areas_of(log):
+                return None
+            time.sleep(0.05)  # it is at it
+    raise AssertionError("neither we nor anybody else can recover it")
+
+
 def test_flight_is_recovered(tmp_path: Path) -> None:
     log = tmp_path / "run.lsca"
     with victim(tmp_path, "--flight", "1000") as run:
         time.sleep(0.1)
         kill(run.front.pid, run.launcher, *run.programs)
         run.gone()
-        (one,) = recover(str(log))
-    assert one.state == "done" and one.records > 1000
+        brought = recovered(log)
+    assert brought is None or (brought.state == "done" and brought.records > 1000)
     assert read_segment(log, rows=False).is_last
 
 
@@ -274,12 +288,13 @@ def test_programs_that_go_on(tmp_path: Path) -> None:
         run.front.wait()
         while alive(run.launcher):
             time.sleep(0.005)
-        (first,) = recover(str(run.log))
-        assert first.state == "alive"
+        first = recovered(run.log)
+        assert first is None or first.state == "alive"
         kill(*run.programs)
         run.gone()
-        (second,) = recover(str(run.log))
-        assert second.state == "done" and areas_of(run.log) == []
+        second = recovered(run.log)
+        assert second is None or second.state == "done"
+        assert areas_of(run.log) == []
     assert read_segment(run.log, rows=False).is_last
 
 
