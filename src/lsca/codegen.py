@@ -5,7 +5,6 @@ The Makefile runs it before it compiles anything. The first two define what nati
 what native/log/plan.h does; a file whose text would be the same is left alone, so that nothing is compiled again.
 """
 
-import errno
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from lsca.table.arguments import (
     show_dirfd,
 )
 from lsca.table.syscall import CALL_LIMIT, KNOWN_WORDS, RowError, Syscall
+from lsca.table.text import ERRNO_NAMES
 
 # What dispatch.c does itself: with the frame of the signal that has brought the call, and without.
 FRAMED = frozenset(
@@ -234,7 +234,7 @@ def plans(table: Iterable[type[Syscall]]) -> str:
         own = (row for row in known if machine in row.numbers)
         text += f"\nconst struct call_plan plans_{machine}[CALL_LIMIT] = {{\n"
         text += "".join(call_plan(row, machine) for row in own) + "};\n"
-    errors = sorted(errno.errorcode.items())
+    errors = sorted(ERRNO_NAMES.items())
     text += "\nconst struct error_name plan_errors[] = {\n"
     text += "".join(f'\t{{{number}, "{name}"}},\n' for number, name in errors) + "};\n"
     return f"{text}const uint32_t plan_error_count = {len(errors)};\n"

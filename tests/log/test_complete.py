@@ -80,9 +80,14 @@ def test_processes(route: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lossless", [True, False])
 def test_more_threads_than_anybody_has(tmp_path: Path, lossless: bool) -> None:
-    """Each holds a chunk, and none waits for another's."""
+    """Each holds a chunk, and none waits for another's. With --lossy a drainer that is late costs records: so many as
+    it is said, and not one more.
+    """
     options = () if lossless else ("--lossy",)
-    segment = whole(run("kernel", tmp_path, "blocked", "2500", "3", options=options), rows=False)
+    log = run("kernel", tmp_path, "blocked", "2500", "3", options=options)
+    segment = whole(log, rows=False) if lossless else read_segment(log, rows=False)
+    missing = sum(found - expected for _, expected, found in gaps(segment.runs))
+    assert missing <= segment.lost
     assert len({one.thread for one in segment.runs}) >= 2501
 
 
