@@ -212,7 +212,8 @@ void drain_take_begun(struct drain *d, uint32_t i)
 	if (look(d, i, &h) || h.used != c->taken || h.used % 8 || h.begun != h.first + c->rows + 1)
 		return;
 	room = CHUNK_ROOM - h.used;
-	if (room < sizeof *r || pread(d->area, d->copy, room, (off_t)(AREA_AT(i) + sizeof h + h.used)) != (ssize_t)room ||
+	if (room < sizeof *r ||
+	    pread(d->area, d->copy, room, (off_t)(AREA_AT(i) + sizeof h + h.used)) != (ssize_t)room ||
 	    r->kind != RECORD_CALL || r->words * 8u > room)
 		return;
 	r->flags = (uint8_t)((r->flags & ~RECORD_WIDE) | RECORD_NO_RETURN);

@@ -159,7 +159,6 @@ static void descriptors(void)
 	long fd = C(open, "data", O_RDWR | O_CREAT, 0644);
 
 	C(pipe, fds);
-	C(pipe, BAD);
 	C(pipe2, fds, O_CLOEXEC | O_NONBLOCK);
 	C(pipe2, fds, O_DIRECT);
 	C(pipe2, fds, 0x80000001);
@@ -223,6 +222,8 @@ static void descriptors(void)
 	C(ioctl, fd, FS_IOC_SETFLAGS, BAD);
 	C(ioctl, fd, FIGETBSZ, M0);
 	C(ioctl, fd, 0x12345678, M0);
+	C(pipe, BAD);
+	C(dup, fd);
 }
 
 /* ioctls has no calls of its own: its rows are requests. */

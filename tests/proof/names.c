@@ -33,6 +33,7 @@ static void paths(void)
 
 	C(access, "file", R_OK | W_OK);
 	C(access, "missing", F_OK);
+	C(faccessat, AT_FDCWD, "file", R_OK);
 	C(faccessat, AT_FDCWD, "file", X_OK);
 	C(faccessat, AT_FDCWD, "missing", R_OK);
 	C(faccessat2, AT_FDCWD, "file", R_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW);
@@ -89,6 +90,8 @@ static void paths(void)
 	C(unlinkat, dir, "inner", AT_REMOVEDIR);
 	C(unlinkat, dir, "missing", 0);
 	C(rmdir, "dir");
+	C(mkdir, "empty", 0755);
+	C(rmdir, "empty");
 	C(rmdir, "missing");
 	C(chroot, "missing");
 	CHILD(C(chroot, "dir"));
@@ -100,7 +103,8 @@ static void metadata(void)
 	static struct statfs fs;
 	static struct utimbuf times = {5, 6};
 	static struct timeval tv[2] = {{1, 2}, {3, 4}};
-	static struct timespec ts[2] = {{1700000000, 123456789}, {0, UTIME_OMIT}}, now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
+	static struct timespec ts[2] = {{1700000000, 123456789}, {0, UTIME_OMIT}};
+	static struct timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
 	static struct {
 		uint64_t from, size;
 	} range = {0, 100};
@@ -172,9 +176,11 @@ static void xattrs(void)
 	static struct {
 		uint64_t value;
 		uint32_t size, flags;
-	} at = {(uint64_t)"at value", 8, 0};
+	} at = {0, 8, 0}, into = {0, 100, 0};
 	long fd = made("file");
 
+	at.value = (uint64_t)"at value";
+	into.value = (uint64_t)M1;
 	C(symlink, "file", "soft");
 	C(setxattr, "file", "user.one", "value \001", 7, XATTR_CREATE);
 	C(setxattr, "file", "user.one", "value", 5, XATTR_CREATE);
@@ -201,6 +207,7 @@ static void xattrs(void)
 	C(flistxattr, NOFD, M0, 3);
 	N(setxattrat, AT_FDCWD, "file", 0, "user.at", &at, sizeof at);
 	N(setxattrat, AT_FDCWD, "missing", 0, "user.at", &at, sizeof at);
+	N(getxattrat, AT_FDCWD, "file", 0, "user.at", &into, sizeof into);
 	N(getxattrat, AT_FDCWD, "missing", 0, "user.at", &at, sizeof at);
 	N(listxattrat, AT_FDCWD, "file", 0, M0, 100);
 	N(listxattrat, NOFD, "file", 0, M0, 100);

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from differential import environment, lsca, program
-from lsca.table import by_name
+from lsca.table import by_name, by_number
 
 PROGRAMS = {
     "bytes": ("transfer", "files", "descriptors", "ioctls"),
@@ -39,11 +39,18 @@ MEASURED = re.compile(
 )
 STEADY = (
     (re.compile(r" /\* .*? \*/"), ""),
+    (re.compile(r"(?<=\d) \(\d{4}-\d\d-\d\dT[^)]*\)"), ""),
     (re.compile(r"\b0x7[ef][0-9a-f]{10}\b"), "ADDRESS"),
-    (re.compile(r"((?:st|stx)_(?:ino|[abcm]time(?:_nsec)?|blocks|mnt_id)|f_handle)=[^,}]+(?:, tv_nsec=\d+\})?"), r"\1=N"),
+    (
+        re.compile(
+            r"((?:st|stx)_(?:ino|[abcm]time(?:_nsec)?|blocks|mnt_id)|f_handle)=[^,}]+(?:, tv_nsec=\d+\})?"
+        ),
+        r"\1=N",
+    ),
+    (re.compile(r"\bleft \{tv_sec=0, tv_nsec=\d+\}"), "left N"),
     (re.compile(r"\bhtons\((?!0\))\d+\)"), "htons(PORT)"),
-    (re.compile(r"(ru_\w+|si_[us]time|rem|uaddr)=(\{[^}]*\}|\d+)"), r"\1=N"),
-    (re.compile(r"((?:shm|sem|msg)_(?:[acdor]?time(?:_high|_nsec)?|qnum))=\d+"), r"\1=N"),
+    (re.compile(r"(ru_\w+|si_[us]time)=(\{[^}]*\}|\d+)"), r"\1=N"),
+    (re.compile(r"((?:shm|sem|msg)_(?:[acdor]?time(?:_high|_nsec)?|[sr]time|qnum))=\d+"), r"\1=N"),
 )
 IPC = re.compile(r"^((?:shm|sem|msg)(?:at|ctl|op|timedop|snd|rcv))\((?!123456)(\d+)")
 IPC_MADE = re.compile(r"^((?:shm|sem|msg)get\(.*\) = )\d+")
@@ -66,8 +73,13 @@ def built(part: str) -> str:
     return program(f"proof/{PART_OF[part]}.c", flags=FLAGS, name=f"{PART_OF[part]}-fixed")
 
 
-def run(part: str, way: str, base: Path) -> Threads:
-    """The calls of each thread, in the order in which the threads first made one."""
+def run(
+    part: str, way: str, base: Path, raw: frozenset[str] = frozenset()
+) -> tuple[Threads, frozenset[str]]:
+    """The calls of each thread, in the order in which the threads first made one, and those that strace does not know.
+
+    The arguments of calls in `raw` are shown as numbers.
+    """
     where = base / "run"
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir()
@@ -90,12 +102,28 @@ def run(part: str, way: str, base: Path) -> Threads:
     )
     assert (done.returncode, done.stderr) == (0, b""), f"{way}: {done}"
     if way == "strace":
-        return threads(out.read_text(errors="replace"))
-    shown = subprocess.run(
-        [*lsca(), "log", "--plain", "-f", "-v", str(out)], capture_output=True, check=True
-    )
+        text = out.read_text(errors="replace")
+        return threads(text), unknown(text)
+    command = [*lsca(), "log", "--plain", "-f", "-v", "-e", f"raw={','.join(raw)}", str(out)]
+    shown = subprocess.run(command, capture_output=True, check=True)
     assert not shown.stderr
-    return threads(shown.stdout.decode(errors="replace"))
+    return threads(shown.stdout.decode(errors="replace")), raw
+
+
+def unknown(text: str) -> frozenset[str]:
+    """Calls that this strace knows by their numbers only: those are compared as numbers."""
+    found = (by_number("x86_64", int(nr, 16)) for nr in re.findall(r"syscall_(0x\w+)\(", text))
+    return frozenset(row.name for row in found if row)
+
+
+def named(line: str) -> str:
+    """Such a line with the call's name, and with as many arguments as it has."""
+    match = re.match(r"syscall_(0x\w+)\((.*)\) += (.*)", line)
+    row = by_number("x86_64", int(match[1], 16)) if match else None
+    if not match or not row:
+        return line
+    args = match[2].split(", ")[: len(row.arguments)]
+    return f"{row.name}({', '.join(args)}) = {match[3]}"
 
 
 def threads(text: str) -> Threads:
@@ -132,15 +160,20 @@ def whole_lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def steady(line: str, pid: re.Pattern[str], numbers: dict[str, str]) -> Call:
+    line = named(line)
     name = line.partition("(")[0]
-    text = re.sub(r" *= (?=[-?\d][^=]*$)", " = ", line)
-    text = re.sub(r" += ", " = ", text)
+    text = re.sub(
+        r" +(?==|[,)])", lambda match: " " if match.string[match.end()] == "=" else "", line
+    )
+    text = text.replace(",  ", ", ")
     for pattern, instead in STEADY:
         text = pattern.sub(instead, text)
     text = IPC.sub(r"\1(ID", IPC_MADE.sub(r"\1ID", text))
     if MEASURED.match(text):
         text = re.sub(r'"(\\x[0-9a-f]{2})+"', "RANDOM", text)
-        text = re.sub(r"(?<=[=\[])(?!\d*\])-?\d[\d*a-fx]*|(?<=\[)\d+(?=\])|(?<== )\d{4,}", "N", text)
+        text = re.sub(
+            r"(?<=[=\[])(?!\d*\])-?\d[\d*a-fx]*|(?<=\[)\d+(?=\])|(?<== )\d{4,}", "N", text
+        )
     text = pid.sub(lambda match: numbers[match[1]], text)
     return Call(name, text, line)
 

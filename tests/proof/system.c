@@ -60,6 +60,7 @@ static void identity(void)
 	header.version = 5;
 	C(capget, &header, caps);
 	C(capset, &header, BAD);
+	CHILD(C(setpgid, 0, 0); C(setpgid, 0, 0));
 	CHILD(C(setsid);
 	      C(setsid);
 	      C(setpgid, 0, 0);
@@ -196,7 +197,10 @@ static void asynchronous(void)
 
 	C(io_setup, 5, &context);
 	C(io_setup, 0, &context);
-	one = (struct iocb){.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = fd, .aio_buf = (uint64_t)"written", .aio_nbytes = 7};
+	one.aio_lio_opcode = IOCB_CMD_PWRITE;
+	one.aio_fildes = fd;
+	one.aio_buf = (uint64_t)"written";
+	one.aio_nbytes = 7;
 	C(io_submit, context, 1, list);
 	C(io_submit, 5, 1, list);
 	C(io_getevents, context, 1, 2, events, NULL);

@@ -268,6 +268,7 @@ static void memory(void)
 	C(munlock, at, 4096);
 	C(munlock, BAD, 4096);
 	C(mlockall, 0);
+	C(mlockall, MCL_CURRENT);
 	C(munlockall);
 	C(remap_file_pages, at, 4096, 0, 0, 0);
 	C(brk, 0);
@@ -326,6 +327,7 @@ static void clocks(void)
 	C(gettimeofday, &tv, &tz);
 	C(gettimeofday, BAD, NULL);
 	C(settimeofday, &wrong, NULL);
+	C(settimeofday, NULL, NULL);
 	C(time, &now);
 	C(time, BAD);
 	C(clock_gettime, CLOCK_REALTIME, &at);

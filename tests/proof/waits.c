@@ -21,7 +21,14 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-static struct timespec soon = {0, 1000000}, none;
+static struct timespec time_left, none;
+
+/* Calls leave in it what is left of it. */
+static struct timespec *soon(void)
+{
+	time_left = (struct timespec){0, 1000000};
+	return &time_left;
+}
 
 static void names(void)
 {
@@ -139,7 +146,7 @@ static void messages(void)
 		backs[i].msg_hdr = (struct msghdr){.msg_iov = &in[1], .msg_iovlen = 1};
 	}
 	C(recvmmsg, pair[1], backs, 3, MSG_DONTWAIT, NULL);
-	C(recvmmsg, NOFD, backs, 3, 0, &soon);
+	C(recvmmsg, NOFD, backs, 3, 0, soon());
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	long one = C(socket, AF_INET, SOCK_DGRAM, 0), two = C(socket, AF_INET, SOCK_DGRAM, 0);
 	C(bind, one, &a, sizeof a);
@@ -180,20 +187,21 @@ static void waiting(void)
 	C(poll, fds, 1, 0);
 	C(poll, fds + 2, 0, 1);
 	C(poll, BAD, 1, 0);
-	C(ppoll, fds, 2, &soon, &mask, 8);
-	C(ppoll, fds, 0, &soon, NULL, 8);
-	C(ppoll, BAD, 1, &soon, NULL, 8);
+	C(ppoll, fds, 2, soon(), &mask, 8);
+	C(ppoll, fds, 0, soon(), NULL, 8);
+	C(ppoll, BAD, 1, soon(), NULL, 8);
 	FD_SET(p[0], &in);
 	FD_SET(p[1], &out);
 	C(select, p[1] + 1, &in, &out, NULL, &tv);
 	FD_ZERO(&in);
 	C(select, p[1] + 1, &in, NULL, NULL, &tv);
+	C(select, -1, &in, NULL, NULL, &tv);
 	FD_SET(NOFD, &in);
 	C(select, NOFD + 1, &in, NULL, NULL, &tv);
 	FD_ZERO(&in);
 	FD_SET(p[0], &in);
-	C(pselect6, p[0] + 1, &in, NULL, NULL, &soon, &both);
-	C(pselect6, -1, NULL, NULL, NULL, &soon, NULL);
+	C(pselect6, p[0] + 1, &in, NULL, NULL, soon(), &both);
+	C(pselect6, -1, NULL, NULL, NULL, soon(), NULL);
 	C(epoll_create, 5);
 	C(epoll_create, 0);
 	C(epoll_create1, 5);
@@ -206,7 +214,7 @@ static void waiting(void)
 	C(epoll_wait, NOFD, got, 4, 1);
 	C(epoll_pwait, ep, got, 4, 1, &mask, 8);
 	C(epoll_pwait, ep, got, 0, 1, NULL, 8);
-	C(epoll_pwait2, ep, got, 4, &soon, NULL, 8);
+	C(epoll_pwait2, ep, got, 4, soon(), NULL, 8);
 	C(epoll_pwait2, NOFD, got, 4, NULL, NULL, 8);
 	C(epoll_ctl, ep, EPOLL_CTL_DEL, p[0], NULL);
 	C(eventfd, 5);
@@ -275,9 +283,9 @@ static void ipc(void)
 	ops[1].sem_op = -100;
 	C(semop, sem, ops, 2);
 	C(semop, 123456, ops, 1);
-	C(semtimedop, sem, ops, 1, &soon);
+	C(semtimedop, sem, ops, 1, soon());
 	ops[0].sem_op = -100;
-	C(semtimedop, sem, ops, 1, &soon);
+	C(semtimedop, sem, ops, 1, soon());
 	C(semctl, sem, 0, IPC_RMID);
 	msg = C(msgget, IPC_PRIVATE, IPC_CREAT | 0600);
 	C(msgget, 0x7777, 0600);
@@ -292,7 +300,7 @@ static void ipc(void)
 	mq = C(mq_open, "proof-of-log", O_CREAT | O_RDWR | O_NONBLOCK, 0600, &attr);
 	C(mq_open, "proof-missing", O_RDONLY, 0, NULL);
 	C(mq_timedsend, mq, "queued", 6, 3, NULL);
-	C(mq_timedsend, mq, M0, 1000, 3, &soon);
+	C(mq_timedsend, mq, M0, 1000, 3, soon());
 	C(mq_timedreceive, mq, M0, 64, &priority, NULL);
 	C(mq_timedreceive, mq, M0, 64, &priority, &none);
 	C(mq_notify, mq, &event);

@@ -26,7 +26,9 @@ class Enum:
     The number is hexadecimal, unless `decimal`.
     """
 
-    def __init__(self, text: str, *, unknown: str = "", bits: int = 32, decimal: bool = False) -> None:
+    def __init__(
+        self, text: str, *, unknown: str = "", bits: int = 32, decimal: bool = False
+    ) -> None:
         self.names = {value: name for name, value in reversed(list(parse(text, bits=False)))}
         self.values = dict(parse(text, bits=False))
         self.unknown, self.decimal = unknown, decimal

@@ -100,7 +100,7 @@ def show_siginfo(piece: Piece, view: View) -> str:
         text += f", si_utime={facts['si_utime']}, si_stime={facts['si_stime']}"
     elif number and code == SI_CODES["SI_QUEUE"]:
         value = facts["si_status"] & 0xFFFFFFFF | facts["_pad2"] << 32
-        text += f", si_int={facts['si_status']}, si_ptr={show_address(value, view)}"
+        text += f", si_int={facts['si_status']}, si_ptr={value:#x}" if value else ""
     return text + "}"
 
 

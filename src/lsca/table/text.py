@@ -17,7 +17,7 @@ MACHINES: Final = (X86_64, AARCH64)
 ERRNO_MAX: Final = 4095
 
 # Of two names of one number Python knows one, and not the one that Linux and strace use.
-ERRNO_NAMES: Final = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK"}
+ERRNO_NAMES: Final = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK"}
 
 _RESTARTS: Final = {
     512: ("ERESTARTSYS", "To be restarted if SA_RESTART is set"),
