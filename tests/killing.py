@@ -83,11 +83,11 @@ def alive(pid: int) -> bool:
 
 
 def held(path: Path) -> bool:
-    """Whether any process has the file open."""
+    """Whether any process has the file open, or one of the further segments of that log."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it may go while we look
             for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == str(path):
+                if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(str(path)):
                     return True
     return False
 

@@ -105,6 +105,7 @@ static uint32_t given_up;
 
 enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20 };
 
+/* `waits`: those that ended without anybody's chunk becoming free. */
 static int has_patience(int waits)
 {
 	if (session->flags & SESSION_LOSSY)
@@ -131,6 +132,7 @@ static int begin(struct thread *t, uint32_t i)
 		t->serial = __atomic_add_fetch(&session->threads, 1, __ATOMIC_RELAXED);
 	/* Whoever looks after our death must not take the last owner's records for ours. */
 	put_release(&h->used, 0);
+	h->begun = 0;
 	h->pid = t->process->pid;
 	h->tid = t->tid;
 	h->drained = 0;
@@ -180,9 +182,10 @@ static int take(struct thread *t)
 
 int chunk_lease(struct thread *t)
 {
-	for (int waits = 0;; waits++) {
+	for (int waits = 0;;) {
 		uint32_t seen = get_acquire(&session->chunk_bell), drainer;
 		uint64_t timeout[2] = {0, PAUSE_NS};
+		int64_t r;
 
 		if (take(t))
 			return 1;
@@ -194,7 +197,9 @@ int chunk_lease(struct thread *t)
 			return 0;
 		}
 		bell(&session->log_bell);
-		GATE4(NR_futex, &session->chunk_bell, 0, seen, timeout);
+		/* Woken, or too late to sleep, is not waited in vain: one was freed, though others were faster. */
+		r = GATE4(NR_futex, &session->chunk_bell, 0, seen, timeout);
+		waits += r && r != -EAGAIN_;
 	}
 }
 

@@ -294,6 +294,16 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	record_end(&c, start, ret);
 }
 
+/* Nobody returns from it, and what it gives back is the result of whatever the signal has interrupted. */
+static void record_sigreturn(struct thread *t, struct ucontext *uc, const struct ucontext *back)
+{
+	struct call c = {.nr = NR_rt_sigreturn, .row = &call_rows[NR_rt_sigreturn], .uc = uc, .thread = t};
+	uint64_t start;
+
+	record_begin(&c, &start);
+	record_end(&c, start, frame_result(back));
+}
+
 /* A thread from before our time. */
 static struct thread *unknown(struct ucontext *uc)
 {
@@ -335,6 +345,7 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc)
 
 			if (handle_has_rules(NR_rt_sigreturn))
 				watch_return(t, uc);
+			record_sigreturn(t, uc, back);
 			signal_return(t, back);
 			thread_admit(t);
 			leave_frame(frame_sp(uc));

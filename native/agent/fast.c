@@ -23,9 +23,8 @@ static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
 {
 	struct log_record *r = (struct log_record *)t->at;
 	uint64_t start = arch_ticks(), took;
-	int64_t ret = gate_fast(f->nr, f->args, &t->put_off);
+	int64_t ret;
 
-	took = arch_ticks() - start;
 	*(word *)r = head;
 	r->start = start;
 	/* Six moves, and neither a loop nor a call of memcpy. */
@@ -35,6 +34,9 @@ static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
 	r->args[3] = f->args[3];
 	r->args[4] = f->args[4];
 	r->args[5] = f->args[5];
+	__atomic_store_n(&t->head->begun, t->number + 1, __ATOMIC_RELEASE); /* see record_begin() */
+	ret = gate_fast(f->nr, f->args, &t->put_off);
+	took = arch_ticks() - start;
 	if (__builtin_expect(took >> 32 || ret != (int32_t)ret || ret == -ERESTART_, 0)) {
 		record_wide(t, r, took, ret);
 		return ret;

@@ -210,7 +210,12 @@ static void keep_strings(struct log_record *r, int arg, uint64_t at)
 	for (n = 0; n < KEEP_ARGV && to < end; n++) {
 		int64_t len;
 
-		if (memory_read(&one, at + 8ull * (unsigned)n, 8) < 8 || !one)
+		if (memory_read(&one, at + 8ull * (unsigned)n, 8) < 8) {
+			if (!n)
+				return;
+			break;
+		}
+		if (!one)
 			break;
 		len = memory_string(to, one, (uint64_t)(end - to));
 		if (len < 0)
@@ -394,6 +399,8 @@ void record_begin(struct call *c, uint64_t *start)
 	fill(c, r);
 	c->record = r;
 	*start = r->start = arch_ticks();
+	/* After all of it: who dies in this call leaves a record that says so. */
+	__atomic_store_n(&c->thread->head->begun, c->thread->number + 1, __ATOMIC_RELEASE);
 }
 
 void record_end(struct call *c, uint64_t start, int64_t ret)

@@ -202,6 +202,26 @@ int drain_take(struct drain *d, uint32_t i)
 	return 1;
 }
 
+void drain_take_begun(struct drain *d, uint32_t i)
+{
+	struct drained *c = &d->chunks[i];
+	struct log_record *r = (struct log_record *)d->copy;
+	struct chunk_head h;
+	uint32_t room;
+
+	if (look(d, i, &h) || h.used != c->taken || h.used % 8 || h.begun != h.first + c->rows + 1)
+		return;
+	room = CHUNK_ROOM - h.used;
+	if (room < sizeof *r ||
+	    pread(d->area, d->copy, room, (off_t)(AREA_AT(i) + sizeof h + h.used)) != (ssize_t)room ||
+	    r->kind != RECORD_CALL || r->words * 8u > room)
+		return;
+	r->flags = (uint8_t)((r->flags & ~RECORD_WIDE) | RECORD_NO_RETURN);
+	r->took = 0;
+	r->ret = 0;
+	take(d, i, &h, h.used + r->words * 8u, d->copy);
+}
+
 /* Its thread is gone, and it was not there to say that the chunk is full. */
 static int is_abandoned(const struct chunk *k)
 {
@@ -313,6 +333,7 @@ int drain_pass(struct drain *d, int leased, int undertake)
 			continue;
 		}
 		drain_take(d, i);
+		drain_take_begun(d, i);
 		d->chunks[i].is_done = 1;
 		await(d, i);
 		if (!segment_writer_rows(d->writer)) /* nothing to wait for */

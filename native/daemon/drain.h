@@ -57,6 +57,8 @@ void drain_finish(struct drain *d);
 int drain_open(struct drain *d, struct session *s, int area, int fd, const char *path, int errors);
 int drain_pass(struct drain *d, int leased, int undertake);
 int drain_take(struct drain *d, uint32_t chunk); /* 1: there was something */
+/* When all else of a chunk was taken, and its thread is gone: the call in which it died, as one without a return. */
+void drain_take_begun(struct drain *d, uint32_t chunk);
 void drain_flush(struct drain *d);
 int drain_find(struct drain *d); /* what the segments that are there have already; the last one is open afterwards */
 void drain_all(struct drain *d); /* every chunk of an area without a session, in the order of their leases */

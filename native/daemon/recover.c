@@ -158,6 +158,7 @@ void drain_all(struct drain *d)
 		if (h.drained > c->taken) /* what a flight recorder has let go of is marked so, too */
 			c->taken = h.drained < CHUNK_ROOM ? h.drained : CHUNK_ROOM;
 		drain_take(d, places[i].chunk);
+		drain_take_begun(d, places[i].chunk);
 	}
 	free(places);
 }

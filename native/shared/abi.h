@@ -165,7 +165,8 @@ struct chunk_head {
 	uint32_t pid, tid;
 	uint32_t drained; /* so many of them are in the file: the drainer's word for who comes after it */
 	uint64_t lease, thread, first; /* counted up in the session; first: number of the first record in its thread */
-	uint64_t pad[3];
+	uint64_t begun; /* number of the record at `used`, plus 1, when its call is made: all but its end is there */
+	uint64_t pad[2];
 };
 
 #define CHUNK_ROOM (CHUNK_SIZE - 64u)

@@ -230,6 +230,7 @@ static void nonsense(uint64_t rounds)
 		h->used = any_used();
 		h->lease = below(3) ? h->lease : below(20);
 		h->first = chance();
+		h->begun = below(2) ? h->first + count + below(2) : chance();
 		h->thread = below(4);
 		k->state = (uint32_t)below(4) ? (uint32_t)below(3) : (uint32_t)chance();
 		s->chunk_high = CHUNK_COUNT + (uint32_t)below(3) * 0x10000000u;

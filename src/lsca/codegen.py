@@ -6,7 +6,6 @@ what native/log/plan.h does; a file whose text would be the same is left alone, 
 `python3 -m lsca.codegen --names` prints src/lsca/calls.py, which a test compares.
 """
 
-import errno
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from lsca.table.arguments import (
     show_dirfd,
 )
 from lsca.table.syscall import CALL_LIMIT, KNOWN_WORDS, RowError, Syscall
+from lsca.table.text import ERRNO_NAMES
 
 # What dispatch.c does itself: with the frame of the signal that has brought the call, and without.
 FRAMED = frozenset(
@@ -239,7 +239,7 @@ def plans(table: Iterable[type[Syscall]]) -> str:
         own = (row for row in known if machine in row.numbers)
         text += f"\nconst struct call_plan plans_{machine}[CALL_LIMIT] = {{\n"
         text += "".join(call_plan(row, machine) for row in own) + "};\n"
-    errors = sorted(errno.errorcode.items())
+    errors = sorted(ERRNO_NAMES.items())
     text += "\nconst struct error_name plan_errors[] = {\n"
     text += "".join(f'\t{{{number}, "{name}"}},\n' for number, name in errors) + "};\n"
     return f"{text}const uint32_t plan_error_count = {len(errors)};\n"

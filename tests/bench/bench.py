@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import logs
 from loads import LOADS, Load, run
 
 HERE = Path(__file__).resolve().parent
@@ -102,6 +103,9 @@ PROGRAMS = (
     Measure("pgbench -S", "PostgreSQL: one SELECT", "us", 1e3),
 )
 
+PARTS_OF_LSCA = ("drained", "log_calls")  # built by who wants them
+LOG = "log"
+
 # What to run for which of the first measures.
 CALLS = ("getppid", "getpid", "write", "read", "open")
 FORKS = ("fork", "thread")
@@ -110,6 +114,8 @@ FORKS = ("fork", "thread")
 def build(into: Path) -> None:
     compiler = os.environ.get("CC") or shutil.which("gcc") or "cc"
     for source in sorted(HERE.glob("*.c")):
+        if source.stem in PARTS_OF_LSCA:
+            continue
         command = [compiler, "-O2", "-pthread", "-o", str(into / source.stem), str(source)]
         subprocess.run(command, check=True, timeout=60)
 
@@ -346,14 +352,14 @@ def program_targets(results: Results, all_ways: Sequence[Way], place: Place) -> 
 
 
 def choose(text: str) -> frozenset[str]:
-    """Keys of measures, for argparse; `programs` is all whole programs, `calls` all else."""
+    """Keys of measures, for argparse; `programs` is all whole programs, `log` the log's cost, `calls` all else."""
     first, second = {m.key for m in MEASURES}, {m.key for m in PROGRAMS}
     chosen: set[str] = set()
     for word in filter(None, text.split(",")):
-        found = {k for k in first | second if k == word or k.split()[0] == word}
+        found = {k for k in {LOG} | first | second if k == word or k.split()[0] == word}
         found |= first if word == "calls" else second if word == "programs" else set()
         if not found:
-            known = ", ".join(m.key for m in MEASURES + PROGRAMS)
+            known = ", ".join([LOG, *(m.key for m in MEASURES + PROGRAMS)])
             raise argparse.ArgumentTypeError(f"{word}: there are calls, programs, {known}")
         chosen |= found
     return frozenset(chosen)
@@ -362,7 +368,7 @@ def choose(text: str) -> frozenset[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure LSCA against the kernel and strace.")
     chosen = {"type": choose, "metavar": "KEY,..."}
-    parser.add_argument("--only", default=choose("calls,programs"), dest="wanted", **chosen)
+    parser.add_argument("--only", default=choose("calls,log,programs"), dest="wanted", **chosen)
     parser.add_argument("--without", default=frozenset(), **chosen)
     parser.add_argument("--quick", action="store_true", help="few rounds, short ones: a smoke test")
     parser.add_argument("--log", action="store_true", help="the routes write a log (-o) as well")
@@ -385,6 +391,13 @@ def main() -> int:
         if not options.wanted.isdisjoint(m.key for m in MEASURES):
             effort = QUICK if options.quick else FULL
             measure(effort, work, all_ways, where, options.wanted, results)
+        of_log: list[logs.Row] = []
+        if LOG in options.wanted:
+            try:
+                for line in logs.measure(options.lsca, work, options.quick, of_log):
+                    print(line, flush=True)
+            except RuntimeError as error:
+                results.failures[LOG] = str(error)
         left_out = [*measure_programs(work, options, log_ways, where[-1], results)]
 
     calls = [m for m in MEASURES if m.key in options.wanted]
@@ -396,7 +409,7 @@ def main() -> int:
     if "strace" not in {way.name for way in all_ways}:
         print("\nstrace is not installed: no column for it")
     written = rows(results, calls, all_ways, where)
-    written += rows(results, PROGRAMS, log_ways, where[-1:])
+    written += of_log + rows(results, PROGRAMS, log_ways, where[-1:])
     options.output.write_text(json.dumps(written, indent=1) + "\n")
     print(f"\nmedians of the rounds; written to {options.output}")
     for way_name, reason in results.failures.items():

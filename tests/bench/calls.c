@@ -3,11 +3,16 @@
  * Time per system call, for bench.py. Each call runs in batches of about a millisecond; printed is
  * the median of the batches' means in nanoseconds, one `name value` a line.
  *
- *	calls SECONDS-PER-CALL FILE-TO-OPEN
+ *	calls SECONDS-PER-CALL FILE-TO-OPEN [THREADS]
+ *
+ * With threads, each of them makes the same call at the same time, on a CPU of its own if there are so many; printed is
+ * the mean of what they found.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCHES = 2000, BATCH_NS = 1000000 };
+enum { BATCHES = 2000, BATCH_NS = 1000000, THREADS_MAX = 64 };
 
 static int null_fd, zero_fd;
 static const char *path;
@@ -87,7 +92,7 @@ static uint64_t batch_ns(void (*call)(void), uint64_t count)
 
 static double measure(void (*call)(void), double seconds)
 {
-	static double means[BATCHES];
+	static __thread double means[BATCHES];
 	uint64_t count = 1, took, end;
 	int done = 0;
 
@@ -101,29 +106,70 @@ static double measure(void (*call)(void), double seconds)
 	return means[done / 2];
 }
 
+static const struct {
+	const char *name;
+	void (*call)(void);
+} rows[] = {
+	{"getppid", do_getppid}, {"getpid", do_getpid}, {"write", do_write}, {"read", do_read}, {"open", do_open},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static double seconds, found[THREADS_MAX][ROWS];
+static pthread_barrier_t together;
+
+/* On the n-th of the CPUs that are allowed, if there are so many. */
+static void move_to(long n)
+{
+	cpu_set_t all, one;
+
+	sched_getaffinity(0, sizeof all, &all);
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &all) && !n--) {
+			CPU_SET(cpu, &one);
+			sched_setaffinity(0, sizeof one, &one);
+		}
+}
+
+static void *run(void *argument)
+{
+	long n = (long)argument;
+
+	move_to(n);
+	for (size_t i = 0; i < ROWS; i++) {
+		pthread_barrier_wait(&together);
+		found[n][i] = measure(rows[i].call, seconds);
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*call)(void);
-	} rows[] = {
-		{"getppid", do_getppid},
-		{"getpid", do_getpid},
-		{"write", do_write},
-		{"read", do_read},
-		{"open", do_open},
-	};
+	pthread_t threads[THREADS_MAX];
+	long count = argc > 3 ? atol(argv[3]) : 0;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: calls SECONDS-PER-CALL FILE-TO-OPEN\n");
+	if (argc < 3 || count < 0 || count > THREADS_MAX) {
+		fprintf(stderr, "usage: calls SECONDS-PER-CALL FILE-TO-OPEN [THREADS]\n");
 		return 2;
 	}
+	seconds = atof(argv[1]);
 	path = argv[2];
 	null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	if (null_fd < 0 || zero_fd < 0)
 		die("/dev");
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		printf("%s %.1f\n", rows[i].name, measure(rows[i].call, atof(argv[1])));
+	pthread_barrier_init(&together, NULL, count ? (unsigned)count : 1);
+	for (long n = 0; n < count; n++)
+		if (pthread_create(&threads[n], NULL, run, (void *)n))
+			die("pthread_create");
+	for (long n = 0; n < count; n++)
+		pthread_join(threads[n], NULL);
+	for (size_t i = 0; i < ROWS; i++) {
+		double sum = count ? 0 : measure(rows[i].call, seconds);
+
+		for (long n = 0; n < count; n++)
+			sum += found[n][i] / (double)count;
+		printf("%s %.1f\n", rows[i].name, sum);
+	}
 	return 0;
 }

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from logs import compile_native
+
 import lsca
 
-ROOT = Path(__file__).parents[2]
-NATIVE = ROOT / "native"
 QUERIES = {
     "count": "SELECT count(*) FROM calls",
     "group by name": "SELECT name, count(*), sum(duration_ns), max(duration_ns) FROM calls GROUP BY name",
@@ -32,15 +32,9 @@ QUERIES = {
 
 def make(directory: Path, calls: int) -> Path:
     """A log of so many calls."""
-    program, log = directory / "log_calls", directory / "big.lsca"
-    sources = [
-        Path(__file__).with_name("big") / "log_calls.c",
-        NATIVE / "log/encode.c",
-        NATIVE / "log/hash.c",
-    ]
-    include = [NATIVE / "shared", NATIVE / "shared/arch/x86_64", NATIVE / "log"]
-    command = ["gcc", "-std=gnu11", "-O2", "-D_GNU_SOURCE=", *(f"-I{path}" for path in include)]
-    subprocess.run([*command, *map(str, sources), "-o", str(program)], check=True)
+    log = directory / "big.lsca"
+    sources = ("native/log/encode.c", "native/log/hash.c")
+    program = compile_native("log_calls", sources, directory)
     subprocess.run([str(program), str(log), str(calls)], check=True)
     return log
 

@@ -34,6 +34,15 @@ def test_calls(tmp_path: Path) -> None:
     assert len(rows) == MEASURES * places * ways
 
 
+def test_cost_of_the_log(tmp_path: Path) -> None:
+    rows, told = bench(tmp_path / "bench.json", "--only", "log")
+    places = min(2, len(os.sched_getaffinity(0)))
+    ways = {str(row["name"]).split(", ", 1)[1].rpartition(", ")[0] for row in rows}
+    assert {"kernel", "kernel, log"} <= ways
+    assert len(rows) == 3 * places * len(ways)
+    assert "records drained" in told and "bytes per record" in told
+
+
 @pytest.mark.parametrize(
     ("key", "values"), [("make", 1), ("git", 1), ("shell", 1), ("redis", 2), ("pgbench", 2)]
 )

@@ -6,6 +6,7 @@
  *	processes   COUNT processes, every third of which begins again by exec, and half of which fork once more
  *	blocked     COUNT threads make CALLS calls each, and stay in another call until all have done so
  *	endless     COUNT processes of two threads each count in FILE what has returned, until they are killed
+ *	dies        waits in pause() with one thread, and kills itself with the other after CALLS calls
  *	read        reads CALLS bytes from descriptor 0 in one call, COUNT times
  */
 #include "check.h"
@@ -69,6 +70,38 @@ static void threads(void *(*run)(void *))
 	for (long i = 0; i < count; i++)
 		pthread_join(all[i], NULL);
 	free(all);
+}
+
+static void *pauses(void *argument)
+{
+	__atomic_store_n(&done, (uint32_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	syscall(SYS_pause);
+	return argument;
+}
+
+static int sleeps(uint32_t tid)
+{
+	char path[64], text[128] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/self/task/%u/stat", tid);
+	f = fopen(path, "r");
+	if (!f || !fgets(text, sizeof text, f))
+		abort();
+	fclose(f);
+	return strstr(text, ") S ") != NULL;
+}
+
+static void die(void)
+{
+	pthread_t other;
+
+	if (pthread_create(&other, NULL, pauses, NULL))
+		abort();
+	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE) || !sleeps(done))
+		sched_yield();
+	make();
+	syscall(SYS_kill, getpid(), SIGKILL);
 }
 
 static void processes(void)
@@ -145,6 +178,8 @@ int main(int argc, char **argv)
 		threads(blocked);
 	else if (!strcmp(argv[1], "endless") && argc > 4)
 		endlessly(argv[4]);
+	else if (!strcmp(argv[1], "dies"))
+		die();
 	else if (!strcmp(argv[1], "read")) {
 		char *room = malloc((size_t)calls + 1);
 

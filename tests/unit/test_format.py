@@ -315,11 +315,13 @@ LINES = {
     ),
     "clone": (
         line("clone", (0x1200011, 0, 0, ADDRESS, 0), 99),
-        "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, 0x7f0000001000) = 99",
+        "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, "
+        "child_tidptr=0x7f0000001000) = 99",
     ),
     "clone on aarch64": (
         line("clone", (0x1200011, 0, 0, 0, ADDRESS), 99, machine="aarch64"),
-        "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, 0x7f0000001000) = 99",
+        "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, "
+        "child_tidptr=0x7f0000001000) = 99",
     ),
     "execve": (
         line(

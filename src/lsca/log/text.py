@@ -5,7 +5,6 @@ How a call's arguments look is the table's knowledge; here is only the line arou
 route. A number that the table does not have is written in hex with all its arguments.
 """
 
-import errno
 import json
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from lsca.log.record import Record
 from lsca.log.touched import fds_of, named_of, readable
 from lsca.table import Piece, by_number, format_call
 from lsca.table.arguments import Kind
-from lsca.table.text import FileOf, Hex, error, no_file, signed
+from lsca.table.text import ERRNO_NAMES, FileOf, Hex, error, no_file, signed
 
 COLUMN: Final = 40  # where strace puts the result
 SECOND: Final = 1_000_000_000
@@ -144,7 +143,7 @@ def facts(record: Record, style: Style, file: FileOf = no_file) -> dict[str, Any
 
 def errno_name(ret: int) -> str | None:
     """ENOENT of -2; None if that is no failure."""
-    return errno.errorcode.get(-ret, f"errno {-ret}") if -4096 < ret < 0 else None
+    return ERRNO_NAMES.get(-ret, f"errno {-ret}") if -4096 < ret < 0 else None
 
 
 def _files(record: Record, machine: str, file: FileOf) -> dict[str, Any]:

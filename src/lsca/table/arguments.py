@@ -8,6 +8,7 @@ is also the type of a live call.
 Longer than 500 lines because every kind of argument is made here: who writes a row looks in one place.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -242,6 +243,7 @@ def Out(
     length: str | None = None,
     length_at: str | None = None,
     filled: bool = False,
+    interrupted: bool = False,
     when: Callable[[View], bool] | None = None,
 ) -> Structure: ...
 def Out(
@@ -250,16 +252,24 @@ def Out(
     length: str | None = None,
     length_at: str | None = None,
     filled: bool = False,
+    interrupted: bool = False,
     when: Callable[[View], bool] | None = None,
 ) -> bytes:
     """Memory that the call writes.
 
     `length_at` names the argument that points to the length. `filled`: the result says how many elements are valid.
+    `interrupted`: written only if a signal ends the call.
     """
-    flags = (ArgFlag.FILLED,) if filled else ()
-    seen = _seen(layout)
+    flags = (ArgFlag.FILLED,) if filled else (ArgFlag.ON_ERROR,) if interrupted else ()
     return memory(
-        Kind.OUT, layout, seen, length=length, length_at=length_at, flags=flags, when=when
+        Kind.OUT,
+        layout,
+        _seen(layout),
+        length=length,
+        length_at=length_at,
+        flags=flags,
+        when=when,
+        write=_write_if_interrupted if interrupted else None,
     )
 
 
@@ -488,6 +498,19 @@ def _write_vector(argument: Argument, view: View, index: int) -> str:
 
 
 def _write_memory(argument: Argument, view: View, index: int) -> str:
+    text = _memory_text(argument, view, index)
+    return text if text != "{...}" else show_address(view.args[index], view)
+
+
+def _write_if_interrupted(argument: Argument, view: View, index: int) -> str:
+    after = view.exit.get(index)
+    if not after or not argument.layout or view.ret != -errno.EINTR:
+        return show_address(view.args[index], view)
+    return argument.layout.show(after, view)
+
+
+def _memory_text(argument: Argument, view: View, index: int) -> str:
+    """What is in the memory; "{...}" if that is too little to tell."""
     address = view.args[index]
     layout = argument.layout
     if not address or layout is None:

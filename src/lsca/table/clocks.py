@@ -119,7 +119,7 @@ class nanosleep(Syscall, x86_64=35, generic=101, runs=Runs.PROGRAM, blocks=True,
     """high-resolution sleep"""
 
     duration = In(TIMESPEC)
-    rem = Out(TIMESPEC)
+    rem = Out(TIMESPEC, interrupted=True)
 
 
 class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, blocks=True, classes=()):
@@ -128,7 +128,7 @@ class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, block
     clockid = Clock()
     flags = Chosen(TIMER_FLAGS)
     t = In(TIMESPEC)
-    remain = Out(TIMESPEC)
+    remain = Out(TIMESPEC, interrupted=True)
 
 
 class alarm(Syscall, x86_64=37, runs=Runs.PROGRAM, classes=()):

@@ -21,12 +21,17 @@ def parse(text: str, *, bits: bool) -> Iterator[tuple[str, int]]:
 
 
 class Enum:
-    """One of several names; what has none is written as a number, with a comment that says what it should have been."""
+    """One of several names; what has none is written as a number, with a comment that says what it should have been.
 
-    def __init__(self, text: str, *, unknown: str = "", bits: int = 32) -> None:
+    The number is hexadecimal, unless `decimal`.
+    """
+
+    def __init__(
+        self, text: str, *, unknown: str = "", bits: int = 32, decimal: bool = False
+    ) -> None:
         self.names = {value: name for name, value in reversed(list(parse(text, bits=False)))}
         self.values = dict(parse(text, bits=False))
-        self.unknown = unknown
+        self.unknown, self.decimal = unknown, decimal
         self.mask = (1 << bits) - 1
 
     def __getitem__(self, name: str) -> int:
@@ -36,6 +41,8 @@ class Enum:
         name = self.name(value & self.mask)
         if name is not None:
             return name
+        if self.decimal:
+            return str(value & self.mask)
         return f"{value & self.mask:#x}" + (f" /* {self.unknown} */" if self.unknown else "")
 
     def name(self, value: int) -> str | None:

@@ -6,9 +6,9 @@ from typing import Final
 from lsca.table.arguments import Chosen, DirFd, Fd, In, Mode, Offset, Path, Size, String, Unsigned
 from lsca.table.constants import Enum, Flags
 from lsca.table.effects import OPENS, Does, by, new
-from lsca.table.layouts import Struct, whole
+from lsca.table.layouts import Layout, Struct, whole
 from lsca.table.syscall import Support, Syscall
-from lsca.table.text import View, show_long, show_octal
+from lsca.table.text import Piece, View, show_long, show_octal
 
 ACCESS_MODES: Final = Enum("O_RDONLY O_WRONLY O_RDWR O_ACCMODE")
 _OPEN_HEAD: Final = (
@@ -48,12 +48,21 @@ MEMFD: Final = Flags("MFD_CLOEXEC=1 MFD_ALLOW_SEALING MFD_HUGETLB MFD_NOEXEC_SEA
 MEMFD_SECRET: Final = Flags("FD_CLOEXEC=0o2000000")
 O_TMPFILE_BIT: Final = 0o20000000
 
-OPEN_HOW: Final = whole(
-    Struct(
-        "open_how",
-        {"flags": ("Q", OPEN_FLAGS), "mode": ("Q", show_octal), "resolve": ("Q", RESOLVE)},
-    )
+_OPEN_HOW: Final = Struct(
+    "open_how",
+    {"flags": ("Q", OPEN_FLAGS), "mode": ("Q", show_octal), "resolve": ("Q", RESOLVE)},
 )
+
+
+def _show_open_how(piece: Piece, view: View) -> str:
+    """The mode only where there is one, or a file may be made with it."""
+    values = _OPEN_HOW.values(piece.data, view.machine)
+    creating = int(values.get("flags", 0)) & (OPEN_FLAGS["O_CREAT"] | O_TMPFILE_BIT)
+    text = _OPEN_HOW(piece, view)
+    return text if creating or values.get("mode") else text.replace(", mode=000", "")
+
+
+OPEN_HOW: Final = Layout("struct open_how", whole(_OPEN_HOW).size, _show_open_how)
 
 
 def creates(view: View) -> bool:

@@ -31,11 +31,13 @@ def format_call(
     names = {name: index for index, name in enumerate(order)}
     view = View(machine, args, ret, entry, exit, names, strings, hex, whole, file)
     parts = []
-    for index, name in enumerate(order):
+    labels = row.labels or {}
+    for name in labels or order:
         argument = row.arguments[name]
         if argument.when and not argument.when(view):
             continue
-        parts.append(argument.write(argument, view, index))
+        text = argument.write(argument, view, names[name])
+        parts.append(f"{labels[name]}={text}" if labels else text)
     return ", ".join(parts), _result(row, view)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of a file besides its contents: type, size, owner, permissions, times, and its file system."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from lsca.table.arguments import (
@@ -116,11 +117,32 @@ def _show_stat(piece: Piece, view: View) -> str:
     mode, size, device = (values.get(name) for name in ("st_mode", "st_size", "st_rdev"))
     if not isinstance(mode, int) or not isinstance(size, int) or not isinstance(device, int):
         return "{...}"
+    if view.whole:
+        return _show_whole_stat(values, view)
     if mode & TYPE_MASK in (FILE_TYPES["S_IFCHR"], FILE_TYPES["S_IFBLK"]):
         detail = f"st_rdev={show_device(device, view)}"
     else:
         detail = f"st_size={size}"
     return f"{{st_mode={show_mode(mode, view)}, {detail}, ...}}"
+
+
+def _show_whole_stat(values: Mapping[str, int | bytes], view: View) -> str:
+    """All members, in strace's order."""
+    names = ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_blksize", "st_blocks")
+    parts = [f"st_dev={show_device(int(values['st_dev']), view)}"]
+    for name in names:
+        value = int(values[name])
+        parts.append(f"{name}={show_mode(value, view) if name == 'st_mode' else value}")
+    if int(values["st_mode"]) & TYPE_MASK in (FILE_TYPES["S_IFCHR"], FILE_TYPES["S_IFBLK"]):
+        parts.append(f"st_rdev={show_device(int(values['st_rdev']), view)}")
+    else:
+        parts.append(f"st_size={values['st_size']!s}")
+    for name in ("atime", "mtime", "ctime"):
+        moment = values[f"st_{name[:-1]}"]
+        assert isinstance(moment, bytes)
+        time = TIMESPEC_STRUCT.values(moment, view.machine)
+        parts.append(f"st_{name}={time['tv_sec']!s}, st_{name}_nsec={time['tv_nsec']!s}")
+    return "{" + ", ".join(parts) + "}"
 
 
 def _show_magic(value: int, view: View) -> str:

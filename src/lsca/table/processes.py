@@ -201,6 +201,13 @@ class clone(
     caveat=NOT_SHARED,
     generic_order=("flags", "child_stack", "parent_tid", "tls", "child_tid"),
     effect=by(Does.CLONES, "flags"),
+    labels={
+        "child_stack": "child_stack",
+        "flags": "flags",
+        "parent_tid": "parent_tid",
+        "tls": "tls",
+        "child_tid": "child_tidptr",
+    },
 ):
     """create a child process"""
 

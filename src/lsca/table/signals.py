@@ -17,7 +17,8 @@ SIGNALS: Final = Enum(
     "SIG_0=0 SIGHUP=1 SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV "
     "SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU "
     "SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS SIGRTMIN "
-    + " ".join(f"SIGRT_{number}" for number in range(1, 33))
+    + " ".join(f"SIGRT_{number}" for number in range(1, 33)),
+    decimal=True,
 )
 SIGNALS.names[0] = "0"
 REAL_TIME_FIRST: Final = 32
@@ -96,6 +97,10 @@ def show_siginfo(piece: Piece, view: View) -> str:
         status = facts["si_status"]
         exited = code == CHILD_CODES["CLD_EXITED"]
         text += f", si_status={status if exited else SIGNALS(status, view)}"
+        text += f", si_utime={facts['si_utime']}, si_stime={facts['si_stime']}"
+    elif number and code == SI_CODES["SI_QUEUE"]:
+        value = facts["si_status"] & 0xFFFFFFFF | facts["_pad2"] << 32
+        text += f", si_int={facts['si_status']}, si_ptr={value:#x}" if value else ""
     return text + "}"
 
 
@@ -118,6 +123,9 @@ _SIGINFO: Final = Struct(
         "si_pid": "i",
         "si_uid": "I",
         "si_status": "i",
+        "_pad2": "i",
+        "si_utime": "q",
+        "si_stime": "q",
     },
 )
 SIGSET: Final = Layout("sigset_t", dict.fromkeys(MACHINES, 8), _show_set_bytes)
@@ -129,6 +137,11 @@ STACK: Final = one(
         {"ss_sp": ("Q", show_address), "ss_flags": ("i", STACK_FLAGS), "ss_size": ("Q", show_size)},
     )
 )
+
+
+def note_signal(view: View) -> str:
+    """Which one a wait has taken."""
+    return SIGNALS(view.ret or 0, view)
 
 
 def Signal() -> int:
@@ -165,7 +178,7 @@ class rt_sigpending(Syscall, x86_64=127, generic=136, runs=Runs.PROGRAM):
 
 
 class rt_sigtimedwait(
-    Syscall, x86_64=128, generic=137, runs=Runs.PROGRAM, blocks=True, returns=SIGNALS
+    Syscall, x86_64=128, generic=137, runs=Runs.PROGRAM, blocks=True, note=note_signal
 ):
     """synchronously wait for queued signals"""
 

@@ -149,6 +149,8 @@ class Syscall(Call):
     generic_order     the arguments' names in the generic list's order, where that differs (clone)
     effect            what it does to its process's descriptors, if it succeeds
     moves             its result is a number of bytes that were read or written
+    labels            the arguments' names in the order in which the log writes them, where it does, and what it puts
+                      before them ("flags" for flags=CLONE_VM)
     second            the argument that is its second name of a file without being a pathname (a link's target)
     """
 
@@ -171,6 +173,7 @@ class Syscall(Call):
     effect: ClassVar[Effect | None]
     moves: ClassVar[Moves | None]
     second: ClassVar[str | None]
+    labels: ClassVar[Mapping[str, str] | None]
 
     def __init_subclass__(
         cls,
@@ -194,6 +197,7 @@ class Syscall(Call):
         effect: Effect | None = None,
         moves: Moves | None = None,
         second: str | None = None,
+        labels: Mapping[str, str] | None = None,
         table: Table = TABLE,
     ) -> None:
         super().__init_subclass__()
@@ -213,7 +217,7 @@ class Syscall(Call):
         cls.runs, cls.support, cls.caveat, cls.since = runs, support, caveat, since
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity, cls.classes = known, identity, classes
-        cls.effect, cls.moves, cls.second = effect, moves, second
+        cls.effect, cls.moves, cls.second, cls.labels = effect, moves, second, labels
         cls.handled = handled
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
@@ -253,6 +257,8 @@ def _check(row: type[Syscall]) -> None:
         raise wrong("what is known as one word has no arguments")
     if set(row.order[AARCH64]) != set(row.arguments):
         raise wrong("generic_order does not name the arguments")
+    if row.labels and set(row.labels) != set(row.arguments):
+        raise wrong("labels does not name the arguments")
     for name in (*(row.effect.args if row.effect else ()), *([row.second] if row.second else ())):
         if name not in row.arguments:
             raise wrong(f"its effect names {name!r}, and there is no such argument")

@@ -16,6 +16,9 @@ AARCH64: Final = "aarch64"
 MACHINES: Final = (X86_64, AARCH64)
 ERRNO_MAX: Final = 4095
 
+# Of two names of one number Python knows one, and not the one that Linux and strace use.
+ERRNO_NAMES: Final = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK"}
+
 _RESTARTS: Final = {
     512: ("ERESTARTSYS", "To be restarted if SA_RESTART is set"),
     513: ("ERESTARTNOINTR", "To be restarted"),
@@ -120,7 +123,7 @@ def show_bit_octal(value: int, view: View) -> str:
 
 def show_device(value: int, view: View) -> str:
     """A device number: makedev(0x1, 0x3)."""
-    return f"makedev({os.major(value):#x}, {os.minor(value):#x})"
+    return f"makedev({show_hex(os.major(value), view)}, {show_hex(os.minor(value), view)})"
 
 
 def show_id(value: int, view: View) -> str:
@@ -186,5 +189,5 @@ def error(ret: int) -> str:
     if -ret in _RESTARTS:
         name, words = _RESTARTS[-ret]
         return f"? {name} ({words})"
-    name = errno.errorcode.get(-ret, "")
+    name = ERRNO_NAMES.get(-ret, "")
     return f"-1 {name} ({os.strerror(-ret)})" if name else f"-1 (errno {-ret})"

@@ -266,7 +266,7 @@ class rseq(Syscall, x86_64=334, generic=293, since="4.18", runs=Runs.PROGRAM):
     """register restartable sequences"""
 
     rseq = Address()
-    rseq_len = Unsigned()
+    rseq_len = Hex()
     flags = Hex()
     sig = Hex()
 

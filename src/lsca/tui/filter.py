@@ -7,7 +7,6 @@ an explanation; nothing here touches data or screen.
 """
 
 import difflib
-import errno
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from lsca.errors import UsageError
 from lsca.log.units import parse_duration, parse_size
 from lsca.table import FAMILIES, by_name, rows
+from lsca.table.text import ERRNO_NAMES
 
 # Who is at the other end of a call: its address argument, else that of what its descriptor stands for.
 PEER: Final = (
@@ -41,7 +41,7 @@ ALIASES: Final = {"call": "name", "errno": "error", "took": "duration", "address
 WORDS: Final = ("name", "path", "path2", "file", "address", "argv", "error")
 LISTS: Final = ("name", "error", "family", "route")  # whose values cannot have a comma in them
 ROUTES: Final = ("kernel", "proxy", "local", "handler")
-ERRNOS: Final = frozenset(errno.errorcode.values()) | {
+ERRNOS: Final = frozenset(ERRNO_NAMES.values()) | {
     "ERESTARTSYS",
     "ERESTARTNOINTR",
     "ERESTARTNOHAND",

@@ -124,6 +124,11 @@ static inline void frame_return(struct ucontext *uc, int64_t ret)
 	uc->rax = (uint64_t)ret;
 }
 
+static inline int64_t frame_result(const struct ucontext *uc)
+{
+	return (int64_t)uc->rax;
+}
+
 static inline uint64_t frame_pc(const struct ucontext *uc)
 {
 	return uc->rip;
