@@ -434,7 +434,9 @@ int drain_take_over(struct drain *d, struct session *s, int area, int fd, const 
 		output_header(&d->out.header);
 		e = output_begin(&d->out);
 	} else {
-		e = drain_find(d);
+		/* `fd` is the first segment. */
+		e = d->out.header.number ? output_open(&d->out) : 0;
+		e = e ? e : drain_find(d);
 	}
 	if (e)
 		return e;
