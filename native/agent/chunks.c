@@ -186,6 +186,7 @@ int chunk_lease(struct thread *t)
 
 		if (take(t))
 			return 1;
+		add_one(&session->starved);
 		drainer = get_relaxed(&session->drainer);
 		if (!area_size || !drainer || GATE2(NR_kill, drainer, 0) == -ESRCH_)
 			return 0;

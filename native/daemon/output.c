@@ -290,14 +290,15 @@ static int resume_one(struct output *o, output_visit *visit, void *context)
 
 	if (n < 0)
 		return -errno;
-	if ((size_t)n < sizeof h) { /* killed before it was begun */
+	/* Killed before it was begun; but somebody else's few bytes stay. */
+	if ((size_t)n < sizeof h && !memcmp(h.magic, SEGMENT_MAGIC, (size_t)n < sizeof h.magic ? (size_t)n : sizeof h.magic)) {
 		o->blobs = 0;
 		o->ended = 0;
 		if (ftruncate(o->fd, 0) || lseek(o->fd, 0, SEEK_SET))
 			return -errno;
 		return output_begin(o);
 	}
-	if (memcmp(h.magic, SEGMENT_MAGIC, sizeof h.magic) || h.version != SEGMENT_VERSION ||
+	if ((size_t)n < sizeof h || memcmp(h.magic, SEGMENT_MAGIC, sizeof h.magic) || h.version != SEGMENT_VERSION ||
 	    memcmp(h.run, o->header.run, sizeof h.run))
 		return -EBADMSG;
 	o->header = h;

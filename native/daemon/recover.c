@@ -299,6 +299,8 @@ void recover_area(const char *name, const char *output, struct recovered *r)
 		say(r, RECOVER_FAILED, "it cannot be opened", errno);
 	} else if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		say(r, RECOVER_FAILED, "it is not a file", 0);
+	} else if (output && st.st_size < (off_t)sizeof(struct segment_header)) {
+		say(r, RECOVER_FAILED, "that file is not its log", 0); /* nobody knows whose it is */
 	} else {
 		bring(d, name, r);
 		fd = d->out.fd;
