@@ -48,6 +48,7 @@ enum session_flags {
 	SESSION_STRICT = 16, /* an exec that cannot be caught is refused */
 	SESSION_GRANTS = 32, /* programs that gain privileges keep them under this launcher's trace */
 	SESSION_LOSSY = 64,  /* rather lose records, and count them, than wait for the drainer */
+	SESSION_ELSEWHERE = 128, /* an exec could not be caught because its pid namespace is another one */
 };
 
 /*
