@@ -79,6 +79,7 @@ struct process_self {
 	uint32_t traced_later; /* PTRACE_TRACEME of such a child, to be made at its exec */
 	struct sigaction sys; /* such a process's SIGSYS */
 	uint32_t exiting;  /* a thread is ending the process: no other comes out of its call any more */
+	uint32_t elsewhere; /* in another pid namespace than the launcher: its numbers are those of others there */
 };
 
 #define NO_ANSWER 0xffffffffu

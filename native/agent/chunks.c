@@ -103,15 +103,25 @@ void chunk_release(struct thread *t)
  */
 static uint32_t given_up;
 
-enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20 };
+enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20, WAITS_UNSEEN = 600 };
+
+/* Seen from another pid namespace it is believed to be there, for half a minute. */
+static int has_drainer(const struct process_self *p)
+{
+	uint32_t drainer = get_relaxed(&session->drainer);
+
+	return drainer && (p->elsewhere || GATE2(NR_kill, drainer, 0) != -ESRCH_);
+}
 
 /* `waits`: those that ended without anybody's chunk becoming free. */
-static int has_patience(int waits)
+static int has_patience(const struct process_self *p, int waits)
 {
 	if (session->flags & SESSION_LOSSY)
 		return 0;
 	if (session->flags & SESSION_PRELOAD)
 		return !get_relaxed(&given_up) && waits < WAITS_PRELOADED;
+	if (p->elsewhere && (get_relaxed(&given_up) || waits >= WAITS_UNSEEN))
+		return 0;
 	return get_relaxed(&session->full) || (!get_relaxed(&given_up) && waits < WAITS_HOPELESS);
 }
 
@@ -139,7 +149,8 @@ static int begin(struct thread *t, uint32_t i)
 	h->thread = t->serial;
 	h->first = t->number;
 	__atomic_store_n(&h->lease, __atomic_add_fetch(&session->leases, 1, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
-	put_relaxed(&k->pid, h->pid);
+	/* Nobody is to think that we are dead because there is no such number where he is. */
+	put_relaxed(&k->pid, t->process->elsewhere ? 0 : h->pid);
 	put_relaxed(&k->tid, h->tid);
 	put_relaxed(&session->chunk_hint, i + 1);
 	put_relaxed(&given_up, 0);
@@ -183,16 +194,16 @@ static int take(struct thread *t)
 int chunk_lease(struct thread *t)
 {
 	for (int waits = 0;;) {
-		uint32_t seen = get_acquire(&session->chunk_bell), drainer;
+		uint32_t seen = get_acquire(&session->chunk_bell);
 		uint64_t timeout[2] = {0, PAUSE_NS};
 		int64_t r;
 
 		if (take(t))
 			return 1;
-		drainer = get_relaxed(&session->drainer);
-		if (!area_size || !drainer || GATE2(NR_kill, drainer, 0) == -ESRCH_)
+		add_one(&session->starved);
+		if (!area_size || !has_drainer(t->process))
 			return 0;
-		if (!has_patience(waits)) {
+		if (!has_patience(t->process, waits)) {
 			put_relaxed(&given_up, 1);
 			return 0;
 		}

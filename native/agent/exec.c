@@ -154,10 +154,12 @@ int64_t exec_call(struct call *c)
 		r = exec_look(c->nr, args);
 		if (r < 0)
 			goto out;
-		if (!p->traced_later) /* the launcher cannot trace it, too */
+		if (!p->traced_later && !p->elsewhere) /* the launcher cannot trace it, too, or not find it */
 			e = exec_ask(c->thread, exec_kind(c, args), args[c->nr == NR_execveat ? 1 : 0], &r);
 		else
 			r = -EPERM_;
+		if (p->elsewhere)
+			__atomic_or_fetch(&session->flags, SESSION_ELSEWHERE, __ATOMIC_RELAXED);
 		if (!e && exec_must_be_caught(p)) {
 			add_one(&session->refused);
 			goto out;

@@ -6,6 +6,8 @@
  */
 #include "agent.h"
 
+#include "outside.h"
+
 #define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
 
 enum {
@@ -42,7 +44,7 @@ int life_exists(uint32_t pid)
 void life_enter(struct process_self *p, uint32_t parent)
 {
 	p->entry = PROCESSES;
-	if (!session)
+	if (!session || p->elsewhere) /* whoever looks at the list would take it for another one */
 		return;
 	for (int pass = 0; pass < 2; pass++) {
 		for (uint32_t i = 0; i < PROCESSES; i++) {
@@ -220,7 +222,7 @@ static void child_process(struct birth *b, struct thread **known)
 {
 	struct process_self *p = &process_main;
 	struct thread *t, *was = b->call.thread; /* who called; not to be found any more, and yet there */
-	uint32_t parent = b->parent->pid;
+	uint32_t parent = b->parent->pid, elsewhere = b->parent->elsewhere;
 
 	if (b->shares_memory) {
 		p = process_new();
@@ -238,6 +240,7 @@ static void child_process(struct birth *b, struct thread **known)
 		memset(p, 0, sizeof *p);
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
+	p->elsewhere = elsewhere || !GATE1(NR_getppid, 0); /* it has a parent, and cannot see it */
 	p->entry = PROCESSES;
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);

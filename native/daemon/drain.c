@@ -258,11 +258,15 @@ static int by_begin(const void *a, const void *b)
 	return x->lease < y->lease ? -1 : x->lease > y->lease;
 }
 
-/* Those that have become full since the last pass, in the order in which they were begun. */
+/* Takes in those that have become full since the last pass, in the order in which they were begun. */
 static void fly(struct drain *d)
 {
-	uint32_t freed = 0;
+	uint32_t freed = 0, starved = get_relaxed(&d->session->starved), spare = 0;
 
+	/* There is no memory for so many: a program is not to wait for what nobody would give back. */
+	if (starved != d->starved)
+		spare = (d->kept_count + d->fresh_count) / 16 + 1;
+	d->starved = starved;
 	qsort(d->fresh, d->fresh_count, sizeof *d->fresh, by_begin);
 	for (uint32_t n = 0; n < d->fresh_count; n++) {
 		d->kept[(d->kept_from + d->kept_count++) % CHUNK_COUNT] = d->fresh[n];
@@ -270,10 +274,10 @@ static void fly(struct drain *d)
 	}
 	d->fresh_count = 0;
 	/* The oldest one is kept until those that came after it have enough. */
-	for (; d->kept_count > 1; freed++) {
+	for (; d->kept_count > (spare ? 0 : 1); freed++) {
 		struct flying *oldest = &d->kept[d->kept_from];
 
-		if (d->kept_total - oldest->rows < d->head.options.flight &&
+		if (freed >= spare && d->kept_total - oldest->rows < d->head.options.flight &&
 		    d->kept_count <= d->head.options.chunks / 2)
 			break;
 		d->kept_total -= oldest->rows;
@@ -339,7 +343,7 @@ int drain_pass(struct drain *d, int leased, int undertake)
 		if (!segment_writer_rows(d->writer)) /* nothing to wait for */
 			settle(d);
 	}
-	if (d->fresh_count)
+	if (d->head.options.flight && (d->fresh_count || get_relaxed(&s->starved) != d->starved))
 		fly(d);
 	mend(d, full, before);
 	if (segment_writer_rows(d->writer) &&
@@ -455,7 +459,9 @@ int drain_take_over(struct drain *d, struct session *s, int area, int fd, const 
 		output_header(&d->out.header);
 		e = output_begin(&d->out);
 	} else {
-		e = drain_find(d);
+		/* `fd` is the first segment. */
+		e = d->out.header.number ? output_open(&d->out) : 0;
+		e = e ? e : drain_find(d);
 	}
 	if (e)
 		return e;

@@ -41,6 +41,7 @@ struct drain {
 	struct flying fresh[CHUNK_COUNT], kept[CHUNK_COUNT];
 	uint32_t fresh_count, kept_from, kept_count;
 	uint64_t kept_total;
+	uint32_t starved; /* how often threads had found no chunk, when it was last looked at */
 	uint64_t serial, number; /* of the launcher as a thread that writes records of its own: program.c */
 	uint8_t copy[CHUNK_SIZE];
 };

@@ -227,6 +227,13 @@ static void go_to_background(struct launch *l)
 		return;
 }
 
+/* These could not tell us about themselves. */
+static void note_elsewhere(struct launch *l)
+{
+	if (get_acquire(&l->session->flags) & SESSION_ELSEWHERE)
+		trace_note(l, "started in a pid namespace of its own", "lsca cannot follow there", 0);
+}
+
 /* How many programs did not run, in words. */
 static uint32_t refusals(const struct launch *l, char *text)
 {
@@ -237,13 +244,14 @@ static uint32_t refusals(const struct launch *l, char *text)
 	return n;
 }
 
-static void say_what_was_missed(const struct launch *l)
+static void say_what_was_missed(struct launch *l)
 {
 	uint32_t n = get_acquire(&l->session->uncaught);
 	char text[TEXT_SIZE];
 
 	if (l->in_background)
 		return;
+	note_elsewhere(l);
 	if (refusals(l, text)) {
 		fprintf(stderr, "lsca: %s\n", text);
 		return;
@@ -258,7 +266,10 @@ static int failed_strictly(struct launch *l)
 {
 	char text[TEXT_SIZE], all[TEXT_SIZE + 100];
 
-	if (!l->plan->strict || l->in_background || !refusals(l, text))
+	if (!l->plan->strict || l->in_background)
+		return 0;
+	note_elsewhere(l);
+	if (!refusals(l, text))
 		return 0;
 	snprintf(all, sizeof all, "%s; %s", text,
 		 l->plan->is_proxy ? "--route kernel without --strict lets it run uncaught" :

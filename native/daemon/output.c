@@ -77,6 +77,21 @@ void output_path(const char *first, uint32_t number, char *to, size_t size)
 		snprintf(to, size, "%s", first);
 }
 
+int output_open(struct output *o)
+{
+	char path[sizeof ((struct area_head *)0)->output + 16];
+	int fd;
+
+	output_path(o->path, o->header.number, path, sizeof path);
+	fd = above_standard(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666));
+	if (fd < 0)
+		return -errno;
+	if (o->fd >= 0)
+		close(o->fd);
+	o->fd = fd;
+	return 0;
+}
+
 int output_begin(struct output *o)
 {
 	o->seekable = lseek(o->fd, 0, SEEK_CUR) >= 0;
@@ -112,6 +127,14 @@ void output_block(struct output *o, const uint8_t *block, size_t size)
 {
 	if (o->broken)
 		return;
+	if (o->ended) { /* nobody would look behind its end */
+		o->ended = 0;
+		o->good = o->end_at;
+		if (ftruncate(o->fd, (off_t)o->good) || lseek(o->fd, (off_t)o->good, SEEK_SET) < 0) {
+			output_give_up(o);
+			return;
+		}
+	}
 	if (write_all(o->fd, block, size)) {
 		output_give_up(o);
 		return;
@@ -136,7 +159,8 @@ int output_is_due(const struct output *o)
 {
 	const struct log_options *p = &o->options;
 
-	return !o->broken && o->seekable && o->path[0] && o->good > sizeof o->header &&
+	return !o->broken && o->seekable && o->path[0] && strlen(o->path) < sizeof ((struct area_head *)0)->output &&
+	       o->good > sizeof o->header &&
 	       ((p->rotate_size && o->good >= p->rotate_size) ||
 		(p->rotate_age && clock_ns(CLOCK_MONOTONIC) - o->began >= p->rotate_age * 1000000000));
 }
@@ -219,7 +243,7 @@ static int is_whole(const struct block_head *h, uint64_t left)
 
 /*
  * The kernel has what a killed writer had written, so only the last block can be in parts; its sum is compared, too.
- * Sets good, blobs, ended.
+ * Sets good, blobs, ended, is_last, end_at.
  */
 static int scan(struct output *o, output_visit *visit, void *context)
 {
@@ -241,17 +265,24 @@ static int scan(struct output *o, output_visit *visit, void *context)
 	for (uint64_t i = sizeof o->header; i < at; i += sizeof h + h.bytes) {
 		if (pread(o->fd, &h, sizeof h, (off_t)i) != (ssize_t)sizeof h || !is_whole(&h, at - i - sizeof h))
 			return -EIO;
-		if (h.kind == BLOCK_LAST)
+		if (h.kind == BLOCK_LAST) {
+			struct segment_end end = {0};
+
+			if (pread(o->fd, &end, sizeof end, (off_t)(i + sizeof h)) != (ssize_t)sizeof end)
+				return -EIO;
 			o->ended = 1;
-		else if (visit_runs(o->fd, i, &h, visit, context))
+			o->is_last = end.is_last != 0;
+			o->end_at = i;
+		} else if (visit_runs(o->fd, i, &h, visit, context)) {
 			return -EIO;
-		else
+		} else {
 			o->blobs = h.blobs_before + h.blobs;
+		}
 	}
 	return 0;
 }
 
-int output_resume(struct output *o, output_visit *visit, void *context)
+static int resume_one(struct output *o, output_visit *visit, void *context)
 {
 	struct segment_header h;
 	ssize_t n = pread(o->fd, &h, sizeof h, 0);
@@ -259,12 +290,15 @@ int output_resume(struct output *o, output_visit *visit, void *context)
 
 	if (n < 0)
 		return -errno;
-	if ((size_t)n < sizeof h) { /* killed before it was begun */
+	/* Killed before it was begun; but somebody else's few bytes stay. */
+	if ((size_t)n < sizeof h && !memcmp(h.magic, SEGMENT_MAGIC, (size_t)n < sizeof h.magic ? (size_t)n : sizeof h.magic)) {
+		o->blobs = 0;
+		o->ended = 0;
 		if (ftruncate(o->fd, 0) || lseek(o->fd, 0, SEEK_SET))
 			return -errno;
 		return output_begin(o);
 	}
-	if (memcmp(h.magic, SEGMENT_MAGIC, sizeof h.magic) || h.version != SEGMENT_VERSION ||
+	if ((size_t)n < sizeof h || memcmp(h.magic, SEGMENT_MAGIC, sizeof h.magic) || h.version != SEGMENT_VERSION ||
 	    memcmp(h.run, o->header.run, sizeof h.run))
 		return -EBADMSG;
 	o->header = h;
@@ -273,6 +307,19 @@ int output_resume(struct output *o, output_visit *visit, void *context)
 	e = scan(o, visit, context);
 	if (!e && (ftruncate(o->fd, (off_t)o->good) || lseek(o->fd, (off_t)o->good, SEEK_SET) < 0))
 		e = -errno;
+	return e;
+}
+
+int output_resume(struct output *o, output_visit *visit, void *context)
+{
+	int e = resume_one(o, visit, context);
+
+	while (!e && o->ended && !o->is_last && o->path[0]) { /* killed when the next one was to begin */
+		o->header.number++;
+		set_clocks(&o->header);
+		e = output_open(o);
+		e = e ? e : resume_one(o, visit, context);
+	}
 	return e;
 }
 

@@ -214,21 +214,11 @@ static void say(struct recovered *r, enum recover_state state, const char *what,
 	snprintf(r->text, sizeof r->text, "%s%s%s", what, error ? ": " : "", error ? strerror(error) : "");
 }
 
-/* The segment that was being written; a new one where there is none, as long as its directory is there. */
-static int open_segment(const struct drain *d)
-{
-	char path[sizeof d->head.output + 16];
-
-	output_path(d->out.path, d->head.header.number, path, sizeof path);
-	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
-}
-
 static void bring(struct drain *d, const char *name, struct recovered *r)
 {
 	struct segment_end end;
 	int alive, e;
 
-	d->out.header = d->head.header;
 	d->undrained = d->head.undrained;
 	d->head.lost = area_lost(d->area, d->head.lost);
 	e = drain_find(d);
@@ -300,7 +290,9 @@ void recover_area(const char *name, const char *output, struct recovered *r)
 		say(r, RECOVER_DONE, "it went to no file: its last records are gone", 0);
 		goto out;
 	}
-	fd = d->out.fd = open_segment(d);
+	/* The segment that was being written; a new one where there is none, as long as its directory is there. */
+	d->out.header = d->head.header;
+	fd = output_open(&d->out) ? -1 : d->out.fd;
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
 		area_remove(area);
 		say(r, RECOVER_DONE, "its directory is gone, and with it the log", 0);
@@ -308,6 +300,8 @@ void recover_area(const char *name, const char *output, struct recovered *r)
 		say(r, RECOVER_FAILED, "it cannot be opened", errno);
 	} else if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		say(r, RECOVER_FAILED, "it is not a file", 0);
+	} else if (output && st.st_size < (off_t)sizeof(struct segment_header)) {
+		say(r, RECOVER_FAILED, "that file is not its log", 0); /* nobody knows whose it is */
 	} else {
 		bring(d, name, r);
 		fd = d->out.fd;

@@ -48,6 +48,7 @@ enum session_flags {
 	SESSION_STRICT = 16, /* an exec that cannot be caught is refused */
 	SESSION_GRANTS = 32, /* programs that gain privileges keep them under this launcher's trace */
 	SESSION_LOSSY = 64,  /* rather lose records, and count them, than wait for the drainer */
+	SESSION_ELSEWHERE = 128, /* an exec could not be caught because its pid namespace is another one */
 };
 
 /*
@@ -138,7 +139,8 @@ struct session {
 	uint32_t lead_end; /* claims so far: the last ones are in `leads` */
 	uint32_t rules_epoch; /* of the rules in force (handler.h); +1 when they change. 0: there never were any */
 	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
-	uint32_t pad[4];
+	uint32_t starved; /* times that a thread has found no chunk: a flight recorder then lets go of some */
+	uint32_t pad[3];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import segments
 from differential import command, environment, program
 from killing import alive, kill, victim
 from lsca import _native
@@ -146,6 +147,53 @@ def test_killed_between_segments(tmp_path: Path) -> None:
         assert sum(one.rows for one in runs if one.tid == tid) >= returned
 
 
+def test_a_keeper_goes_on_in_the_last_segment(tmp_path: Path) -> None:
+    """Where only the launcher was killed, nothing of what it had written is written over."""
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path, "--rotate-size", "64k") as run:
+        while len(segments_of(log)) < 4:
+            time.sleep(0.01)
+        kill(run.launcher)
+        before = len(segments_of(log))
+        while len(segments_of(log)) < before + 3:
+            time.sleep(0.01)
+        kill(*run.programs)
+        run.gone()
+        counts = run.counts()
+    parts = [read_segment(path, rows=False) for path in segments_of(log)]
+    assert [part.number for part in parts] == list(range(len(parts)))
+    assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
+    runs = [one for part in parts for one in part.runs]
+    assert gaps(runs) == []
+    for _, tid, returned in counts:
+        assert sum(one.rows for one in runs if one.tid == tid) >= returned
+
+
+@pytest.mark.parametrize("begun", [0, 100, 256])
+def test_killed_when_the_next_segment_was_to_begin(tmp_path: Path, begun: int) -> None:
+    """The area still names the one before, which has its end: nothing is written behind that."""
+    log = tmp_path / "run.lsca"
+    with victim(tmp_path) as run:
+        time.sleep(0.2)
+        kill(run.front.pid, run.launcher, *run.programs)
+        run.gone()
+        header = log.read_bytes()[:256]
+        with log.open("ab") as file:
+            file.write(segments.end(is_last=False))
+        if begun:
+            second = header[:64] + (1).to_bytes(4, "little") + header[68:]
+            (tmp_path / "run.lsca.1").write_bytes(second[:begun])
+        (one,) = recover(str(log))
+        assert one.state == "done"
+        counts = run.counts()
+    parts = [read_segment(path, rows=False) for path in segments_of(log)]
+    assert [part.is_last for part in parts] == [False, True]
+    runs = [one for part in parts for one in part.runs]
+    assert gaps(runs) == []
+    for _, tid, returned in counts:
+        assert sum(one.rows for one in runs if one.tid == tid) >= returned
+
+
 # ---- the last calls ----
 
 
@@ -161,6 +209,17 @@ def test_flight(tmp_path: Path, count: int) -> None:
     for thread in {one.thread for one in segment.runs}:
         numbers = [row.seq for row in segment.rows if row.thread == thread]
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_flight_with_little_memory(tmp_path: Path) -> None:
+    """As many as there is room for, and the program does not wait for more."""
+    done = elsewhere(
+        tmp_path, "-t tmpfs -o size=600k", "threads", "2", "100000", options=("--flight", "1000000")
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    segment = read_segment(tmp_path / "run.lsca", rows=False)
+    rows = sum(one.rows for one in segment.runs)
+    assert segment.is_last and segment.lost == 0 and 5_000 < rows < 100_000
 
 
 def test_flight_is_looked_at(tmp_path: Path) -> None:
@@ -281,6 +340,26 @@ def test_a_log_that_was_moved(tmp_path: Path) -> None:
         assert sum(one.rows for one in runs if one.tid == tid) >= returned
 
 
+@pytest.mark.parametrize("data", [b"a few words of mine\n", b"x", b""])
+def test_a_short_file_in_its_place(tmp_path: Path, data: bytes) -> None:
+    """Somebody else's file is not taken for a log that was killed at its birth; an empty one may be."""
+    with victim(tmp_path) as run:
+        time.sleep(0.1)
+        kill(run.front.pid, run.launcher, *run.programs)
+        run.gone()
+        run.log.write_bytes(data)
+        other = tmp_path / "other"
+        other.write_bytes(data)
+        (name,) = areas_of(run.log)
+        state, _, _, text = _native.area_recover(name, os.fsencode(other))
+        assert state == "failed" and "not its log" in text and other.read_bytes() == data
+        state, _, _, text = _native.area_recover(name)
+        assert state == ("failed" if data else "done")
+        assert run.log.read_bytes() == data or not data
+        if data:
+            run.log.unlink()
+
+
 def test_programs_that_go_on(tmp_path: Path) -> None:
     """What is there is taken while they still write, and the rest when they have ended."""
     with victim(tmp_path) as run:
@@ -316,11 +395,13 @@ def test_areas_of_nonsense() -> None:
 # ---- the memory's place ----
 
 
-def elsewhere(where: Path, mount: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+def elsewhere(
+    where: Path, mount: str, *words: str, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[bytes]:
     """Runs with another /dev/shm than everybody's."""
     argv = command("kernel", [program("log/counted.c"), *words])
     at = argv.index("run") + 1
-    argv[at:at] = ["-o", str(where / "run.lsca")]
+    argv[at:at] = ["-o", str(where / "run.lsca"), *options]
     script = f'mount {mount} none /dev/shm || exit 99; "$@"; s=$?; ls -A /dev/shm; exit $s'
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", *argv],
