@@ -291,7 +291,8 @@ static int resume_one(struct output *o, output_visit *visit, void *context)
 	if (n < 0)
 		return -errno;
 	/* Killed before it was begun; but somebody else's few bytes stay. */
-	if ((size_t)n < sizeof h && !memcmp(h.magic, SEGMENT_MAGIC, (size_t)n < sizeof h.magic ? (size_t)n : sizeof h.magic)) {
+	if ((size_t)n < sizeof h &&
+	    !memcmp(h.magic, SEGMENT_MAGIC, (size_t)n < sizeof h.magic ? (size_t)n : sizeof h.magic)) {
 		o->blobs = 0;
 		o->ended = 0;
 		if (ftruncate(o->fd, 0) || lseek(o->fd, 0, SEEK_SET))

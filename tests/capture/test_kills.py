@@ -92,7 +92,9 @@ def traces(where: Path) -> set[str]:
     """Names in the places where shared memory and sockets would be left behind."""
     places = [Path("/dev/shm"), Path(f"/run/user/{os.getuid()}")]
     found = {str(p) for place in places if place.is_dir() for p in place.glob("*lsca*")}
-    found -= {f"/dev/shm/{name}" for name in _native.area_list()}  # logs of others: no run here has one
+    found -= {
+        f"/dev/shm/{name}" for name in _native.area_list()
+    }  # logs of others: no run here has one
     return found | {p.name for p in where.iterdir() if not p.name.startswith("work-")}
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes in a pid namespace of their own call slowly, so that each keeps its chunk of the log for long; their numbers
- * there mean others, or nobody, outside. Arguments: processes, calls of each. Exits with 77 where this is not allowed.
+ * Processes in a pid namespace of their own call slowly, so that each keeps its chunk of the log for long; their
+ * numbers there mean others, or nobody, outside. Arguments: processes, calls of each. Exits with 77 where this is not
+ * allowed.
  */
 #define _GNU_SOURCE
 #include <sched.h>
