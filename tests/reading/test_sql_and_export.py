@@ -47,12 +47,14 @@ def test_calls_are_those_of_the_log(lsca: Lsca, family: Made) -> None:
 @pytest.mark.parametrize("count", [100, 8000])
 def test_long_arguments(lsca: Lsca, tmp_path: Path, count: int) -> None:
     """Whole, or it is said that there were more, wherever they are shown."""
-    argv = ["true", "x" * 3000, *map(str, range(count))]
+    argv = ["/bin/true", "x" * 3000, *map(str, range(count))]
     log = tmp_path / "log.lsca"
     shell = ("sh", "-c", '"$@"; :', "sh")
     assert lsca("run", "--no-daemon", "-o", log, "--", *shell, *argv).returncode == 0
     query = "SELECT argv FROM calls WHERE name = 'execve' UNION ALL SELECT argv FROM processes"
-    texts = [row["argv"] for row in json_rows(lsca, log, query) if row["argv"].startswith("true")]
+    texts = [
+        row["argv"] for row in json_rows(lsca, log, query) if row["argv"].startswith("/bin/true")
+    ]
     assert len(texts) == 2
     tree = lsca("tree", log).stdout
     whole = " ".join(argv)

@@ -438,3 +438,11 @@ def test_head_ends_quietly(path: Path) -> None:
         reader.stdout.close()
         assert reader.stderr.read() == b""
         assert reader.wait() == 0
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """Said at once: a pipe that nobody writes to is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(LogError, match="is a pipe or a device"):
+            open_log(path)
