@@ -388,10 +388,8 @@ int logfile_add(struct logfile *l, const char *path, int same_run, const char **
 		goto out;
 	}
 	e = S_ISDIR(st.st_mode) ? -EISDIR : 0;
-	if (!e && !S_ISREG(st.st_mode))
-		*problem = "is a pipe or a device; a log is read from a file";
-	else if (!e && !st.st_size)
-		*problem = "is not a log of lsca";
+	if (!e && (!S_ISREG(st.st_mode) || !st.st_size))
+		*problem = S_ISREG(st.st_mode) ? "is not a log of lsca" : "is a pipe or a device, not a file";
 	else if (!e)
 		e = map(s, (uint64_t)st.st_size);
 	if (!e && !*problem)
