@@ -113,7 +113,7 @@ def marks(log: Path) -> set[str]:
     from lsca.log import read_log
 
     seen = set()
-    for record in read_log(log).records:
+    for record in read_log(log):
         if record.args and 0 <= record.args[0] - MARK < len(CHANNELS):
             seen.add(CHANNELS[record.args[0] - MARK])
         if record.flags & FOREIGN:
