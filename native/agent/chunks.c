@@ -118,7 +118,7 @@ void chunk_release(struct thread *t)
  */
 static uint32_t given_up;
 
-enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20, WAITS_UNSEEN = 600 };
+enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20, WAITS_UNSEEN = 600, WAITS_DIED = 100 };
 
 /* Seen from another pid namespace it is believed to be there, for half a minute. */
 static int has_drainer(const struct process_self *p)
@@ -134,6 +134,9 @@ static int has_patience(const struct process_self *p, int waits)
 		return 0;
 	if (session->flags & SESSION_PRELOAD)
 		return !get_relaxed(&given_up) && waits < WAITS_PRELOADED;
+	/* It may be dead and yet have a number, as long as nobody has waited for it; somebody may be about to go on. */
+	if (get_relaxed(&session->drains) & WORD_DIED && (get_relaxed(&given_up) || waits >= WAITS_DIED))
+		return 0;
 	if (p->elsewhere && (get_relaxed(&given_up) || waits >= WAITS_UNSEEN))
 		return 0;
 	return get_relaxed(&session->full) || (!get_relaxed(&given_up) && waits < WAITS_HOPELESS);

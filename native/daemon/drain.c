@@ -341,10 +341,21 @@ int drain_pass(struct drain *d, int leased, int undertake)
 	return news;
 }
 
+/* Whoever waits for this thread learns of its death from the kernel; a zombie looks alive to all else. */
+static void be_known(struct drain *d)
+{
+	d->entry.next = &d->robust.list;
+	d->robust = (struct robust_list_head){.list = {&d->entry},
+					      .futex_offset = (char *)&d->session->drains - (char *)&d->entry};
+	put_release(&d->session->drains, (uint32_t)syscall(SYS_gettid));
+	syscall(SYS_set_robust_list, &d->robust, sizeof d->robust);
+}
+
 static void *run(void *arg)
 {
 	struct drain *d = arg;
 
+	be_known(d);
 	while (!get_acquire(&d->stop)) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		uint32_t seen;
@@ -361,6 +372,7 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&d->lock);
 		futex_sleep(&d->session->log_bell, seen, PERIOD);
 	}
+	put_release(&d->session->drains, 0);
 	return NULL;
 }
 

@@ -138,7 +138,8 @@ struct session {
 	uint64_t keep_read[KEEP_FDS / 64], keep_write[KEEP_FDS / 64]; /* all of what goes through these descriptors */
 	uint32_t lead_end; /* claims so far: the last ones are in `leads` */
 	uint32_t starved; /* times that a thread has found no chunk: a flight recorder then lets go of some */
-	uint32_t pad[5];
+	uint32_t drains; /* tid of the drainer's thread, on its robust list: the kernel adds WORD_DIED */
+	uint32_t pad[4];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
