@@ -415,7 +415,8 @@ int64_t own_dispatch(struct call *c); /* it asks for one, or no more */
 int own_takes(struct thread *t, const struct siginfo *info, struct ucontext *uc);
 
 /* chunks.c */
-int64_t chunk_map_area(int64_t fd);
+int64_t chunk_map_area(int64_t fd, int all);
+void chunk_map_all(void); /* before a filter comes */
 int chunk_lease(struct thread *t); /* 0: there is none, and nobody to wait for */
 void chunk_release(struct thread *t);
 void chunk_inherit(uint32_t pid);

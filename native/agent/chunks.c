@@ -15,13 +15,18 @@ enum { MADV_REMOVE_ = 9, MADV_POPULATE_WRITE_ = 23, MREMAP_MAYMOVE_ = 1, PAUSE_N
 static uint8_t *area;
 static uint64_t area_size;
 static uint32_t area_lock;
+static uint32_t is_final; /* no more of it can be mapped: a filter of the program's may forbid the call */
 
-/* Less than the usual will do where the program's address space is limited. */
-int64_t chunk_map_area(int64_t fd)
+/*
+ * Less than the usual will do where the program's address space is limited; `all` where a filter would not let us map
+ * more later.
+ */
+int64_t chunk_map_area(int64_t fd, int all)
 {
 	int64_t r = 0;
 
-	for (uint64_t size = AREA_WINDOW; size >= AREA_AT(4); size /= 4) {
+	is_final = !!all;
+	for (uint64_t size = all ? AREA_SIZE : AREA_WINDOW; size >= AREA_AT(4); size /= 4) {
 		uint64_t below = session ? (uint64_t)session : (uint64_t)__ehdr_start;
 
 		r = GATE6(NR_mmap, (below - size) & ~4095ull, size - AREA_LOST, 3, 1, fd, AREA_LOST);
@@ -41,7 +46,7 @@ static uint8_t *place_of(uint32_t i)
 
 	if (end <= have)
 		return area + AREA_AT(i);
-	if (!have)
+	if (!have || get_relaxed(&is_final))
 		return 0;
 	while (!swap_if(&area_lock, 0, 1))
 		GATE1(NR_sched_yield, 0);
@@ -58,6 +63,16 @@ static uint8_t *place_of(uint32_t i)
 	}
 	put_release(&area_lock, 0);
 	return r > 0 || r < -4095 ? (uint8_t *)r - AREA_LOST + AREA_AT(i) : 0;
+}
+
+/* Before a filter of the program's is installed, which may forbid to map more. */
+void chunk_map_all(void)
+{
+	uint32_t count = session ? get_relaxed(&session->chunk_count) : 0;
+
+	if (count)
+		place_of((count < CHUNK_COUNT ? count : CHUNK_COUNT) - 1);
+	put_relaxed(&is_final, 1);
 }
 
 void chunk_lost(void)
@@ -103,7 +118,7 @@ void chunk_release(struct thread *t)
  */
 static uint32_t given_up;
 
-enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20, WAITS_UNSEEN = 600 };
+enum { WAITS_HOPELESS = 10, WAITS_PRELOADED = 20, WAITS_UNSEEN = 600, WAITS_DIED = 100 };
 
 /* Seen from another pid namespace it is believed to be there, for half a minute. */
 static int has_drainer(const struct process_self *p)
@@ -120,6 +135,9 @@ static int has_patience(const struct process_self *p, int waits)
 		return 0;
 	if (session->flags & SESSION_PRELOAD)
 		return !get_relaxed(&given_up) && waits < WAITS_PRELOADED;
+	/* It may be dead and yet have a number, as long as nobody has waited for it; somebody may be about to go on. */
+	if (get_relaxed(&session->drains) & WORD_DIED && (get_relaxed(&given_up) || waits >= WAITS_DIED))
+		return 0;
 	if (p->elsewhere && (get_relaxed(&given_up) || waits >= WAITS_UNSEEN))
 		return 0;
 	return get_relaxed(&session->full) || (!get_relaxed(&given_up) && waits < WAITS_HOPELESS);

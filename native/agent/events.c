@@ -102,7 +102,8 @@ static void tell_received(struct thread *t, uint64_t at)
 
 void event_after(struct call *c, int64_t ret)
 {
-	if (ret < 0 && !(c->nr == NR_connect && ret == -EINPROGRESS_))
+	/* A filter of the program's may forbid to ask. */
+	if (sites_are_quiet() || (ret < 0 && !(c->nr == NR_connect && ret == -EINPROGRESS_)))
 		return;
 	switch (c->nr) {
 	case NR_connect:

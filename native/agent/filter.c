@@ -94,6 +94,7 @@ int64_t filter_install(struct call *c)
 	struct fprog p;
 	int64_t r;
 
+	chunk_map_all();
 	if (memory_read(&p, given, sizeof p) < sizeof p || !p.len || p.len + before > INSNS_MAX)
 		return make(c);
 	size = sizeof *insns * (p.len + before);
@@ -199,6 +200,7 @@ int64_t filter_strict(struct call *c)
 	/* Who has a filter gets EINVAL, or what his filter says. */
 	if (gate(NR_prctl, GET_SECCOMP, 0, 0, 0, 0, 0))
 		return make(c);
+	chunk_map_all();
 	p.len = strict_filter(insns, c->thread);
 	r = gate(NR_prctl, SET_SECCOMP, 2, (uint64_t)&p, 0, 0, 0);
 	if (r == -EACCES_) { /* a thread without privileges must give up the ones it will never have again */

@@ -200,7 +200,7 @@ static void map_area(struct session *s, int64_t fd)
 	    about[5] < AREA_AT(s->chunk_count))
 		return;
 	session = s;
-	chunk_map_area(fd);
+	chunk_map_area(fd, 0);
 }
 
 static struct session *session_of_daemon(const char *path)

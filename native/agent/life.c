@@ -6,8 +6,6 @@
  */
 #include "agent.h"
 
-#include "outside.h"
-
 #define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
 
 enum {
@@ -218,6 +216,13 @@ static void parent_done(int64_t ret, struct birth *b)
 	record_end(&b->call, b->started, ret);
 }
 
+/* Nobody of lsca's is to be seen from here. Asked by a call that filters of the program's let through. */
+static int is_elsewhere(void)
+{
+	return session && session->launcher && !life_exists(session->launcher) &&
+	       !life_exists(get_relaxed(&session->drainer));
+}
+
 static void child_process(struct birth *b, struct thread **known)
 {
 	struct process_self *p = &process_main;
@@ -240,7 +245,7 @@ static void child_process(struct birth *b, struct thread **known)
 		memset(p, 0, sizeof *p);
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
-	p->elsewhere = elsewhere || !GATE1(NR_getppid, 0); /* it has a parent, and cannot see it */
+	p->elsewhere = elsewhere || is_elsewhere();
 	p->entry = PROCESSES;
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);

@@ -10,8 +10,7 @@
 
 enum {
 	KEEP_STRUCT = 512,   /* of a structure or an array of them */
-	KEEP_STRINGS = 2048, /* of argv and envp together */
-	KEEP_ARGV = 32,
+	KEEP_STRINGS = 16384, /* of argv: commands that link or compile much are longer than one thinks */
 	KEEP_OTHER = 640,    /* no other piece is larger, its head included */
 	WIDE = 16,
 	NUMBERS = 4096,      /* there are no calls beyond, but programs try */
@@ -42,6 +41,12 @@ static uint32_t keeps_contents(void)
 	return some ? KEEP_MOST : session->keep_bytes;
 }
 
+/* The second list of strings, which is nobody's business. */
+static int is_environment(const struct call_row *row, int i)
+{
+	return i && row->args[i - 1].kind == ARG_STRINGS;
+}
+
 /* An upper bound of a record's size, in bytes. */
 static uint32_t bound(const struct call_row *row, uint32_t contents)
 {
@@ -53,7 +58,7 @@ static uint32_t bound(const struct call_row *row, uint32_t contents)
 		if (arg->kind == ARG_STRING)
 			n += PACK_STRING + 16;
 		else if (arg->kind == ARG_STRINGS)
-			n += KEEP_STRINGS + 16;
+			n += is_environment(row, i) ? 0 : KEEP_STRINGS + 16;
 		else if (is_plain_buffer(arg) || is_vector(arg->kind))
 			n += contents ? (contents + 16) * (arg->kind == ARG_INOUT ? 2 : 1) : 0;
 		else if (arg->kind == ARG_MSG_IN || arg->kind == ARG_MSG_OUT)
@@ -199,30 +204,33 @@ static void keep_message(struct log_record *r, int arg, int flags, uint64_t at, 
 	piece_close(r, p, arg, flags, (uint64_t)(to - (uint8_t *)f), (uint64_t)(to - (uint8_t *)f));
 }
 
-/* The strings of argv or envp one after the other, each with its NUL. */
+/* The strings of argv one after the other, each with its NUL, also the last one where there were more. */
 static void keep_strings(struct log_record *r, int arg, uint64_t at)
 {
 	struct piece *p = piece_at(r);
 	char *to = (char *)(p + 1), *end = to + KEEP_STRINGS;
-	uint64_t one;
-	int n;
+	uint64_t one, len;
+	int cut = 0;
 
-	for (n = 0; n < KEEP_ARGV && to < end; n++) {
-		int64_t len;
+	if (memory_read(&one, at, 8) < 8)
+		return;
+	for (; !cut && memory_read(&one, at, 8) == 8 && one; at += 8) {
+		int64_t n = to < end ? memory_string(to, one, (uint64_t)(end - to)) : -ENAMETOOLONG_;
 
-		if (memory_read(&one, at + 8ull * (unsigned)n, 8) < 8) {
-			if (!n)
-				return;
+		if (n == -ENAMETOOLONG_) {
+			cut = 1;
+			if (end - to < 2)
+				continue;
+			to = end;
+			to[-1] = 0;
+		} else if (n < 0) {
 			break;
+		} else {
+			to += n + 1;
 		}
-		if (!one)
-			break;
-		len = memory_string(to, one, (uint64_t)(end - to));
-		if (len < 0)
-			break;
-		to += len + 1;
 	}
-	piece_close(r, p, arg, 0, (uint64_t)(to - (char *)(p + 1)), (uint64_t)(to - (char *)(p + 1)));
+	len = (uint64_t)(to - (char *)(p + 1));
+	piece_close(r, p, arg, 0, len, len + (unsigned)cut);
 }
 
 static void keep(struct call *c, struct log_record *r, int i, int out, int64_t ret)
@@ -248,8 +256,8 @@ static void keep(struct call *c, struct log_record *r, int i, int out, int64_t r
 				piece_close(r, p, i, 0, (uint64_t)n, (uint64_t)n);
 		}
 		return;
-	case ARG_STRINGS: /* the second one is the environment, which is nobody's business */
-		if (!out && (!i || c->row->args[i - 1].kind != ARG_STRINGS))
+	case ARG_STRINGS:
+		if (!out && !is_environment(c->row, i))
 			keep_strings(r, i, at);
 		return;
 	case ARG_SIGMASK:

@@ -171,7 +171,7 @@ static int64_t find_memory(struct agent_config *cfg)
 		return r;
 	session = (struct session *)r;
 	if (area >= 0) {
-		chunk_map_area(area);
+		chunk_map_area(area, cfg->flags & AGENT_QUIET);
 		GATE1(NR_close, area);
 	}
 	if (cfg->lifeline < 0)

@@ -162,6 +162,15 @@ static void take(struct drain *d, uint32_t i, const struct chunk_head *h, uint32
 	flush_if_due(d);
 }
 
+/* Who only looks on has not freed the chunk, and must ask whether it is still the same lease. */
+static int is_same(const struct drain *d, uint32_t i, uint64_t lease)
+{
+	struct chunk_head h;
+
+	return d->session ||
+	       (pread(d->area, &h, sizeof h, (off_t)AREA_AT(i)) == (ssize_t)sizeof h && h.lease == lease && h.used);
+}
+
 /* The head, and how far it has been written. A lease that is new is read once more: its parts were not one moment's. */
 static int look(struct drain *d, uint32_t i, struct chunk_head *h)
 {
@@ -196,7 +205,8 @@ int drain_take(struct drain *d, uint32_t i)
 	if (used <= c->taken)
 		return 0;
 	size = used - c->taken;
-	if (pread(d->area, d->copy, size, (off_t)(AREA_AT(i) + sizeof h + c->taken)) != (ssize_t)size)
+	if (pread(d->area, d->copy, size, (off_t)(AREA_AT(i) + sizeof h + c->taken)) != (ssize_t)size ||
+	    !is_same(d, i, h.lease))
 		return 0;
 	take(d, i, &h, used, d->copy);
 	return 1;
@@ -352,10 +362,21 @@ int drain_pass(struct drain *d, int leased, int undertake)
 	return news;
 }
 
+/* Whoever waits for this thread learns of its death from the kernel; a zombie looks alive to all else. */
+static void be_known(struct drain *d)
+{
+	d->entry.next = &d->robust.list;
+	d->robust = (struct robust_list_head){.list = {&d->entry},
+					      .futex_offset = (char *)&d->session->drains - (char *)&d->entry};
+	put_release(&d->session->drains, (uint32_t)syscall(SYS_gettid));
+	syscall(SYS_set_robust_list, &d->robust, sizeof d->robust);
+}
+
 static void *run(void *arg)
 {
 	struct drain *d = arg;
 
+	be_known(d);
 	while (!get_acquire(&d->stop)) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		uint32_t seen;
@@ -372,6 +393,7 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&d->lock);
 		futex_sleep(&d->session->log_bell, seen, PERIOD);
 	}
+	put_release(&d->session->drains, 0);
 	return NULL;
 }
 

@@ -3,6 +3,7 @@
 #ifndef LSCA_DRAIN_H
 #define LSCA_DRAIN_H
 
+#include <linux/futex.h>
 #include <pthread.h>
 
 #include "output.h"
@@ -31,6 +32,8 @@ struct drain {
 	pthread_mutex_t lock; /* of the session's memory */
 	int runs;
 	uint32_t stop;
+	struct robust_list_head robust; /* of that thread, with one entry: session.drains */
+	struct robust_list entry;
 	uint64_t undrained, brought; /* records that could not be written; that were taken in */
 	uint64_t oldest; /* CLOCK_MONOTONIC ns when the first row of the block was taken; 0: it has none */
 	uint64_t looked, undertook; /* the same clock, when all leased chunks were looked at, and their owners */

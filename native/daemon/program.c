@@ -57,6 +57,8 @@ static void page_write(struct page *p)
 			put_release(&s->chunks[i].state, CHUNK_FREE);
 			__atomic_add_fetch(&s->lost, p->rows, __ATOMIC_RELAXED);
 		}
+	} else {
+		__atomic_add_fetch(&s->lost, p->rows, __ATOMIC_RELAXED);
 	}
 	d->number += p->rows;
 	p->used = 0;

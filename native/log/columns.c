@@ -274,6 +274,8 @@ static int say_argv(struct selection *s, uint32_t row, const struct call_plan *p
 	if (!piece)
 		return 0;
 	words_argv(&made, piece, len);
+	if (decoded_is_cut(s->d, row, plan->argv))
+		text_say(&made, " ...");
 	text_clean(t, made.at, made.used);
 	t->failed |= made.failed;
 	free(made.at);

@@ -95,16 +95,30 @@ const struct call_plan *decoded_plan(const struct log_segment *s, const struct s
 	return plan->name ? plan : NULL;
 }
 
-const uint8_t *decoded_piece(struct decoded *d, uint32_t row, int arg, uint32_t *len)
+static int find(const struct segment_shape *shape, int arg)
 {
-	const struct segment_shape *shape = decoded_shape(d, row);
-	uint32_t blob = NO_BLOB;
 	int found = -1;
-	struct blob bytes;
 
 	for (int k = 0; k < shape->pieces; k++)
 		if (shape->piece[k].arg == arg && (found < 0 || shape->piece[k].flags & PIECE_OUT))
 			found = k;
+	return found;
+}
+
+int decoded_is_cut(const struct decoded *d, uint32_t row, int arg)
+{
+	const struct segment_shape *shape = decoded_shape(d, row);
+	int found = find(shape, arg);
+
+	return found >= 0 && shape->piece[found].flags & PIECE_CUT;
+}
+
+const uint8_t *decoded_piece(struct decoded *d, uint32_t row, int arg, uint32_t *len)
+{
+	int found = find(decoded_shape(d, row), arg);
+	uint32_t blob = NO_BLOB;
+	struct blob bytes;
+
 	*len = 0;
 	if (found < 0)
 		return NULL;

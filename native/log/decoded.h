@@ -38,5 +38,6 @@ const struct segment_shape *decoded_shape(const struct decoded *d, uint32_t row)
 const struct call_plan *decoded_plan(const struct log_segment *s, const struct segment_shape *shape);
 /* What argument `arg` of a row points to, as it was after the call if that is known, else before. NULL: neither is. */
 const uint8_t *decoded_piece(struct decoded *d, uint32_t row, int arg, uint32_t *len);
+int decoded_is_cut(const struct decoded *d, uint32_t row, int arg); /* there was more than that */
 
 #endif

@@ -379,7 +379,7 @@ int logfile_add(struct logfile *l, const char *path, int same_run, const char **
 	*problem = NULL;
 	if (!s)
 		return e;
-	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe is not waited for */
 	s->path = strdup(path);
 	if (!s->path)
 		goto out;
@@ -387,9 +387,9 @@ int logfile_add(struct logfile *l, const char *path, int same_run, const char **
 		e = -errno;
 		goto out;
 	}
-	e = S_ISDIR(st.st_mode) ? -EISDIR : !S_ISREG(st.st_mode) ? -EINVAL : 0;
-	if (!e && !st.st_size)
-		*problem = "is not a log of lsca";
+	e = S_ISDIR(st.st_mode) ? -EISDIR : 0;
+	if (!e && (!S_ISREG(st.st_mode) || !st.st_size))
+		*problem = S_ISREG(st.st_mode) ? "is not a log of lsca" : "is a pipe or a device, not a file";
 	else if (!e)
 		e = map(s, (uint64_t)st.st_size);
 	if (!e && !*problem)

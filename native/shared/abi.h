@@ -140,7 +140,8 @@ struct session {
 	uint32_t rules_epoch; /* of the rules in force (handler.h); +1 when they change. 0: there never were any */
 	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
 	uint32_t starved; /* times that a thread has found no chunk: a flight recorder then lets go of some */
-	uint32_t pad[3];
+	uint32_t drains; /* tid of the drainer's thread, on its robust list: the kernel adds WORD_DIED */
+	uint32_t pad[2];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */

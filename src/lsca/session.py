@@ -70,6 +70,8 @@ class LogOptions:
                 )
         if min(rotate_size, rotate_age, flight) < 0:
             raise LscaError("a size, an age or a number of calls cannot be negative")
+        if max(rotate_size, rotate_age, flight) >= 1 << 62:
+            raise LscaError("a size, an age or a number of calls is too large")
         self.keep = keep
         self.keep_read = keep_read
         self.keep_write = keep_write

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -278,6 +279,43 @@ def test_nobody_drains_for_a_while(tmp_path: Path) -> None:
         run.gone()
     segment = read_segment(log, rows=False)
     assert (segment.lost, segment.undrained, gaps(segment.runs)) == (0, 0, [])
+
+
+def test_a_drainer_that_nobody_waits_for(tmp_path: Path) -> None:
+    """It is dead and still has a number, as under an init that reaps nobody: the program goes on before long."""
+    script = """
+import ctypes, os, subprocess, sys, time
+from killing import children
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+front = subprocess.Popen(sys.argv[1:], stderr=subprocess.DEVNULL)
+while not (launcher := children(front.pid)) or not (program := children(launcher[0])):
+    time.sleep(0.01)
+time.sleep(0.2)
+for pid in (front.pid, launcher[0]):
+    os.kill(pid, 9)
+front.wait()
+while f"PPid:\\t{os.getpid()}\\n" not in open(f"/proc/{program[0]}/status").read():
+    time.sleep(0.01)
+print(os.waitpid(program[0], 0)[1])
+"""
+    log = tmp_path / "run.lsca"
+    argv = command("kernel", [program("log/counted.c"), "threads", "2", "1800000"])
+    at = argv.index("run") + 1
+    done = subprocess.run(
+        [sys.executable, "-c", script, *argv[:at], "-o", str(log), *argv[at:]],
+        env={**environment(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"0\n"), done.stderr
+    while names := areas_of(log):  # a daemon may be faster
+        for name in names:
+            _native.area_recover(name)
+    segment = read_segment(log, rows=False)
+    assert segment.is_last and segment.lost
 
 
 def test_lossy(tmp_path: Path) -> None:

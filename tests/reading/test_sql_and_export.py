@@ -25,9 +25,7 @@ duckdb = pytest.importorskip("duckdb")
 
 
 def rows(lsca: Lsca, made: Made, query: str) -> list[dict[str, Any]]:
-    done = lsca("sql", made.log, "--json", query)
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return json_rows(lsca, Path(made.log), query)
 
 
 # ---- what the tables hold ----
@@ -44,6 +42,33 @@ def test_calls_are_those_of_the_log(lsca: Lsca, family: Made) -> None:
     key = ("name", "pid", "tid", "ret", "error", "nr")
     want = sorted((tuple(str(call[k]) for k in key), call["start_ns"]) for call in calls)
     assert sorted((tuple(str(row[k]) for k in key), row["ns"]) for row in table) == want
+
+
+@pytest.mark.parametrize("count", [100, 8000])
+def test_long_arguments(lsca: Lsca, tmp_path: Path, count: int) -> None:
+    """Whole, or it is said that there were more, wherever they are shown."""
+    argv = ["/bin/true", "x" * 3000, *map(str, range(count))]
+    log = tmp_path / "log.lsca"
+    shell = ("sh", "-c", '"$@"; :', "sh")
+    assert lsca("run", "--no-daemon", "-o", log, "--", *shell, *argv).returncode == 0
+    query = "SELECT argv FROM calls WHERE name = 'execve' UNION ALL SELECT argv FROM processes"
+    texts = [
+        row["argv"] for row in json_rows(lsca, log, query) if row["argv"].startswith("/bin/true")
+    ]
+    assert len(texts) == 2
+    tree = lsca("tree", log).stdout
+    whole = " ".join(argv)
+    if count == 100:
+        assert texts == [whole] * 2 and tree.rstrip().endswith(" 98 99")
+    for text in texts if count == 8000 else ():
+        assert text.endswith(" ...") and whole.startswith(text[: -len(" ...")])
+        assert len(text) > 16_000 and tree.rstrip().endswith(" ...")
+
+
+def json_rows(lsca: Lsca, log: Path, query: str) -> list[dict[str, Any]]:
+    done = lsca("sql", log, "--json", query)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_descriptors_have_files_and_bytes(lsca: Lsca, single: Made) -> None:

@@ -6,6 +6,7 @@ whatever makes the reader fail with anything but LscaError.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import lsca
 from lsca.cli.log import main
-from lsca.errors import LscaError
+from lsca.errors import LogError, LscaError
 from lsca.log import Log, Record, Style, as_json, as_text, open_log
 from lsca.table import by_name
 from segments import (
@@ -438,3 +439,11 @@ def test_head_ends_quietly(path: Path) -> None:
         reader.stdout.close()
         assert reader.stderr.read() == b""
         assert reader.wait() == 0
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """Said at once: a pipe that nobody writes to is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(LogError, match="is a pipe or a device, not a file"):
+            open_log(path)

@@ -54,7 +54,10 @@ def remarks(log: Log) -> None:
         (log.damage, f"{log.damage}; what follows is not shown"),
         (log.lost, f"{log.lost} records were lost: there was no room for them"),
         (log.gaps, f"records are missing at {log.gaps} places"),
-        (log.uncaught, f"{log.uncaught} programs ran without the agent; their calls are not here"),
+        (
+            log.uncaught,
+            f"{log.uncaught} program{'s' * (log.uncaught > 1)} ran without the agent, whose calls are not here",
+        ),
     ]
     for is_so, words in said:
         if is_so:

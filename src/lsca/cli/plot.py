@@ -5,9 +5,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
-from lsca.errors import LogError, UsageError
+from lsca.cli.parser import Parser
+from lsca.errors import LogError
 
 SUMMARY = "draw a run over time, as SVG"
 
@@ -32,11 +32,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `lsca plot --help`")
-
-
 def _number(low: int, high: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
@@ -48,7 +43,7 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="lsca plot",
         description="Draw a log of `lsca run -o FILE`: processes and threads over time, calls coloured by family, "
         "execs with their command lines, failed calls marked.",

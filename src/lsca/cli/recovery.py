@@ -4,18 +4,11 @@
 Called by `lsca log` when one of these words is the first; they share nothing else with it.
 """
 
-import argparse
-from typing import NoReturn
-
+from lsca.cli.parser import Parser
 from lsca.errors import OWN_FAILURE, UsageError
 from lsca.log import recover
 
 WORDS = ("--recover", "--dump", "--areas")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `lsca log --recover --help`")
 
 
 def is_asked(argv: list[str]) -> bool:
@@ -25,7 +18,11 @@ def is_asked(argv: list[str]) -> bool:
 
 def main(argv: list[str]) -> int:
     """Does one of the three. The exit code is 0 if nothing has failed."""
-    parser = _Parser(prog="lsca log", description=__doc__.split("\n\n")[0])
+    parser = Parser(
+        prog="lsca log --recover",
+        usage="lsca log --recover [FILE] | --dump WHICH -o FILE | --areas",
+        description=__doc__.split("\n\n")[0],
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--recover",

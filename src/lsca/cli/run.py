@@ -179,9 +179,10 @@ def _keep(words: "Words", name: str, value: str) -> None:
 def _size(words: "Words", name: str, value: str) -> None:
     factor = {"k": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(value[-1:], 1)
     digits = value[:-1] if factor > 1 else value
-    if not (digits.isascii() and digits.isdigit() and int(digits) * factor >= SEGMENT_LEAST):
+    size = int(digits) * factor if digits.isascii() and digits.isdigit() and len(digits) < 19 else 0
+    if not SEGMENT_LEAST <= size < 1 << 62:
         raise UsageError(f"{name} wants a size of 64k or more, such as 100M or 2G, not {value!r}")
-    words["rotate_size"] = int(digits) * factor
+    words["rotate_size"] = size
 
 
 def _age(words: "Words", name: str, value: str) -> None:

@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lsca.cli import view
+from lsca.cli.parser import Parser
 from lsca.daemon import default_path
-from lsca.errors import UsageError
 
 if TYPE_CHECKING:
     from lsca.tui.follow import Failures
@@ -70,11 +70,6 @@ def _failures() -> "Failures | None":
     return Failures()
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `lsca top --help`")
-
-
 def _delay(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 3600:
@@ -83,7 +78,7 @@ def _delay(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="lsca top",
         description="Show the processes of all runs that have joined the daemon, and their calls a second.",
     )

@@ -3,8 +3,8 @@
 
 import argparse
 import sys
-from typing import NoReturn
 
+from lsca.cli.parser import Parser
 from lsca.errors import LscaError, UsageError
 
 SUMMARY = "look around in a log, on the terminal"
@@ -50,13 +50,8 @@ def _check(terms: str) -> None:
     where(terms)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `lsca view --help`")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="lsca view",
         description="Look around in logs of `lsca run -o FILE`: calls by process, file, peer and name, errors, "
         "the slowest, a timeline. `?` lists the keys.",

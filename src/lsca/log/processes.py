@@ -15,7 +15,7 @@ from lsca.log.descriptors import Descriptors
 from lsca.log.reader import Log
 from lsca.log.record import Record
 from lsca.log.touched import named_of, readable, row_of, succeeded
-from lsca.table.arguments import STRINGS_KEPT
+from lsca.table.text import Piece
 
 EXITS: Final = ("exit", "exit_group")
 WAITS: Final = {"wait4": 1, "waitid": 2}  # which argument says how it ended
@@ -137,8 +137,7 @@ class Processes:
         elif record.kind == "status":
             self._ended(process, record.args[0])
         elif record.kind == "program":
-            argv = record.entry[0].data if 0 in record.entry else b""
-            process.images.append(_image("?", argv, record.start_ns))
+            process.images.append(_image("?", record.entry.get(0), record.start_ns))
         elif record.kind == "start" and record.args[1]:
             image = self._exec.pop(record.pid, None)
             if image and (not process.images or process.images[-1] is not image):
@@ -182,10 +181,10 @@ class Processes:
             child.parent = parent
             parent.children.append(child)
 
-    def _argv(self, record: Record) -> bytes:
+    def _argv(self, record: Record) -> Piece | None:
         row = row_of(record, self._machine)
         index = row.order[self._machine].index("argv") if row else -1
-        return record.entry[index].data if index in record.entry else b""
+        return record.entry.get(index)
 
     def _until(self, now: int | None) -> None:
         """What parents have learned by now; None: all of it."""
@@ -225,8 +224,9 @@ class Processes:
             process.exit_code = os.WEXITSTATUS(status)
 
 
-def _image(path: str, argv: bytes, start_ns: int) -> Image:
-    words = tuple(word.decode("utf-8", "replace") for word in argv.split(b"\0")[:-1])
+def _image(path: str, argv: Piece | None, start_ns: int) -> Image:
+    data = argv.data if argv else b""
+    words = tuple(word.decode("utf-8", "replace") for word in data.split(b"\0")[:-1])
     if path == "?" and words:
         path = words[0]
-    return Image(path, words, start_ns, len(words) >= STRINGS_KEPT)
+    return Image(path, words, start_ns, argv is not None and len(data) < argv.full)

@@ -181,7 +181,7 @@ class Log:
         found += [f"{n} records {what}" for ends, what in texts if (n := sum(ends.values()))]
         if self.uncaught:
             found.append(
-                f"{self.uncaught} programs ran without the agent; their calls are not here"
+                f"{self.uncaught} program{'s' * (self.uncaught > 1)} ran without the agent, whose calls are not here"
             )
         return found
 

@@ -14,6 +14,7 @@ from lsca.log.record import Record
 from lsca.table import rows
 from lsca.table.effects import Does, Moves
 from lsca.table.files import OPEN_FLAGS
+from lsca.table.text import Piece
 
 if TYPE_CHECKING:
     from lsca.log.reader import Log
@@ -193,10 +194,11 @@ def lives(log: "Log") -> list[Life]:
         elif record.kind == "exit":
             life(record, record.pid).ended = record.start_ns
         elif record.kind == "program" and 0 in record.entry:
-            strings = record.entry[0].data.split(b"\0")[:-1]
+            piece = record.entry[0]
+            strings = piece.data.split(b"\0")[:-1]
             if strings:
                 first = life(record, record.pid)
-                first.argv = _shell(strings)
+                first.argv = _shell(piece)
                 first.program = _text(strings[0])
         elif record.kind == "status" and record.args:
             life(record, record.pid).status(record.args[0])
@@ -217,7 +219,7 @@ def _call(log: "Log", record: Record, one: Life) -> None:
             fd = _signed(record.args[0]) if at else AT_FDCWD
             one.program = log.path_of(record, path.data, fd)
         if argv:
-            one.argv = _shell(argv.data.split(b"\0")[:-1])
+            one.argv = _shell(argv)
     elif record.name in LAST and record.name == "exit_group":
         one.exit_code, one.ended = record.args[0] & 0xFF, record.start_ns
     elif record.name == "exit" and record.pid == record.tid and one.exit_code is None:
@@ -243,8 +245,10 @@ def _silent(log: "Log", now: dict[tuple[int, int], Life]) -> Iterator[tuple[int,
         yield from ((run, pid) for run in runs for pid in sorted(log.pids - known) if pid)
 
 
-def _shell(strings: Iterable[bytes]) -> str:
-    return shlex.join(map(_text, strings))
+def _shell(argv: Piece) -> str:
+    """As a shell would take it, with "..." where there was more than the log keeps."""
+    words = shlex.join(map(_text, argv.data.split(b"\0")[:-1]))
+    return words + " ..." if len(argv.data) < argv.full else words
 
 
 def _text(raw: bytes) -> str:

@@ -37,7 +37,7 @@ from lsca.table.text import (
 )
 
 AT_FDCWD: Final = -100
-STRINGS_KEPT: Final = 32  # of argv and envp, by the agent
+STRINGS_SHOWN: Final = 32  # of argv, as strace does
 
 
 class Kind(StrEnum):
@@ -468,8 +468,10 @@ def _write_strings(argument: Argument, view: View, index: int) -> str:
     piece = view.entry.get(index)
     if not piece:
         return show_address(view.args[index], view)
-    texts = [quote(text, len(text), view.strings, view.hex) for text in _split(piece)]
-    if len(texts) >= STRINGS_KEPT:
+    words = _split(piece)
+    shown = words if view.whole else words[:STRINGS_SHOWN]
+    texts = [quote(text, len(text), view.strings, view.hex) for text in shown]
+    if len(shown) < len(words) or len(piece.data) < piece.full:
         texts.append("...")
     return "[" + ", ".join(texts) + "]"
 
@@ -482,7 +484,7 @@ def _write_environment(argument: Argument, view: View, index: int) -> str:
     if view.whole:
         return _write_strings(argument, view, index)
     count = len(_split(piece))
-    more = " or more" if count >= STRINGS_KEPT else ""
+    more = " or more" if len(piece.data) < piece.full else ""
     return f"{address} /* {count}{more} var{'' if count == 1 and not more else 's'} */"
 
 
