@@ -209,7 +209,7 @@ static void keep_strings(struct log_record *r, int arg, uint64_t at)
 {
 	struct piece *p = piece_at(r);
 	char *to = (char *)(p + 1), *end = to + KEEP_STRINGS;
-	uint64_t one, len;
+	uint64_t one;
 	int cut = 0;
 
 	if (memory_read(&one, at, 8) < 8)
@@ -219,18 +219,16 @@ static void keep_strings(struct log_record *r, int arg, uint64_t at)
 
 		if (n == -ENAMETOOLONG_) {
 			cut = 1;
-			if (end - to < 2)
-				continue;
-			to = end;
-			to[-1] = 0;
+			to = end - to < 2 ? to : end;
+			if (to == end)
+				to[-1] = 0;
 		} else if (n < 0) {
 			break;
 		} else {
 			to += n + 1;
 		}
 	}
-	len = (uint64_t)(to - (char *)(p + 1));
-	piece_close(r, p, arg, 0, len, len + (unsigned)cut);
+	piece_close(r, p, arg, 0, (uint64_t)(to - (char *)(p + 1)), (uint64_t)(to - (char *)(p + 1) + cut));
 }
 
 static void keep(struct call *c, struct log_record *r, int i, int out, int64_t ret)

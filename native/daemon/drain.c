@@ -69,7 +69,7 @@ static void give_back(struct drain *d, uint32_t i)
 	__atomic_sub_fetch(&d->session->full, 1, __ATOMIC_RELAXED);
 }
 
-static void settle(struct drain *d)
+void drain_settle(struct drain *d)
 {
 	int freed = 0;
 
@@ -107,7 +107,7 @@ void drain_flush(struct drain *d)
 	if (rows && d->out.broken)
 		d->undrained += rows;
 	d->oldest = 0;
-	settle(d);
+	drain_settle(d);
 	if (rows)
 		note(d);
 	if (output_is_due(&d->out)) {
@@ -132,7 +132,7 @@ static void flush_if_due(struct drain *d)
 
 /* ---- chunks ------------------------------------------------------------------------------------------------------ */
 
-static void await(struct drain *d, uint32_t i)
+void drain_await(struct drain *d, uint32_t i)
 {
 	if (d->chunks[i].is_pending)
 		return;
@@ -158,7 +158,7 @@ static void take(struct drain *d, uint32_t i, const struct chunk_head *h, uint32
 	d->brought += r.rows;
 	if (r.rows && !d->oldest)
 		d->oldest = clock_ns(CLOCK_MONOTONIC);
-	await(d, i);
+	drain_await(d, i);
 	flush_if_due(d);
 }
 
@@ -199,7 +199,7 @@ int drain_take(struct drain *d, uint32_t i)
 		if (c->taken < CHUNK_ROOM)
 			d->undrained++;
 		c->taken = CHUNK_ROOM;
-		await(d, i);
+		drain_await(d, i);
 		return 0;
 	}
 	if (used <= c->taken)
@@ -238,66 +238,6 @@ static int is_abandoned(const struct chunk *k)
 	uint32_t pid = get_relaxed(&k->pid), tid = get_relaxed(&k->tid);
 
 	return pid && tid && syscall(SYS_tgkill, pid, tid, 0) && errno == ESRCH;
-}
-
-/* ---- flight: the last calls only --------------------------------------------------------------------------------- */
-
-static void keep_flying(struct drain *d, uint32_t i)
-{
-	struct chunk_head h;
-	uint32_t rows = 0;
-
-	d->chunks[i].is_done = 1;
-	if (pread(d->area, d->copy, CHUNK_SIZE, (off_t)AREA_AT(i)) != CHUNK_SIZE)
-		memset(d->copy, 0, sizeof h);
-	memcpy(&h, d->copy, sizeof h);
-	for (uint32_t at = 0, words; h.used <= CHUNK_ROOM && at < h.used; at += 8 * words, rows++) {
-		words = ((const struct log_record *)(d->copy + sizeof h + at))->words;
-		if (!words)
-			break;
-	}
-	d->chunks[i].lease = h.lease;
-	d->chunks[i].taken = 0;
-	d->fresh[d->fresh_count++] = (struct flying){h.lease, i, rows};
-}
-
-static int by_begin(const void *a, const void *b)
-{
-	const struct flying *x = a, *y = b;
-
-	return x->lease < y->lease ? -1 : x->lease > y->lease;
-}
-
-/* Takes in those that have become full since the last pass, in the order in which they were begun. */
-static void fly(struct drain *d)
-{
-	uint32_t freed = 0, starved = get_relaxed(&d->session->starved), spare = 0;
-
-	/* There is no memory for so many: a program is not to wait for what nobody would give back. */
-	if (starved != d->starved)
-		spare = (d->kept_count + d->fresh_count) / 16 + 1;
-	d->starved = starved;
-	qsort(d->fresh, d->fresh_count, sizeof *d->fresh, by_begin);
-	for (uint32_t n = 0; n < d->fresh_count; n++) {
-		d->kept[(d->kept_from + d->kept_count++) % CHUNK_COUNT] = d->fresh[n];
-		d->kept_total += d->fresh[n].rows;
-	}
-	d->fresh_count = 0;
-	/* The oldest one is kept until those that came after it have enough. */
-	for (; d->kept_count > (spare ? 0 : 1); freed++) {
-		struct flying *oldest = &d->kept[d->kept_from];
-
-		if (freed >= spare && d->kept_total - oldest->rows < d->head.options.flight &&
-		    d->kept_count <= d->head.options.chunks / 2)
-			break;
-		d->kept_total -= oldest->rows;
-		d->kept_from = (d->kept_from + 1) % CHUNK_COUNT;
-		d->kept_count--;
-		d->chunks[oldest->chunk].taken = CHUNK_ROOM;
-		await(d, oldest->chunk);
-	}
-	if (freed)
-		settle(d);
 }
 
 /* ---- passes ------------------------------------------------------------------------------------------------------ */
@@ -343,18 +283,18 @@ int drain_pass(struct drain *d, int leased, int undertake)
 			continue;
 		news = 1;
 		if (d->head.options.flight) {
-			keep_flying(d, i);
+			flight_keep(d, i);
 			continue;
 		}
 		drain_take(d, i);
 		drain_take_begun(d, i);
 		d->chunks[i].is_done = 1;
-		await(d, i);
+		drain_await(d, i);
 		if (!segment_writer_rows(d->writer)) /* nothing to wait for */
-			settle(d);
+			drain_settle(d);
 	}
 	if (d->head.options.flight && (d->fresh_count || get_relaxed(&s->starved) != d->starved))
-		fly(d);
+		flight_pass(d);
 	mend(d, full, before);
 	if (segment_writer_rows(d->writer) &&
 	    (is_scarce(d) || clock_ns(CLOCK_MONOTONIC) - d->oldest >= OLDEST))

@@ -64,8 +64,14 @@ int drain_take(struct drain *d, uint32_t chunk); /* 1: there was something */
 /* When all else of a chunk was taken, and its thread is gone: the call in which it died, as one without a return. */
 void drain_take_begun(struct drain *d, uint32_t chunk);
 void drain_flush(struct drain *d);
+void drain_await(struct drain *d, uint32_t chunk); /* to be given back with the next block */
+void drain_settle(struct drain *d);		   /* gives back what waits for that */
 int drain_find(struct drain *d); /* what the segments that are there have already; the last one is open afterwards */
 void drain_all(struct drain *d); /* every chunk of an area without a session, in the order of their leases */
 struct segment_end drain_end(struct drain *d, int is_last);
+
+/* flight.c: only the last calls are kept */
+void flight_keep(struct drain *d, uint32_t chunk); /* it is full */
+void flight_pass(struct drain *d);		   /* lets go of what is older than the last calls */
 
 #endif

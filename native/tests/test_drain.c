@@ -15,6 +15,7 @@
 #include "daemon/area.c"
 #include "daemon/output.c"
 #include "daemon/drain.c"
+#include "daemon/flight.c"
 #include "daemon/recover.c"
 
 enum { ROUNDS = 4000, TOUCHED = 6 };

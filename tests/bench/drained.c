@@ -12,6 +12,7 @@
 
 #include "daemon/area.c"
 #include "daemon/drain.c"
+#include "daemon/flight.c"
 #include "daemon/output.c"
 #include "daemon/recover.c"
 #include "log/decode.c"
