@@ -80,7 +80,7 @@ def sites(text: str) -> list[tuple[str, ...]]:
 def marked(log: Path) -> dict[int, list[bool]]:
     """By a site's number, whether its calls came by the signal, in order."""
     calls: dict[int, list[bool]] = collections.defaultdict(list)
-    for record in read_log(log).records:
+    for record in read_log(log):
         if record.name in ("getpgid", "read") and MARK <= record.args[0] < MARK + 100:
             calls[record.args[0] - MARK].append(record.trapped)
     return calls
@@ -138,7 +138,7 @@ def share(log: Path) -> tuple[float, str]:
     """The part of the calls that cost a signal, and a line for each name that has most of them."""
     made: collections.Counter[str] = collections.Counter()
     trapped: collections.Counter[str] = collections.Counter()
-    for record in read_log(log).records:
+    for record in read_log(log):
         if record.kind == "call":
             made[str(record.name)] += 1
             trapped[str(record.name)] += record.trapped
@@ -173,7 +173,7 @@ def test_start_of_the_next_program(route: str, tmp_path: Path) -> None:
     done = execute(["sh", "-c", script], route=route, base=tmp_path, options=["-o", str(log)])
     assert done.status == 0
     programs: dict[int, list[bool]] = {}
-    for record in read_log(log).records:
+    for record in read_log(log):
         if record.name in ("mmap", "mprotect", "munmap", "close", "pread64"):
             programs.setdefault(record.pid, []).append(record.trapped)
     last = list(programs.values())[-1]
@@ -193,7 +193,7 @@ def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
         options=["-o", str(log)],
     )
     assert done.status == 0
-    opens = [r for r in read_log(log).records if r.name == "openat"][-100:]
+    opens = [r for r in read_log(log) if r.name == "openat"][-100:]
     assert sum(record.trapped for record in opens) < 20
 
 
@@ -213,7 +213,7 @@ def test_answers_in_place(route: str, tmp_path: Path) -> None:
     captured = execute([path, "to and fro"], route=route, base=tmp_path, options=options)
     assert native.status == 0 and b"NO" not in native.stdout
     same(native, captured, route)
-    asked = [record for record in read_log(log).records if record.name in WHO]
+    asked = [record for record in read_log(log) if record.name in WHO]
     assert {record.name for record in asked if record.route == "local"} == set(WHO)
     assert sum(record.route == "local" for record in asked) > 0.8 * len(asked)
     assert sum(record.trapped for record in asked) < 0.1 * len(asked)
@@ -229,5 +229,5 @@ def test_answers_of_the_machine(part: str, route: str, tmp_path: Path) -> None:
     captured = execute([path, part], route=route, base=tmp_path, options=["-o", str(log)])
     assert native.status == 0 and b"NO" not in native.stdout
     same(native, captured, route)
-    asked = [record for record in read_log(log).records if record.name in MACHINES]
+    asked = [record for record in read_log(log) if record.name in MACHINES]
     assert 0.05 < sum(record.route == "local" for record in asked) / len(asked) < 0.7
