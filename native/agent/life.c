@@ -164,6 +164,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	}
 	if (b->child)
 		thread_crowd(c->thread);
+	if (session && !b->is_thread)
+		add_one(&session->births);
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -189,6 +191,8 @@ static void parent_done(int64_t ret, struct birth *b)
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
 	}
+	if (session && ret < 0 && !b->is_thread)
+		add_one(&session->births_over);
 	if (ret < 0 && b->shares_memory && b->is_thread)
 		__atomic_sub_fetch(&p->others, 1, __ATOMIC_RELAXED);
 	if (ret < 0) {
@@ -274,6 +278,8 @@ static void child_process(struct birth *b, struct thread **known)
 	} else {
 		life_enter(p, parent);
 	}
+	if (session)
+		add_one(&session->births_over);
 	if (!b->shares_memory)
 		thread_was(was);
 	if (b->flags & FLAG_CLEAR_SIGHAND)

@@ -174,7 +174,8 @@ static void *work(void *arg)
 		hand_over(v);
 		copy_question(v, i, &q);
 		if (get_acquire(&q.slot->word) == ASK_POSTED) {
-			put_relaxed(&q.slot->server.cpu, arch_cpu());
+			if (get_relaxed(&q.slot->server.cpu) != arch_cpu())
+				put_relaxed(&q.slot->server.cpu, arch_cpu());
 			v->work.answer(v->work.with, &q);
 		}
 		/* An answer lets go of the slot at once, so it is not looked at after. */
@@ -262,15 +263,6 @@ static void bury(struct server *v, uint32_t i, struct ask *s, uint32_t lease)
 	wake(&s->word, 1);
 }
 
-/* Who was counted out without having been counted: less than none is none. */
-static void correct_spinners(struct server *v)
-{
-	uint32_t now = get_relaxed(&v->session->spinners);
-
-	if ((int32_t)now < 0)
-		swap_if(&v->session->spinners, now, 0);
-}
-
 static void *guard(void *arg)
 {
 	struct server *v = arg;
@@ -297,7 +289,6 @@ static void *guard(void *arg)
 		uint32_t high = get_acquire(&h->high);
 
 		futex_sleep(&v->stopping, 0, ASK_POLL);
-		correct_spinners(v);
 		for (uint32_t i = 0; i < high && i < ASK_SLOTS; i++) {
 			struct ask *s = handler_slot(h, i);
 

@@ -93,13 +93,14 @@ struct handlers {
 	uint32_t round; /* +1 with every server: who asked another one need not wait any more */
 	uint32_t bell;  /* futex of idle server threads; +1 with every question */
 	uint32_t spinning, asleep; /* of them */
+	uint32_t pad0[9];
+	struct bell server, client;
+	/* Not where the server looks while it spins. */
 	uint32_t high;  /* slots from here on were never taken */
 	uint32_t leases;
 	uint32_t freed; /* futex of agents that found no slot; +1 when one was given back */
 	uint32_t starved; /* how many such */
-	uint32_t pad0[5];
-	struct bell server, client;
-	uint64_t pad1[6];
+	uint64_t pad1[4];
 	uint64_t pending[ASK_SLOTS / 64];
 	struct {
 		uint64_t calls, bytes;

@@ -7,17 +7,15 @@ ends the search; one that only delays or changes the call leaves the rest to the
 the bytes. What a rule cannot do with a call is said by `RuleError`, in terms of that call.
 """
 
-import ipaddress
 import os
-import platform
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from lsca.errors import RuleError
 from lsca.table.arguments import ArgFlag, Argument, Kind, Length
+from lsca.table.live import MACHINE
 from lsca.table.syscall import CALL_LIMIT, TABLE, Handled, Syscall
 
 Op = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -48,8 +46,7 @@ _RULE_SIZE: Final = 312
 _CUT: Final = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MSG_IN)
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(NamedTuple):
     """A condition on one argument, by its name: `(argument & mask) op value`, as signed numbers.
 
     `narrow`: only the lower half counts, as an int (a descriptor, AT_FDCWD).
@@ -62,8 +59,7 @@ class Compare:
     narrow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Socket addresses: a family, ports, a network (`10.0.0.0/8`, `::1`) or the pattern of a Unix socket's path.
 
     An abstract Unix socket is written with `@` in front. What is not said may be anything.
@@ -75,8 +71,7 @@ class Address:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(NamedTuple):
     """The `first`, `first + step`, ... `last` of the calls that meet all other conditions; counted from 1.
 
     Counted in the whole session, or in each process.
@@ -88,27 +83,23 @@ class When:
     per: Literal["session", "process"] = "session"
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(NamedTuple):
     """The call is not made; its result is `value`. A negative errno is a failure."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
 class Ask:
     """The session's handler decides; it finds the rule's `id` in its request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """The call is not made, and its process gets a signal."""
 
     signal: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(NamedTuple):
     """Which calls, and what becomes of them. Conditions that are given must all be met.
 
     path           a pattern for the absolute path of one of the call's paths; of a call that has none, for what its
@@ -190,7 +181,7 @@ def compile_rules(
     With `deny` a call that a handler should have decided fails with EPERM if there is no handler, or it raised; else
     it goes on. RuleError for what cannot be.
     """
-    machine = machine or platform.machine()
+    machine = machine or MACHINE
     if len(rules) > RULE_LIMIT:
         raise RuleError(f"{len(rules)} rules; a session holds {RULE_LIMIT}")
     head = _HEAD.size + _TEXT.size * CALL_LIMIT
@@ -297,6 +288,8 @@ def _address(address: Address | None, pool: _Pool, *, exact: bool) -> bytes:
     family = FAMILIES[address.family] if address.family else 0
     prefix, ip = 0, b""
     if address.network is not None:
+        import ipaddress  # few rules are about networks
+
         try:
             network = ipaddress.ip_network(address.network, strict=False)
         except ValueError as error:

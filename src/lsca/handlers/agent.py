@@ -7,7 +7,6 @@ and Python goes on from there. So what counts must count where all of its calls 
 if one before it may already have asked.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -124,7 +123,7 @@ def _translated(
         effects: dict[str, Any] = {"verdict": packed.Ask()} if is_question else _effects(rule)
         where = rule.conditions.where if knows_address else None
         for address in _addresses(where) if where else (None,):
-            yield dataclasses.replace(base, address=address, **counting, **effects)
+            yield base._replace(address=address, **counting, **effects)
 
 
 def _decides(rule: Rule[Any], row: type[Syscall], asked: set[type[Syscall]]) -> bool:
