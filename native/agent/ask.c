@@ -127,7 +127,7 @@ static void give_back(struct asking *q)
 /* ---- the question ------------------------------------------------------------------------------------------------ */
 
 /* The number of our pid namespace, so that the server knows whether it can see us by our ids. */
-static uint64_t namespace_of(const struct process_self *p)
+uint64_t ask_namespace(const struct process_self *p)
 {
 	static uint64_t number;
 	static uint32_t whose;
@@ -240,7 +240,7 @@ static void fill(struct asking *q, uint32_t rule, uint32_t flags)
 
 	SET(s->pid, t->process->pid);
 	SET(s->tid, t->tid);
-	SET(s->pids, namespace_of(t->process));
+	SET(s->pids, ask_namespace(t->process));
 	SET(s->cancel, 0);
 	SET(s->rule, rule);
 	SET(s->flags, flags);

@@ -247,6 +247,7 @@ static void child_process(struct birth *b, struct thread **known)
 	t = b->child ? b->child : thread_make(was->stack);
 	thread_enter(t, p);
 	*known = t;
+	handle_born(t);
 	if (b->child) /* the kernel's rule, too: it begins without an alternate stack */
 		signal_own_stack(t, 0);
 	else
@@ -309,6 +310,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		t->slot = b->slot;
 		t->sys_blocked = b->sys_blocked;
 		t->twin_of = b->twin_of;
+		handle_born(t);
 		if (t->slot < SLOT_COUNT) {
 			struct slot *s =
 				(struct slot *)((char *)b->parent->channel + (uint64_t)SLOT_SIZE * (1 + t->slot));

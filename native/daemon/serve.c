@@ -383,6 +383,19 @@ int serve_stop(struct server *v, long ms)
 
 /* ---- rules ------------------------------------------------------------------------------------------------------- */
 
+/* From now on threads say when they are born; what belongs to one set of rules only begins anew. */
+static void count_by_thread(struct handlers *h, const struct rules *rules)
+{
+	struct tally *all = handler_tallies(h);
+
+	for (uint32_t i = 0; i < rules->count; i++)
+		if (rules->rule[i].conditions & RULE_PER_THREAD)
+			put_release(&h->per_thread, 1);
+	for (uint32_t i = 0; get_relaxed(&h->per_thread) && i < TALLIES; i++)
+		if ((all[i].key >> 9 & 1023) >= RULE_LIMIT)
+			put_relaxed(&all[i].n, 0);
+}
+
 const char *serve_rules(int session_fd, const void *rules, uint64_t size)
 {
 	struct session *s;
@@ -402,6 +415,7 @@ const char *serve_rules(int session_fd, const void *rules, uint64_t size)
 		epoch = get_acquire(&s->rules_epoch);
 		memcpy(handler_rules(h, epoch + 1), rules, size);
 		memset(&h->counts[RULE_LIMIT], 0, (RULE_COUNTERS - RULE_LIMIT) * sizeof *h->counts);
+		count_by_thread(h, rules);
 		/* 0 is for none at all; two steps keep the halves in turn. */
 		put_release(&s->rules_epoch, epoch + 1 ? epoch + 1 : 2);
 	}

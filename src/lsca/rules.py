@@ -30,9 +30,10 @@ NS: Final = 1_000_000_000
 FAMILIES: Final[Mapping[str, int]] = {"unix": 1, "inet": 2, "inet6": 10}
 OPS: Final[tuple[Op, ...]] = ("==", "!=", "<", "<=", ">", ">=")
 
-IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER, PER_PROCESS = (
-    1 << bit for bit in range(9)
+IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER = (
+    1 << bit for bit in range(8)
 )
+PER: Final[Mapping[str, int]] = {"session": 0, "process": 1 << 8, "thread": 1 << 9}
 NONE, RETURN, ASK, KILL = range(4)
 DENY: Final = 1
 
@@ -74,13 +75,13 @@ class Address(NamedTuple):
 class When(NamedTuple):
     """The `first`, `first + step`, ... `last` of the calls that meet all other conditions; counted from 1.
 
-    Counted in the whole session, or in each process.
+    Counted in the whole session, in each process, or in each thread, there each call by itself.
     """
 
     first: int = 1
     last: int | None = None
     step: int = 1
-    per: Literal["session", "process"] = "session"
+    per: Literal["session", "process", "thread"] = "session"
 
 
 class Return(NamedTuple):
@@ -340,9 +341,11 @@ def _conditions(rule: Rule) -> int:
         IF_WHEN: when,
         IF_CHANCE: rule.chance is not None,
         IF_AFTER: rule.after_bytes is not None,
-        PER_PROCESS: when and when.per == "process",
     }
-    return sum(flag for flag, is_given in given.items() if is_given)
+    return (
+        sum(flag for flag, is_given in given.items() if is_given)
+        | PER[when.per if when else "session"]
+    )
 
 
 def _verdict(rule: Rule) -> tuple[int, int]:

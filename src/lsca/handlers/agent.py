@@ -57,9 +57,6 @@ def _counts_alone(
     rule: Rule[Any], rows: frozenset[type[Syscall]], asked: set[type[Syscall]]
 ) -> bool:
     """The agent sees all calls that the rule counts, and knows all that they must fulfil before they count."""
-    wanted = rule.conditions
-    if wanted.per == "thread" and wanted.count is not None:
-        return False  # the agent counts by session or process
     moves = rule.effects.cut is not None or rule.effects.after_bytes is not None
     whole = all(_has_buffer(row) or not moves for row in rows)
     return _matches_alone(rule, rows) and whole and not rows & asked
@@ -182,7 +179,7 @@ def _counting(rule: Rule[Any]) -> dict[str, Any]:
             count.first,
             count.last or None,
             count.step,
-            per="process" if wanted.per == "process" else "session",
+            per=wanted.per,
         )
     if wanted.chance is not None:
         found["chance"] = wanted.chance.probability
