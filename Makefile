@@ -49,8 +49,9 @@ check: setup ## format, lint, types and the rules of the house
 	.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/unit/test_house.py
 
-bench: native .venv/bin/lsca ## measure against the kernel and strace; writes bench.json
+bench: native .venv/bin/lsca ## measure against the kernel, strace and other handlers; writes bench.json
 	@.venv/bin/python tests/bench/bench.py
+	@.venv/bin/python tests/bench/peers.py
 
 capture-table: native .venv/bin/lsca ## run the probes of capturing; writes the tables of docs/capture.md
 	@.venv/bin/python tests/capture/page.py
