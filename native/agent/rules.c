@@ -290,7 +290,8 @@ static int is_turn(struct call *c, const struct rule *one)
 	uint64_t *count = one->conditions & RULE_PER_PROCESS ? &own_counts[one->counter % RULE_COUNTERS].calls :
 							       &handlers->counts[one->counter % RULE_COUNTERS].calls;
 	int by_thread = one->conditions & RULE_PER_THREAD && one->conditions & RULE_IF_WHEN;
-	uint64_t n = by_thread ? tally_next(c, one->counter % RULE_COUNTERS) : __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
+	uint64_t n = by_thread ? tally_next(c, one->counter % RULE_COUNTERS) :
+				 __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
 
 	if (one->conditions & RULE_IF_WHEN) {
 		if (!n || n < one->first || (one->last && n > one->last))

@@ -125,7 +125,9 @@ struct tally {
 /* 22 bits are a thread's number, 23 tell its pid namespace from others. */
 static inline uint64_t tally_key(uint64_t pids, uint32_t tid, uint32_t counter, uint64_t nr)
 {
-	return (pids & 0x7fffff) << 41 | (uint64_t)(tid & 0x3fffff) << 19 | ((uint64_t)counter & 1023) << 9 | (nr & 511);
+	uint64_t who = (pids & 0x7fffff) << 22 | (tid & 0x3fffff);
+
+	return who << 19 | ((uint64_t)counter & 1023) << 9 | (nr & 511);
 }
 
 #define RULES_AT(half) (sizeof(struct handlers) + (uint64_t)RULES_ROOM * (half))

@@ -227,6 +227,18 @@ def test_when_counts_in_each_thread_and_across_exec(when: str) -> None:
     assert theirs.stdout.count(".") > 3
 
 
+def test_who_is_just_born_is_not_forgotten_at_the_end(tmp_path: Path) -> None:
+    """The first program ends while its child is on its way: the launcher goes on for it, or its exec would fail."""
+    program = "import os\nif not os.fork() and not os.fork(): os.execlp('touch', 'touch', %r)\nos._exit(0)"
+    for number in range(20):
+        words = ["--strict", "-e", "inject=getppid:retval=7", sys.executable, "-S", "-c"]
+        assert run(*words, program % str(tmp_path / str(number))).returncode == 0
+    end = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) < 20 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(list(tmp_path.iterdir())) == 20
+
+
 def faulty(faults: Sequence[str], program: str, *more: str) -> subprocess.CompletedProcess[str]:
     words = [word for fault in faults for word in ("-e", fault)]
     return run(*more, *words, "sh", "-c", program)
