@@ -117,13 +117,13 @@ def described(name: str, thing: Any) -> Iterator[str]:
     if isinstance(thing, type):
         yield words(thing) + "\n"
         for text, doc in members(thing):
-            yield f"```python\n{text}\n```\n"
+            yield f"```text\n{text}\n```\n"
             if doc:
                 yield doc + "\n"
     else:
         node = node_of(thing)
         assert not isinstance(node, ast.ClassDef)
-        yield f"```python\n{signature(name, node, bound=False)}\n```\n"
+        yield f"```text\n{signature(name, node, bound=False)}\n```\n"
         yield words(thing) + "\n"
 
 
