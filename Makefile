@@ -29,7 +29,7 @@ EXTENSION := src/lsca/_native.abi3.so
 LOG_EXTENSION := src/lsca/_log.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
-.PHONY: help setup native demo test check san cross bench capture-table programs clean
+.PHONY: help setup native demo test check san cross bench capture-table programs api clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
@@ -49,11 +49,15 @@ check: setup ## format, lint, types and the rules of the house
 	.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/unit/test_house.py
 
-bench: native .venv/bin/lsca ## measure against the kernel and strace; writes bench.json
+bench: native .venv/bin/lsca ## measure against the kernel, strace and other handlers; writes bench.json
 	@.venv/bin/python tests/bench/bench.py
+	@.venv/bin/python tests/bench/peers.py
 
 capture-table: native .venv/bin/lsca ## run the probes of capturing; writes the tables of docs/capture.md
 	@.venv/bin/python tests/capture/page.py
+
+api: .venv/bin/lsca native ## write docs/api.md from the docstrings
+	@PYTHONPATH=src .venv/bin/python tests/api_page.py --write
 
 programs: setup ## run real programs both ways; writes docs/programs.md
 	@.venv/bin/python tests/programs/table.py --write docs/programs.md

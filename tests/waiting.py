@@ -42,6 +42,7 @@ class Waiting:
         self.pid = os.getpid() if pid is None else pid
         self.tid = self.pid if tid is None else tid
         self.rule = 0
+        self.asked = self.nr << 32
         self.interrupted = False
         self.slept: list[float] = []
         self.opened: list[tuple[bytes, int]] = []

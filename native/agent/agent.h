@@ -391,7 +391,8 @@ void handle_refresh(void);
 int handle_has_rules(uint64_t nr);
 int64_t handle_call(struct call *c);
 int handle_before(struct call *c, int64_t *ret);
-void handle_forked(void);
+void handle_born(struct thread *t); /* a thread, maybe of a new process, begins to count */
+HIDDEN void handle_forked(void);
 void handle_leaving(struct thread *t); /* ask.c: an exec that nobody will see */
 
 /* fast.c */

@@ -127,7 +127,7 @@ static void give_back(struct asking *q)
 /* ---- the question ------------------------------------------------------------------------------------------------ */
 
 /* The number of our pid namespace, so that the server knows whether it can see us by our ids. */
-static uint64_t namespace_of(const struct process_self *p)
+uint64_t ask_namespace(const struct process_self *p)
 {
 	static uint64_t number;
 	static uint32_t whose;
@@ -223,35 +223,47 @@ static void copy_argument(struct asking *q, int i)
 	}
 }
 
+/*
+ * A thread asks about the same kind of call again and again, from the same slot. What stands there already is left
+ * alone: each line of memory that is written must come over from the server's CPU, and go back there.
+ */
+#define SET(field, value) \
+	do { \
+		if ((field) != (value)) \
+			(field) = (value); \
+	} while (0)
+
 static void fill(struct asking *q, uint32_t rule, uint32_t flags)
 {
 	struct thread *t = q->call->thread;
 	struct ask *s = q->slot;
 
-	s->pid = t->process->pid;
-	s->tid = t->tid;
-	s->pids = namespace_of(t->process);
-	s->cancel = 0;
-	s->rule = rule;
-	s->flags = flags;
-	s->nr = q->call->nr;
-	s->here = (uint64_t)s;
+	SET(s->pid, t->process->pid);
+	SET(s->tid, t->tid);
+	SET(s->pids, ask_namespace(t->process));
+	SET(s->cancel, 0);
+	SET(s->rule, rule);
+	SET(s->flags, flags);
+	SET(s->nr, q->call->nr);
+	SET(s->here, (uint64_t)s);
 	for (int i = 0; i < CALL_ARGS; i++) {
-		s->args[i] = q->call->args[i];
-		s->extents[i].off = 0;
-		s->extents[i].len = EXTENT_NULL;
-		s->full[i] = 0;
+		uint64_t arg = i < q->call->row->nargs ? q->call->args[i] : 0; /* the others are what a register held */
+
+		SET(s->args[i], arg);
+		SET(s->extents[i].off, 0);
+		SET(s->extents[i].len, EXTENT_NULL);
+		SET(s->full[i], 0);
 	}
 	for (int i = 0; i < q->call->row->nargs; i++)
 		copy_argument(q, i);
-	put_relaxed(&s->server.cpu, get_relaxed(&handlers->server.cpu));
+	SET(s->server.cpu, get_relaxed(&handlers->server.cpu));
 }
 
 static void post(struct asking *q)
 {
 	uint32_t i = (uint32_t)(((char *)q->slot - (char *)handler_slot(handlers, 0)) / ASK_SLOT);
 
-	put_relaxed(&handlers->client.cpu, arch_cpu());
+	SET(handlers->client.cpu, arch_cpu());
 	if (get_relaxed(&q->slot->lease) != q->lease)
 		return; /* we stood still for so long that it was given to another */
 	/* The question before its word, the word before the bit that leads to it, the bit before the bell. */

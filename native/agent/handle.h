@@ -34,6 +34,10 @@ extern struct handlers *handlers HIDDEN; /* NULL: this session has none */
 /* rules.c */
 HIDDEN void rules_find(struct call *c, struct ruling *r);
 HIDDEN void rules_forked(void); /* a new process counts from the beginning */
+
+/* tally.c: this call's number among the thread's with this counter; 0: there is no room to count */
+HIDDEN uint32_t tally_next(struct call *c, uint32_t counter);
+
 HIDDEN void rules_tally(const struct ruling *r, int64_t ret); /* the call has moved as many bytes */
 
 /* handle.c */
@@ -42,6 +46,7 @@ HIDDEN int handle_interrupted(const struct thread *t); /* a signal waits for the
 HIDDEN int64_t handle_sleep(struct call *c, uint64_t nr, uint64_t a, uint64_t b, uint64_t d, uint64_t e);
 
 /* ask.c */
+HIDDEN uint64_t ask_namespace(const struct process_self *p); /* the number of its pid namespace */
 enum asked { ASKED_NOBODY, ASKED_GO_ON, ASKED_RETURN, ASKED_KILL };
 
 /*

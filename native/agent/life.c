@@ -164,6 +164,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	}
 	if (b->child)
 		thread_crowd(c->thread);
+	if (session && !b->is_thread)
+		add_one(&session->births);
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -189,6 +191,8 @@ static void parent_done(int64_t ret, struct birth *b)
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
 	}
+	if (session && ret < 0 && !b->is_thread)
+		add_one(&session->births_over);
 	if (ret < 0 && b->shares_memory && b->is_thread)
 		__atomic_sub_fetch(&p->others, 1, __ATOMIC_RELAXED);
 	if (ret < 0) {
@@ -251,6 +255,7 @@ static void child_process(struct birth *b, struct thread **known)
 	t = b->child ? b->child : thread_make(was->stack);
 	thread_enter(t, p);
 	*known = t;
+	handle_born(t);
 	if (b->child) /* the kernel's rule, too: it begins without an alternate stack */
 		signal_own_stack(t, 0);
 	else
@@ -282,6 +287,8 @@ static void child_process(struct birth *b, struct thread **known)
 	} else {
 		life_enter(p, parent);
 	}
+	if (session)
+		add_one(&session->births_over);
 	if (!b->shares_memory)
 		thread_was(was);
 	if (b->flags & FLAG_CLEAR_SIGHAND)
@@ -311,6 +318,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept)
 		t->slot = b->slot;
 		t->sys_blocked = b->sys_blocked;
 		t->twin_of = b->twin_of;
+		handle_born(t);
 		if (t->slot < SLOT_COUNT) {
 			struct slot *s =
 				(struct slot *)((char *)b->parent->channel + (uint64_t)SLOT_SIZE * (1 + t->slot));

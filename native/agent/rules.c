@@ -285,18 +285,22 @@ static int address_matches(struct call *c, const struct rules *r, const struct r
 }
 
 /* This call's number among those that meet the other conditions; from it follows whether it is one that is meant. */
-static int is_turn(const struct rule *one)
+static int is_turn(struct call *c, const struct rule *one)
 {
 	uint64_t *count = one->conditions & RULE_PER_PROCESS ? &own_counts[one->counter % RULE_COUNTERS].calls :
 							       &handlers->counts[one->counter % RULE_COUNTERS].calls;
-	uint64_t n = __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
+	int by_thread = one->conditions & RULE_PER_THREAD && one->conditions & RULE_IF_WHEN;
+	uint64_t n = by_thread ? tally_next(c, one->counter % RULE_COUNTERS) :
+				 __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
 
 	if (one->conditions & RULE_IF_WHEN) {
-		if (n < one->first || (one->last && n > one->last))
+		if (!n || n < one->first || (one->last && n > one->last))
 			return 0;
 		if (one->step > 1 && (n - one->first) % one->step)
 			return 0;
 	}
+	if (one->conditions & RULE_IF_CHANCE && by_thread) /* threads are not to fare alike */
+		n = __atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
 	return !(one->conditions & RULE_IF_CHANCE) || rules_chance(one->seed, n) < one->chance;
 }
 
@@ -344,7 +348,7 @@ static int meets(struct call *c, struct subject *s, const struct rules *r, const
 		return 0;
 	if (wants & RULE_IF_PATH && !path_matches(c, s, r, one))
 		return 0;
-	if (wants & (RULE_IF_WHEN | RULE_IF_CHANCE) && !is_turn(one))
+	if (wants & (RULE_IF_WHEN | RULE_IF_CHANCE) && !is_turn(c, one))
 		return 0;
 	return !(wants & RULE_IF_AFTER) || is_after(one, to);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ enum { KEEPER_LOOKS = 60, KEEPER_LOOK = 5000000 /* ns */ };
 
 struct front {
 	pid_t launcher, program;
+	int pidfd; /* the launcher's; -1: this kernel has none */
 	sigset_t watched;
 	int early[8], early_count; /* signals from before there was a program */
 	int over;
@@ -113,19 +115,30 @@ static void on_message(struct front *f, const struct message *m, struct outcome 
 	}
 }
 
-/* 0: the launcher was killed. */
+/*
+ * 0: the launcher was killed. Its end is seen on a pidfd: SIGCHLD may have gone to a thread of somebody else's in this
+ * process, and the pipe may be open in a child that such a thread has started.
+ */
 static int follow(struct front *f, int signals, int messages, struct outcome *out)
 {
-	struct pollfd watch[2] = {{.fd = signals, .events = POLLIN}, {.fd = messages, .events = POLLIN}};
+	struct pollfd watch[3] = {{.fd = signals, .events = POLLIN},
+				  {.fd = messages, .events = POLLIN},
+				  {.fd = f->pidfd, .events = POLLIN}};
 
 	while (!f->over) {
 		struct signalfd_siginfo info;
 		struct message m;
 
-		if (poll(watch, 2, -1) < 0 && errno != EINTR)
+		if (poll(watch, 3, -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			break;
+		}
 		if (watch[0].revents & POLLIN && read(signals, &info, sizeof info) == sizeof info)
 			on_signal(f, &info);
+		/* What it had to say comes first. */
+		if (!watch[1].revents && watch[2].revents)
+			break;
 		if (!watch[1].revents)
 			continue;
 		if (read(messages, &m, sizeof m) != sizeof m)
@@ -139,6 +152,21 @@ static int follow(struct front *f, int signals, int messages, struct outcome *ou
 			 (int)f->program);
 	}
 	return f->over;
+}
+
+/* A launcher that goes on for others closes its end of the pipe; one that ends is worth waiting for. */
+static void await_launcher(const struct front *f, int messages)
+{
+	struct pollfd watch[2] = {{.fd = messages, .events = POLLIN}, {.fd = f->pidfd, .events = POLLIN}};
+	char rest[256];
+
+	for (;;) {
+		if (poll(watch, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (watch[0].revents ? read(messages, rest, sizeof rest) <= 0 : watch[1].revents)
+			break;
+	}
+	waitpid(f->launcher, NULL, WNOHANG);
 }
 
 /*
@@ -159,7 +187,7 @@ static void take_over_log(const struct plan *p)
 void front_run(const struct plan *p, struct outcome *out)
 {
 	struct sigaction child = {.sa_handler = SIG_DFL};
-	struct front f = {0};
+	struct front f = {.pidfd = -1};
 	struct inherited was;
 	int messages[2] = {-1, -1}, signals = -1;
 
@@ -194,20 +222,14 @@ void front_run(const struct plan *p, struct outcome *out)
 	}
 	close(messages[1]);
 	messages[1] = -1;
+	f.pidfd = above_standard((int)syscall(SYS_pidfd_open, f.launcher, 0));
 	if (p->drop)
 		drop_inherited(1);
 	if (p->forked)
 		p->forked(p->forked_with);
 	if (!follow(&f, signals, messages[0], out))
 		take_over_log(p);
-	/* A launcher that goes on for others has closed its end by now; one that ends is worth waiting for. */
-	{
-		char byte;
-
-		while (read(messages[0], &byte, 1) > 0)
-			;
-		waitpid(f.launcher, NULL, WNOHANG);
-	}
+	await_launcher(&f, messages[0]);
 out:
 	if (messages[0] >= 0)
 		close(messages[0]);
@@ -215,6 +237,8 @@ out:
 		close(messages[1]);
 	if (signals >= 0)
 		close(signals);
+	if (f.pidfd >= 0)
+		close(f.pidfd);
 	sigaction(SIGCHLD, &was.child, NULL);
 	sigprocmask(SIG_SETMASK, &was.mask, NULL);
 }

@@ -340,6 +340,21 @@ static void finish(struct launch *l)
 	tell(l, MESSAGE_FAILED, code, text);
 }
 
+/*
+ * Programs that are alive, and whether all of them are on the list (2: maybe not). Only a birth that began and ended
+ * before the list was looked at, with no other one begun meanwhile, is surely on it. One that was killed on its way is
+ * never over: then we have to wait, as ever.
+ */
+static int count_all(struct launch *l, int *is_sure)
+{
+	uint32_t over = get_acquire(&l->session->births_over), births = get_acquire(&l->session->births);
+	int alive = count_alive(l) != 0;
+
+	store_before_load();
+	*is_sure = births == over && births == get_acquire(&l->session->births);
+	return alive;
+}
+
 static int is_served(const struct launch *l)
 {
 	return l->handlers && get_acquire(&l->handlers->state) == SERVER_HERE && process_alive(l->handlers->pid);
@@ -360,9 +375,12 @@ static void loop(struct launch *l)
 		let_run_alone(l);
 		/* Looking at every process is for once in a while, not for every exec in the background. */
 		if (is_settled(l) && (!l->in_background || now_ms() - looked >= AFTERWARDS)) {
-			int others = count_alive(l) ? 1 : is_last(l) == 0 ? 2 : 0, served = is_served(l);
-			uint64_t grace = served ? SERVED_GRACE : l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE;
+			int is_sure, others = count_all(l, &is_sure) ? 1 : is_last(l) == 0 ? 2 : 0;
+			int served = is_served(l);
+			uint64_t grace = l->plan->is_proxy ? PROXY_GRACE : BIRTH_GRACE;
 
+			if (served)
+				grace = is_sure && !l->plan->is_proxy ? 0 : SERVED_GRACE;
 			looked = now_ms();
 			if (!others)
 				return;

@@ -539,6 +539,14 @@ static PyObject *request_nr(PyObject *self, void *closure)
 	return PyLong_FromUnsignedLongLong(((struct request *)self)->copy.nr);
 }
 
+static PyObject *request_asked(PyObject *self, void *closure)
+{
+	const struct question *q = &((struct request *)self)->copy;
+
+	(void)closure;
+	return PyLong_FromUnsignedLongLong(q->nr << 32 | q->rule);
+}
+
 static void request_dealloc(PyObject *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
@@ -569,6 +577,7 @@ static PyGetSetDef request_members[] = {
 	NUMBER(pid),
 	NUMBER(tid),
 	NUMBER(rule),
+	{"asked", request_asked, NULL, NULL, NULL},
 	{"interrupted", request_interrupted, NULL, NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };

@@ -174,7 +174,8 @@ static void *work(void *arg)
 		hand_over(v);
 		copy_question(v, i, &q);
 		if (get_acquire(&q.slot->word) == ASK_POSTED) {
-			put_relaxed(&q.slot->server.cpu, arch_cpu());
+			if (get_relaxed(&q.slot->server.cpu) != arch_cpu())
+				put_relaxed(&q.slot->server.cpu, arch_cpu());
 			v->work.answer(v->work.with, &q);
 		}
 		/* An answer lets go of the slot at once, so it is not looked at after. */
@@ -262,15 +263,6 @@ static void bury(struct server *v, uint32_t i, struct ask *s, uint32_t lease)
 	wake(&s->word, 1);
 }
 
-/* Who was counted out without having been counted: less than none is none. */
-static void correct_spinners(struct server *v)
-{
-	uint32_t now = get_relaxed(&v->session->spinners);
-
-	if ((int32_t)now < 0)
-		swap_if(&v->session->spinners, now, 0);
-}
-
 static void *guard(void *arg)
 {
 	struct server *v = arg;
@@ -297,7 +289,6 @@ static void *guard(void *arg)
 		uint32_t high = get_acquire(&h->high);
 
 		futex_sleep(&v->stopping, 0, ASK_POLL);
-		correct_spinners(v);
 		for (uint32_t i = 0; i < high && i < ASK_SLOTS; i++) {
 			struct ask *s = handler_slot(h, i);
 
@@ -392,6 +383,19 @@ int serve_stop(struct server *v, long ms)
 
 /* ---- rules ------------------------------------------------------------------------------------------------------- */
 
+/* From now on threads say when they are born; what belongs to one set of rules only begins anew. */
+static void count_by_thread(struct handlers *h, const struct rules *rules)
+{
+	struct tally *all = handler_tallies(h);
+
+	for (uint32_t i = 0; i < rules->count; i++)
+		if (rules->rule[i].conditions & RULE_PER_THREAD)
+			put_release(&h->per_thread, 1);
+	for (uint32_t i = 0; get_relaxed(&h->per_thread) && i < TALLIES; i++)
+		if ((all[i].key >> 9 & 1023) >= RULE_LIMIT)
+			put_relaxed(&all[i].n, 0);
+}
+
 const char *serve_rules(int session_fd, const void *rules, uint64_t size)
 {
 	struct session *s;
@@ -411,6 +415,7 @@ const char *serve_rules(int session_fd, const void *rules, uint64_t size)
 		epoch = get_acquire(&s->rules_epoch);
 		memcpy(handler_rules(h, epoch + 1), rules, size);
 		memset(&h->counts[RULE_LIMIT], 0, (RULE_COUNTERS - RULE_LIMIT) * sizeof *h->counts);
+		count_by_thread(h, rules);
 		/* 0 is for none at all; two steps keep the halves in turn. */
 		put_release(&s->rules_epoch, epoch + 1 ? epoch + 1 : 2);
 	}

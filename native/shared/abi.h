@@ -128,6 +128,7 @@ struct session {
 	uint32_t chunk_hint;
 	uint32_t spinners; /* threads spinning right now, of all sides */
 	uint32_t spare;    /* how many may: CPUs - 1 */
+	uint32_t spun_at;  /* when one began last: ticks / SPIN_TICK, and it wraps */
 	uint64_t budget;   /* ticks one may spin: about 50 us */
 	uint32_t chunk_high; /* chunks from here on were never leased */
 	uint32_t refused;  /* execs that were refused because they would have gone on without the agent */
@@ -141,7 +142,9 @@ struct session {
 	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
 	uint32_t starved; /* times that a thread has found no chunk: a flight recorder then lets go of some */
 	uint32_t drains; /* tid of the drainer's thread, on its robust list: the kernel adds WORD_DIED */
-	uint32_t pad[2];
+	/* Processes that were about to be born, and those that are on the list or never came to be. */
+	uint32_t births, births_over;
+	uint32_t pad[4];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */

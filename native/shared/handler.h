@@ -18,6 +18,8 @@ enum {
 	ASK_INLINE = 15872, /* copies of arguments, behind the head */
 	ASK_MOVED = 16384,  /* what is carried to and fro meanwhile, behind those */
 	ASK_KEEP = 4096,    /* of a buffer, the copy that comes with the question */
+	TALLIES = 8192,
+	TALLY_BIRTH = CALL_LIMIT - 1, /* no call's number: which of those with its number the thread is */
 	ASK_POLL = 100,     /* ms, after which whoever waits looks whether the other one is alive */
 };
 
@@ -93,23 +95,44 @@ struct handlers {
 	uint32_t round; /* +1 with every server: who asked another one need not wait any more */
 	uint32_t bell;  /* futex of idle server threads; +1 with every question */
 	uint32_t spinning, asleep; /* of them */
+	uint32_t pad0[9];
+	struct bell server, client;
+	/* Not where the server looks while it spins. */
 	uint32_t high;  /* slots from here on were never taken */
 	uint32_t leases;
 	uint32_t freed; /* futex of agents that found no slot; +1 when one was given back */
 	uint32_t starved; /* how many such */
-	uint32_t pad0[5];
-	struct bell server, client;
-	uint64_t pad1[6];
+	uint32_t per_thread; /* there is, or was, a rule that counts by thread */
+	uint32_t births;     /* of threads since then */
+	uint64_t pad1[3];
 	uint64_t pending[ASK_SLOTS / 64];
 	struct {
 		uint64_t calls, bytes;
 	} counts[RULE_COUNTERS];
 	uint64_t pad2[512 - 24 - ASK_SLOTS / 64]; /* up to a page */
-	/* then two sets of rules, the epoch's lowest bit says which; then the slots */
+	/* then two sets of rules, the epoch's lowest bit says which; then tallies; then the slots */
 };
 
+/*
+ * What a rule has counted of one call in one thread. It is here and not in the program because it outlives an exec. A
+ * thread's number may be used again: `birth` says by whom.
+ */
+struct tally {
+	uint64_t key; /* tally_key(); 0: free */
+	uint32_t birth, n;
+};
+
+/* 22 bits are a thread's number, 23 tell its pid namespace from others. */
+static inline uint64_t tally_key(uint64_t pids, uint32_t tid, uint32_t counter, uint64_t nr)
+{
+	uint64_t who = (pids & 0x7fffff) << 22 | (tid & 0x3fffff);
+
+	return who << 19 | ((uint64_t)counter & 1023) << 9 | (nr & 511);
+}
+
 #define RULES_AT(half) (sizeof(struct handlers) + (uint64_t)RULES_ROOM * (half))
-#define ASK_AT(i) (sizeof(struct handlers) + 2ull * RULES_ROOM + (uint64_t)ASK_SLOT * (i))
+#define TALLIES_AT (sizeof(struct handlers) + 2ull * RULES_ROOM)
+#define ASK_AT(i) (TALLIES_AT + TALLIES * sizeof(struct tally) + (uint64_t)ASK_SLOT * (i))
 #define HANDLERS_SIZE ASK_AT(ASK_SLOTS)
 
 _Static_assert(sizeof(struct handlers) == 20480 && offsetof(struct handlers, server) == 64, "handlers");
@@ -120,6 +143,11 @@ _Static_assert(offsetof(struct ask, agent) == 64 && offsetof(struct ask, server)
 static inline struct rules *handler_rules(struct handlers *h, uint32_t epoch)
 {
 	return (struct rules *)((char *)h + RULES_AT(epoch & 1));
+}
+
+static inline struct tally *handler_tallies(struct handlers *h)
+{
+	return (struct tally *)((char *)h + TALLIES_AT);
 }
 
 static inline struct ask *handler_slot(struct handlers *h, uint32_t i)

@@ -71,14 +71,37 @@ struct patience {
 	uint32_t backoff;
 };
 
-enum { CREDIT_MAX = 8, SPIN_REST = 16 };
+enum {
+	CREDIT_MAX = 8,
+	SPIN_REST = 16,
+	SPIN_TICK = 1024,
+	SPIN_STALE = 2000, /* budgets, about 100 ms: whoever has spun for so long is dead */
+};
 
 enum ring_turn { RING_READY, RING_SLEEP };
 
-/* One spinner more, if it may be. Signed: one that was killed has been counted out by somebody who had to guess. */
-static inline int ring_may_spin(struct session *at)
+/*
+ * One spinner more, if it may be. A thread that is killed while it spins stays counted, and nobody would spin any more:
+ * when all places are taken, and nobody has begun for so long that each of them must have come to its end, they are
+ * free. Whoever only stood still comes back to a count that is too low by one; below none is none.
+ */
+static inline int ring_may_spin(struct session *at, uint64_t budget)
 {
-	return (int32_t)__atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED) <= (int32_t)at->spare;
+	uint32_t n = __atomic_add_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
+	uint32_t now = (uint32_t)(arch_ticks() / SPIN_TICK);
+	int is_wrong = (int32_t)n < 1;
+
+	if ((int32_t)n > (int32_t)at->spare) {
+		uint32_t stale = (uint32_t)(budget / SPIN_TICK + 1) * SPIN_STALE;
+
+		if (!at->spare || now - get_relaxed(&at->spun_at) < stale)
+			return 0;
+		is_wrong = 1;
+	}
+	if (is_wrong && !swap_if(&at->spinners, n, 1) && (int32_t)n > (int32_t)at->spare)
+		return 0;
+	put_relaxed(&at->spun_at, now);
+	return 1;
 }
 
 /*
@@ -105,7 +128,7 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 			return RING_SLEEP;
 		}
 		/* The peer may have been spinning for what we just posted, and takes a moment to notice. */
-		for (int tries = 0; !ring_may_spin(at); tries++) {
+		for (int tries = 0; !ring_may_spin(at, budget); tries++) {
 			__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
 			for (int i = 0; i < 16; i++) {
 				if (get_acquire(word) != value) {

@@ -35,7 +35,8 @@ enum rule_condition {
 	RULE_IF_CHANCE = 64,
 	RULE_IF_AFTER = 128, /* once such calls have moved `after` bytes; up to then they move no more than that */
 	RULE_PER_PROCESS = 256, /* what is counted */
-	RULE_CONDITIONS = 511,
+	RULE_PER_THREAD = 512,  /* each call by itself, as strace does */
+	RULE_CONDITIONS = 1023,
 };
 
 enum rule_verdict { VERDICT_NONE, VERDICT_RETURN, VERDICT_ASK, VERDICT_KILL };

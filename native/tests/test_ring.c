@@ -235,6 +235,33 @@ static uint64_t measure_budget(void)
 	return (arch_ticks() - start) / 200 + 1;
 }
 
+/* Threads that were killed while they spun: for a moment nobody else may, and then somebody does. */
+static void test_dead_spinners(void)
+{
+	uint32_t nothing = 0;
+	struct bell me = {.cpu = 0}, peer = {.cpu = CPU_UNKNOWN - 1};
+	struct patience patience = {.credit = 8};
+	uint64_t budget = session->budget, end;
+
+	session->spare = 1;
+	session->spinners = 3;
+	session->spun_at = (uint32_t)(arch_ticks() / SPIN_TICK);
+	if (ring_may_spin(session, budget) || session->spinners != 4)
+		die("dead spinners", "a place that is taken was given away", session->spinners);
+	session->spinners = 3;
+	end = arch_ticks() + (budget + SPIN_TICK) * (SPIN_STALE + 10ull);
+	while (arch_ticks() < end)
+		;
+	patience.credit = 8;
+	ring_linger(&nothing, 0, &me, &peer, &patience, session, yield);
+	if (session->spinners || patience.credit == 8)
+		die("dead spinners", "the dead are counted for ever", session->spinners);
+	session->spinners = (uint32_t)-2; /* they were not dead */
+	if (!ring_may_spin(session, budget) || session->spinners != 1)
+		die("dead spinners", "fewer than none", session->spinners);
+	session->spinners = 0;
+}
+
 int main(void)
 {
 	int cpus[2], count = 0;
@@ -255,6 +282,7 @@ int main(void)
 		return 0;
 	}
 	learn();
+	test_dead_spinners();
 	run((struct setup){"two CPUs", cpus[0], cpus[1], 1, MESSAGES, 0});
 	run((struct setup){"two CPUs, pauses", cpus[0], cpus[1], 1, SLOW_MESSAGES, 1});
 	run((struct setup){"two CPUs, never spin", cpus[0], cpus[1], 0, SLOW_MESSAGES, 1});

@@ -40,8 +40,9 @@ KEEP_FDS: int
 class Request:
     """A call of a program's that waits for its handler; valid until that returns, then RuntimeError.
 
-    `args`: as the registers have them, unsigned. `rule`: the `id` of the rule that brought it here. Arguments are
-    counted from 0. Whatever asks the program for something raises ProcessLookupError when it is gone.
+    `args`: as the registers have them, unsigned. `rule`: the `id` of the rule that brought it here; `asked`: the call's
+    number and the rule in one. Arguments are counted from 0. Whatever asks the program for something raises
+    ProcessLookupError when it is gone.
     """
 
     nr: int
@@ -49,6 +50,7 @@ class Request:
     pid: int
     tid: int
     rule: int
+    asked: int
     interrupted: bool  # a signal waits in the program, or nobody waits for an answer any more
 
     def string(self, argument: int, /) -> bytes:

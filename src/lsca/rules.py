@@ -7,17 +7,15 @@ ends the search; one that only delays or changes the call leaves the rest to the
 the bytes. What a rule cannot do with a call is said by `RuleError`, in terms of that call.
 """
 
-import ipaddress
 import os
-import platform
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from lsca.errors import RuleError
 from lsca.table.arguments import ArgFlag, Argument, Kind, Length
+from lsca.table.live import MACHINE
 from lsca.table.syscall import CALL_LIMIT, TABLE, Handled, Syscall
 
 Op = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -32,9 +30,10 @@ NS: Final = 1_000_000_000
 FAMILIES: Final[Mapping[str, int]] = {"unix": 1, "inet": 2, "inet6": 10}
 OPS: Final[tuple[Op, ...]] = ("==", "!=", "<", "<=", ">", ">=")
 
-IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER, PER_PROCESS = (
-    1 << bit for bit in range(9)
+IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER = (
+    1 << bit for bit in range(8)
 )
+PER: Final[Mapping[str, int]] = {"session": 0, "process": 1 << 8, "thread": 1 << 9}
 NONE, RETURN, ASK, KILL = range(4)
 DENY: Final = 1
 
@@ -48,8 +47,7 @@ _RULE_SIZE: Final = 312
 _CUT: Final = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MSG_IN)
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(NamedTuple):
     """A condition on one argument, by its name: `(argument & mask) op value`, as signed numbers.
 
     `narrow`: only the lower half counts, as an int (a descriptor, AT_FDCWD).
@@ -62,8 +60,7 @@ class Compare:
     narrow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Socket addresses: a family, ports, a network (`10.0.0.0/8`, `::1`) or the pattern of a Unix socket's path.
 
     An abstract Unix socket is written with `@` in front. What is not said may be anything.
@@ -75,40 +72,35 @@ class Address:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(NamedTuple):
     """The `first`, `first + step`, ... `last` of the calls that meet all other conditions; counted from 1.
 
-    Counted in the whole session, or in each process.
+    Counted in the whole session, in each process, or in each thread, there each call by itself.
     """
 
     first: int = 1
     last: int | None = None
     step: int = 1
-    per: Literal["session", "process"] = "session"
+    per: Literal["session", "process", "thread"] = "session"
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(NamedTuple):
     """The call is not made; its result is `value`. A negative errno is a failure."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
 class Ask:
     """The session's handler decides; it finds the rule's `id` in its request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """The call is not made, and its process gets a signal."""
 
     signal: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(NamedTuple):
     """Which calls, and what becomes of them. Conditions that are given must all be met.
 
     path           a pattern for the absolute path of one of the call's paths; of a call that has none, for what its
@@ -190,7 +182,7 @@ def compile_rules(
     With `deny` a call that a handler should have decided fails with EPERM if there is no handler, or it raised; else
     it goes on. RuleError for what cannot be.
     """
-    machine = machine or platform.machine()
+    machine = machine or MACHINE
     if len(rules) > RULE_LIMIT:
         raise RuleError(f"{len(rules)} rules; a session holds {RULE_LIMIT}")
     head = _HEAD.size + _TEXT.size * CALL_LIMIT
@@ -297,6 +289,8 @@ def _address(address: Address | None, pool: _Pool, *, exact: bool) -> bytes:
     family = FAMILIES[address.family] if address.family else 0
     prefix, ip = 0, b""
     if address.network is not None:
+        import ipaddress  # few rules are about networks
+
         try:
             network = ipaddress.ip_network(address.network, strict=False)
         except ValueError as error:
@@ -347,9 +341,11 @@ def _conditions(rule: Rule) -> int:
         IF_WHEN: when,
         IF_CHANCE: rule.chance is not None,
         IF_AFTER: rule.after_bytes is not None,
-        PER_PROCESS: when and when.per == "process",
     }
-    return sum(flag for flag, is_given in given.items() if is_given)
+    return (
+        sum(flag for flag, is_given in given.items() if is_given)
+        | PER[when.per if when else "session"]
+    )
 
 
 def _verdict(rule: Rule) -> tuple[int, int]:

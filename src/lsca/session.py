@@ -175,7 +175,7 @@ class Session:
             drop=drop,
             strict=self.strict,
             unpatched=not self.patch,
-            serve=self.handlers,
+            serve=None if self.handlers is None else self.handlers.answer,
         )
         if text:
             raise StartError(text, code)

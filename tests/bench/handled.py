@@ -2,7 +2,8 @@
 """What a rule and a handler cost: `python tests/bench/handled.py [ROUNDS [SECONDS]]`, medians in ns.
 
 handled.c runs natively, in a session without and with handlers, under rules that only the agent looks at, and with an
-empty Python function for every getppid; round after round, on all CPUs and on one.
+empty Python function for every getppid, of the extension's or registered with `lsca.on`; round after round, on all
+CPUs and on one.
 """
 
 import errno
@@ -14,7 +15,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import lsca
 from lsca import _native
+from lsca import calls as c
 from lsca.rules import Ask, Return, Rule, compile_rules
 from lsca.session import AGENT, PROXY
 
@@ -31,7 +34,11 @@ def parsed(text: str) -> Values:
     return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
 
 
-def captured(program: str, rules: Sequence[Rule] | None, serve: bool) -> Values:
+def captured(
+    program: str,
+    rules: Sequence[Rule] | None,
+    serve: Callable[[_native.Request], tuple[int, int]] | None,
+) -> Values:
     """One run; `rules` None: a session without handlers."""
     fd = _native.session_create(False, None, handlers=rules is not None)[0]
     with tempfile.TemporaryFile() as out:
@@ -42,7 +49,7 @@ def captured(program: str, rules: Sequence[Rule] | None, serve: bool) -> Values:
                 _native.rules_set(fd, compile_rules(rules))
             argv = [os.fsencode(program), SECONDS.encode()]
             paths = (os.fsencode(AGENT), os.fsencode(PROXY))
-            _native.run(fd, argv, [], *paths, serve=go_on if serve else None)
+            _native.run(fd, argv, [], *paths, serve=serve)
         finally:
             os.dup2(stdout, 1)
             os.close(stdout)
@@ -51,18 +58,34 @@ def captured(program: str, rules: Sequence[Rule] | None, serve: bool) -> Values:
         return parsed(out.read().decode())
 
 
+def served(program: str) -> Values:
+    """The same with a function that was registered with `lsca.on`."""
+    with tempfile.TemporaryFile() as out:
+
+        @lsca.on(c.getppid)
+        def empty(call: c.getppid) -> lsca.Verdict:
+            return lsca.go_on
+
+        lsca.run([program, SECONDS], handlers=[empty], stdout=out, check=True)
+        out.seek(0)
+        return parsed(out.read().decode())
+
+
 def ways(program: str) -> dict[str, Callable[[], Values]]:
     path = Rule(calls=("openat",), path="/tmp/**/*.wal", verdict=Return(-errno.EIO))
+    data = Rule(calls=("write",), path="/data/**", verdict=Return(-errno.EIO))
     answer = Rule(calls=("getppid",), verdict=Return(1))
     ask = Rule(calls=("getppid",), verdict=Ask())
     return {
         "native": lambda: parsed(
             subprocess.run([program, SECONDS], check=True, capture_output=True, text=True).stdout
         ),
-        "captured": lambda: captured(program, None, False),
-        "no rules": lambda: captured(program, [], False),
-        "rules": lambda: captured(program, [answer, path], False),
-        "handler": lambda: captured(program, [ask], True),
+        "captured": lambda: captured(program, None, None),
+        "no rules": lambda: captured(program, [], None),
+        "rules": lambda: captured(program, [answer, path], None),
+        "path rule": lambda: captured(program, [data], None),
+        "callback": lambda: captured(program, [ask], go_on),
+        "lsca.on": lambda: served(program),
     }
 
 

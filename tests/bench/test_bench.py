@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_program(key: str, values: int, tmp_path: Path) -> None:
         assert "installed" in told
     else:
         assert len(rows) == 2 * values
+
+
+def test_handlers_beside_others() -> None:
+    command = [sys.executable, str(BENCH.with_name("peers.py")), "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
+    for way in ("native", "LSCA, a rule", "LSCA, an empty handler"):
+        assert re.search(rf"^{way} +\d+$", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_choice_that_is_none(tmp_path: Path) -> None:

@@ -193,6 +193,52 @@ def test_as_strace_does_it(fault: str) -> None:
     assert "lsca:" not in ours.stderr
 
 
+THREADS = """
+import os, threading
+def work(n):
+    for i in range(4):
+        try:
+            os.write(1, b"%d.%d\\n" % (n, i))
+        except OSError as error:
+            os.write(2, b"%d.%d %d\\n" % (n, i, error.errno))
+for n in range(3):
+    thread = threading.Thread(target=work, args=(n,))
+    thread.start()
+    thread.join()
+if not os.fork():
+    work(3)
+    os._exit(0)
+os.wait()
+os.execlp("sh", "sh", "-c", "echo 4.0; echo 4.1; echo 4.2; echo 4.3; echo 4.4")
+"""
+
+
+@pytest.mark.parametrize("when", ["1", "2", "4", "2+2", "3+"])
+def test_when_counts_in_each_thread_and_across_exec(when: str) -> None:
+    """As strace counts: anew in a thread and in a child, on in the next program of the same process."""
+    fault = f"inject=write:error=EIO:when={when}"
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    program = [sys.executable, "-c", THREADS]
+    command = ["strace", "-f", "-o", "/dev/null", "-e", fault, *program]
+    theirs = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ours = run("-e", fault, *program)
+    assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
+    assert theirs.stdout.count(".") > 3
+
+
+def test_who_is_just_born_is_not_forgotten_at_the_end(tmp_path: Path) -> None:
+    """The first program ends while its child is on its way: the launcher goes on for it, or its exec would fail."""
+    program = "import os\nif not os.fork() and not os.fork(): os.execlp('touch', 'touch', %r)\nos._exit(0)"
+    for number in range(20):
+        words = ["--strict", "-e", "inject=getppid:retval=7", sys.executable, "-S", "-c"]
+        assert run(*words, program % str(tmp_path / str(number))).returncode == 0
+    end = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) < 20 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(list(tmp_path.iterdir())) == 20
+
+
 def faulty(faults: Sequence[str], program: str, *more: str) -> subprocess.CompletedProcess[str]:
     words = [word for fault in faults for word in ("-e", fault)]
     return run(*more, *words, "sh", "-c", program)

@@ -3,12 +3,15 @@
 
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +22,11 @@ EXAMPLES = ROOT / "examples" / "handlers"
 READS = "import os; [os.close(os.open('/dev/null', os.O_RDONLY)) for _ in range(30)]"
 
 
-def run(example: str, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lsca", "run", "--no-daemon", "-s", str(EXAMPLES / example)]
+def run(
+    example: str, *argv: str, options: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lsca", "run", "--no-daemon", *options]
+    command += ["-s", str(EXAMPLES / example)]
     done = subprocess.run(
         [*command, "--", *argv],
         capture_output=True,
@@ -131,6 +137,150 @@ print(time.monotonic() - start > 0.39)
         assert run("async_quota.py", sys.executable, "-c", program).stdout == "True\n"
 
 
+def needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def read_only(place: str) -> None:
+    needs("git")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", place]
+    subprocess.run(["git", "init", "-q", place], check=True)
+    commit = [*git, "commit", "-q", "--allow-empty", "-m", "x"]
+    assert run("read_only.py", *commit, READ_ONLY=place).returncode == 128
+    assert run("read_only.py", "mkdir", f"{place}/x", READ_ONLY=place).returncode == 1
+    assert run("read_only.py", *git, "status", READ_ONLY=place).returncode == 0
+    subprocess.run(commit, check=True)
+
+
+def offline(place: str) -> None:
+    needs("curl")
+    done = run("offline.py", "curl", "-sS", "--noproxy", "*", "http://192.0.2.1/")
+    assert done.returncode == 7
+    listener, port = server()
+    with listener:
+        program = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+        assert run("offline.py", sys.executable, "-c", program).returncode == 0
+
+
+def fixed_clock(place: str) -> None:
+    done = run("fixed_clock.py", "date", "-u", "+%F %T", options=["--no-vdso"])
+    assert done.stdout == "2000-05-01 12:00:00\n"
+
+
+def say_programs(place: str) -> None:
+    done = run("say_programs.py", "sh", "-c", "git --version; exec echo 'two words'")
+    assert re.search(r"^\w+\[\d+\]: git --version$", done.stderr, re.MULTILINE)
+    assert re.search(r"^\w+\[\d+\]: echo 'two words'$", done.stderr, re.MULTILINE)
+
+
+def broken_sync(place: str) -> None:
+    needs("sqlite3")
+    command = ["sqlite3", f"{place}/a.db", "create table t(x)"]
+    assert "disk I/O error" in run("broken_sync.py", *command).stderr
+    subprocess.run(command, check=True)
+
+
+def short_writes(place: str) -> None:
+    needs("rsync")
+    source = Path(place, "from")
+    source.write_text("some words that are longer than seven bytes\n" * 50)
+    assert run("short_writes.py", "rsync", str(source), f"{place}/to").returncode == 0
+    assert Path(place, "to").read_text() == source.read_text()
+
+
+def tee(place: str) -> None:
+    done = run("tee.py", "sh", "-c", "echo one; echo two", TEE=f"{place}/copy")
+    assert done.stdout == Path(place, "copy").read_text() == "one\ntwo\n"
+
+
+def slow_network(place: str) -> None:
+    listener, port = server()
+    start = time.monotonic()
+    with listener:
+        program = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+        assert run("slow_network.py", sys.executable, "-c", program).returncode == 0
+    assert time.monotonic() - start > 0.1
+
+
+def without_backups(place: str) -> None:
+    for name in ("a", "a~", "b"):
+        Path(place, name).touch()
+    assert run("without_backups.py", "ls", place).stdout == "a\nb\n"
+
+
+def seems_root(place: str) -> None:
+    assert run("seems_root.py", "id", "-u").stdout == "0\n"
+    Path(place, "mine").touch()
+    assert run("seems_root.py", "chown", "4711", f"{place}/mine").returncode == 0
+    assert os.stat(f"{place}/mine").st_uid == os.getuid()
+
+
+def other_host(place: str) -> None:
+    assert run("other_host.py", "uname", "-n").stdout == "elsewhere\n"
+
+
+def guard(place: str) -> None:
+    Path(place, "my.key").touch()
+    done = run("guard.py", "rm", "-f", f"{place}/my.key")
+    assert done.returncode == -signal.SIGKILL
+    assert Path(place, "my.key").exists()
+
+
+def no_memory_to_fork(place: str) -> None:
+    done = run("no_memory_to_fork.py", sys.executable, "-c", "import os; os.fork()")
+    assert "Cannot allocate memory" in done.stderr
+    if shutil.which("redis-server") is None:
+        return
+    path = f"{place}/redis.sock"
+    served = ["redis-server", "--port", "0", "--unixsocket", path, "--dir", place, "--save", ""]
+    answers = []
+
+    def ask() -> None:
+        for _ in range(200):
+            if os.path.exists(path):
+                break
+            time.sleep(0.05)
+        for words in (["set", "a", "1"], ["bgsave"], ["shutdown", "nosave"]):
+            asked = subprocess.run(
+                ["redis-cli", "-s", path, *words], capture_output=True, text=True, timeout=30
+            )
+            answers.append(asked.stdout)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    run("no_memory_to_fork.py", *served)
+    asking.join()
+    assert answers[0] == "OK\n"
+    assert "ERR" in answers[1]
+
+
+GO = """package main
+
+import (
+	"fmt"
+	"runtime"
+)
+
+func main() { fmt.Println(runtime.NumCPU()) }
+"""
+
+
+def one_cpu(place: str) -> None:
+    assert run("one_cpu.py", "nproc").stdout == "1\n"
+    if shutil.which("go") is None:
+        return
+    Path(place, "cpus.go").write_text(GO)
+    subprocess.run(
+        ["go", "build", "-o", "cpus", "cpus.go"],
+        cwd=place,
+        env=os.environ | {"CGO_ENABLED": "0", "GOCACHE": f"{tempfile.gettempdir()}/lsca-go"},
+        check=True,
+    )
+    assert run("one_cpu.py", f"{place}/cpus").stdout == "1\n"
+
+
 TESTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -148,10 +298,33 @@ TESTS: dict[str, Callable[[], None]] = {
     )
 }
 
+IN_A_PLACE: dict[str, Callable[[str], None]] = {
+    function.__name__: function
+    for function in (
+        read_only,
+        offline,
+        fixed_clock,
+        say_programs,
+        broken_sync,
+        short_writes,
+        tee,
+        slow_network,
+        without_backups,
+        seems_root,
+        other_host,
+        guard,
+        no_memory_to_fork,
+        one_cpu,
+    )
+}
+
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
-def test_example(name: str) -> None:
-    TESTS[name]()
+def test_example(name: str, tmp_path: Path) -> None:
+    if name in TESTS:
+        TESTS[name]()
+    else:
+        IN_A_PLACE[name](str(tmp_path))
 
 
 def test_examples_are_short_and_typed() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from lsca import calls as c
 from lsca.handlers import Handlers
+from lsca.handlers.agent import compile_rules
 from lsca.services import faults
 from lsca.services.expressions import ExpressionError, compile_expression
 from waiting import Room, Waiting
@@ -248,3 +249,10 @@ def test_a_wrong_fault_is_shown_where_it_is_wrong(text: str) -> None:
     assert len(mark) - start == max(len(marked), 1)
     if marked:
         assert rule[start : start + len(marked)] == marked
+
+
+def test_counting_by_thread_needs_no_python() -> None:
+    for text in ("inject=write:error=EIO:when=3", "inject=%file:delay_enter=1:when=2+2:path=*.x"):
+        (rule,) = faults.rules(text)
+        compile_rules([rule], deny=False)
+        assert rule.counted_by_agent and rule.effects.handler is None

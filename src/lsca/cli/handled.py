@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lsca run` with handlers: files of them (-s) and faults (-e). Imported only then."""
 
-import random
+import os
 import sys
 from typing import Any
 
@@ -12,12 +12,12 @@ from lsca.handlers.rule import Rule
 from lsca.live.threads import without_signals
 from lsca.services import faults
 
-SEED_BITS = 32
+SEED_BYTES = 4
 
 
 def run(options: Options) -> int:
     """Runs the program with its handlers in this process. HandlerError if there is something wrong with them."""
-    if sys.flags.no_site:
+    if sys.flags.no_site and any(kind == "-s" for kind, _ in options.sources):
         import site
 
         site.main()  # handlers may want what is installed
@@ -40,7 +40,7 @@ def _sources(options: Options) -> list[str | list[Rule[Any]]]:
     texts = [text for kind, text in options.sources if kind == "-e"]
     seed = options.seed
     if seed is None and faults.uses_chance(texts):
-        seed = random.SystemRandom().getrandbits(SEED_BITS)
+        seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
         to_stderr(f"--seed {seed} makes the same choices again")
     rules = iter(faults.rules(*texts, seed=seed))
     return [text if kind == "-s" else [next(rules)] for kind, text in options.sources]

@@ -238,10 +238,20 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if options.sources:
-        from lsca.cli import handled
-
-        return handled.run(options)
+        return _with_handlers(options)
     return finish(session_of(options), options, drop=True)
+
+
+def _with_handlers(options: Options) -> int:
+    import gc
+
+    # What is imported stays; looking through it again and again for what could go costs a tenth of the start.
+    gc.disable()
+    from lsca.cli import handled
+
+    gc.freeze()
+    gc.enable()
+    return handled.run(options)
 
 
 def session_of(options: Options, **handling: "Any") -> Session:

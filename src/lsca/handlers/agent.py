@@ -7,7 +7,6 @@ and Python goes on from there. So what counts must count where all of its calls 
 if one before it may already have asked.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -58,9 +57,6 @@ def _counts_alone(
     rule: Rule[Any], rows: frozenset[type[Syscall]], asked: set[type[Syscall]]
 ) -> bool:
     """The agent sees all calls that the rule counts, and knows all that they must fulfil before they count."""
-    wanted = rule.conditions
-    if wanted.per == "thread" and wanted.count is not None:
-        return False  # the agent counts by session or process
     moves = rule.effects.cut is not None or rule.effects.after_bytes is not None
     whole = all(_has_buffer(row) or not moves for row in rows)
     return _matches_alone(rule, rows) and whole and not rows & asked
@@ -124,7 +120,7 @@ def _translated(
         effects: dict[str, Any] = {"verdict": packed.Ask()} if is_question else _effects(rule)
         where = rule.conditions.where if knows_address else None
         for address in _addresses(where) if where else (None,):
-            yield dataclasses.replace(base, address=address, **counting, **effects)
+            yield base._replace(address=address, **counting, **effects)
 
 
 def _decides(rule: Rule[Any], row: type[Syscall], asked: set[type[Syscall]]) -> bool:
@@ -183,7 +179,7 @@ def _counting(rule: Rule[Any]) -> dict[str, Any]:
             count.first,
             count.last or None,
             count.step,
-            per="process" if wanted.per == "process" else "session",
+            per=wanted.per,
         )
     if wanted.chance is not None:
         found["chance"] = wanted.chance.probability

@@ -5,14 +5,13 @@ Each has one meaning, whether the agent decides (`lsca.rules`, native/shared/rul
 user wrote, once, and wrong ones are refused then.
 """
 
+import _socket as socket  # as in lsca.live.address
 import itertools
-import random
+import os
 import re
-import socket
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lsca.errors import HandlerError, near
 from lsca.live.address import Address
@@ -88,8 +87,7 @@ def _one_of(text: str) -> tuple[str, int] | None:
     return (f"(?!/)[{inner}]" if inner else "(?!)"), at + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """A set of socket addresses: `10.0.0.0/8:80-90`, `[::1]:53`, `:443`, `/run/*.sock`, `@abstract`."""
 
     families: tuple[int, ...] = ()
@@ -154,8 +152,7 @@ def _no_address(text: str, why: str) -> HandlerError:
     return HandlerError(f"{text!r} is no address to match: {why}")
 
 
-@dataclass(frozen=True, slots=True)
-class Bits:
+class Bits(NamedTuple):
     """Names or bits that must be set, as a mask and what is wanted under it: `O_CREAT|O_TRUNC`, `O_RDONLY`."""
 
     argument: str
@@ -187,8 +184,7 @@ def bits(row: type[Syscall], wanted: int | str) -> Bits | None:
     return Bits(name, mask, value)
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(NamedTuple):
     """Of the calls that fit otherwise, the `first`, and every `step`-th after it up to `last`. 0: no end; no step."""
 
     first: int
@@ -253,7 +249,7 @@ class Chance:
         if not isinstance(probability, int | float) or not 0 <= probability <= 1:
             raise HandlerError(f"a probability is from 0 to 1, not {probability!r}")
         self.probability = float(probability)
-        self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+        self.seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
         self._numbers = itertools.count(1)
 
     def __call__(self) -> bool:

@@ -8,9 +8,11 @@ must never raise: an error of a handler is reported, and the call goes on or is 
 import errno
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from lsca.errors import HandlerError
@@ -34,19 +36,22 @@ ON_ERROR: Final = ("go_on", "deny")
 GO_ON: Final = (0, 0)  # what the extension wants to hear: 0 go on, 1 return, 2 kill
 RETURN: Final = 1
 KILL: Final = 2
+LOOP: Final = "lsca-async"  # the thread that runs all async handlers
 COUNTERS: Final = 512  # of a session: RULE_LIMIT of native/shared/rules.h
 SIZES: Final = ("count", "len", "size", "bufsiz")  # what arguments for a number of bytes are called
 REOPENED: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class _Here(threading.local):
-    """What this thread is at: a request, and whether it is the one that runs all async handlers."""
+def _asked_about() -> Request | None:
+    """The request whose handler is running in this thread.
 
-    request: Request | None = None
-    is_loop: bool = False
-
-
-_here: Final = _Here()
+    It is looked for on the stack, so that handlers that do not sleep pay nothing for those that do.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not _ANSWERING:
+        frame = frame.f_back  # type: ignore[assignment] # None at the end
+    request: Request | None = None if frame is None else frame.f_locals["request"]
+    return request
 
 
 def sleep(seconds: float) -> bool:
@@ -54,11 +59,11 @@ def sleep(seconds: float) -> bool:
 
     Not for `async def` handlers, which `await asyncio.sleep`.
     """
-    if _here.is_loop:
+    if threading.current_thread().name == LOOP:
         raise HandlerError(
             "lsca.sleep would stop all async handlers; use `await asyncio.sleep(...)`"
         )
-    request = _here.request
+    request = _asked_about()
     if request is None:
         time.sleep(seconds)
         return True
@@ -70,6 +75,49 @@ class _Found(NamedTuple):
 
     row: type[Syscall]
     rules: tuple[tuple[int, Rule[Any]], ...]
+
+
+class _Plan(NamedTuple):
+    """What is to be done about one call number when the agent asks for one rule.
+
+    `handler`: there is nothing to be decided or done but to ask this function. Else the rules are gone through.
+    """
+
+    row: type[Syscall]
+    handler: Callable[[Any], Any] | None
+    rules: tuple[tuple[int, Rule[Any]], ...]
+
+
+def _answering(
+    handlers: "Handlers", plans: dict[int, _Plan]
+) -> Callable[[Request], tuple[int, int]]:
+    """The callback of `_native.serve`. Every handler pays for what is done here, so it is little."""
+    plan_of, new, surroundings = plans.get, object.__new__, handlers.surroundings
+
+    def answer(request: Request) -> tuple[int, int]:
+        plan = plan_of(request.asked) or handlers.plan(request)
+        if plan is None:
+            return GO_ON
+        row, handler, rules = plan
+        call = new(row)
+        call._request = request
+        call._surroundings = surroundings
+        try:
+            if handler is None:
+                return handlers.go_through(call, request, rules)
+            verdict = handler(call)
+            if verdict is go_on and not call._touched:
+                return GO_ON
+            if type(verdict) is not Verdict:
+                verdict = handlers.settle(handler, verdict)
+            return handlers.finish(call, request, verdict, later=False)
+        except Exception as error:
+            return handlers.failed(call, error)
+
+    return answer
+
+
+_ANSWERING: Final = next(c for c in _answering.__code__.co_consts if isinstance(c, CodeType))
 
 
 class Handlers:
@@ -97,6 +145,9 @@ class Handlers:
         self.on_replaced: Callable[[], None] | None = None
         self.rules: tuple[Rule[Any], ...] = ()
         self._table: dict[int, _Found] = {}
+        self._plans: dict[int, _Plan] = {}
+        self._planning = threading.Lock()
+        self.answer: Final = _answering(self, self._plans)
         self.replace(rules_of(list(sources)))
 
     @property
@@ -122,6 +173,9 @@ class Handlers:
         except HandlerError:
             self.rules, self._table, self._begun = before
             raise
+        finally:
+            with self._planning:
+                self._plans.clear()
 
     def _begin(self, rules: list[Rule[Any]]) -> list[Rule[Any]]:
         """The rules of this run: what has counted goes on counting, and what is new begins."""
@@ -144,30 +198,36 @@ class Handlers:
         self.surroundings.processes.close()
 
     def __call__(self, request: Request) -> tuple[int, int]:
-        found = self._table.get(request.nr)
-        if found is None:
-            return GO_ON
-        call = found.row(request, self.surroundings)
-        _here.request = request
-        try:
-            return self._answer(call, request, found.rules)
-        except Exception as error:
-            return self._failed(call, error)
-        finally:
-            _here.request = None
+        return self.answer(request)
 
     # ---- one call ----
 
-    def _answer(
+    def plan(self, request: Request) -> _Plan | None:
+        """What is to be done about requests like this one; None: nothing."""
+        found = self._table.get(request.nr)
+        if found is None:
+            return None
+        asked = request.rule
+        rules = tuple((number, rule) for number, rule in found.rules if number >= asked)
+        handler = None
+        if len(rules) == 1 and rules[0][0] == asked:
+            rule = rules[0][1]
+            if rule.matched_by_agent and (rule.counted_by_agent or not rule.conditions.counts):
+                handler = None if rule.effects.beside else rule.effects.handler
+        plan = _Plan(found.row, handler, rules)
+        with self._planning:
+            if found is self._table.get(request.nr):  # else they have just been replaced
+                self._plans[request.asked] = plan
+        return plan
+
+    def go_through(
         self, call: Syscall, request: Request, rules: tuple[tuple[int, Rule[Any]], ...]
     ) -> tuple[int, int]:
         verdict = None
         behind, signal = 0.0, 0
         asked = request.rule
         for number, rule in rules:
-            if number != asked:
-                if number < asked:
-                    continue  # the agent has been through those
+            if number != asked:  # the agent has been through those before it
                 if not rule.matches(call) or not rule.counts(call):
                     continue
             elif not (rule.matched_by_agent or rule.matches(call)) or not (
@@ -190,7 +250,7 @@ class Handlers:
                 verdict = effects.verdict
             if verdict is not None and verdict is not go_on and verdict.kind is not Kind.GO_ON:
                 break
-        answer = self._finish(call, request, verdict, later=bool(behind or signal))
+        answer = self.finish(call, request, verdict, later=bool(behind or signal))
         if behind:
             request.wait(behind)
         if signal:  # last of all, since it would keep the call from being made
@@ -199,15 +259,17 @@ class Handlers:
 
     def _ask(self, handler: Callable[[Any], Any], call: Syscall) -> Verdict:
         answer = handler(call)
-        if type(answer) is Verdict:
-            return answer
+        return answer if type(answer) is Verdict else self.settle(handler, answer)
+
+    def settle(self, handler: Callable[[Any], Any], answer: Any) -> Verdict:
+        """The verdict behind what a handler has returned, which an `async def` has not said yet."""
         if isinstance(answer, Coroutine):
             answer = self._loop.run(answer)
         if not isinstance(answer, Verdict):
             raise _WrongAnswer(handler, answer)
         return answer
 
-    def _finish(
+    def finish(
         self, call: Syscall, request: Request, verdict: Verdict | None, *, later: bool
     ) -> tuple[int, int]:
         """What the extension is told. `later`: something is to come after the call, so it is made from here."""
@@ -223,7 +285,7 @@ class Handlers:
             return KILL, verdict.value
         return RETURN, _open(call, request, verdict.content)
 
-    def _failed(self, call: Syscall, error: Exception) -> tuple[int, int]:
+    def failed(self, call: Syscall, error: Exception) -> tuple[int, int]:
         if isinstance(error, ProcessLookupError) and call.interrupted:
             return GO_ON  # the program has ended meanwhile: nobody waits for an answer, and nothing went wrong
         if call.result is not None:
@@ -320,7 +382,7 @@ class _Loop:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._forever, args=(self._loop,), name="lsca-async", daemon=True
+                    target=self._forever, args=(self._loop,), name=LOOP, daemon=True
                 )
                 with without_signals():
                     self._thread.start()
@@ -328,7 +390,6 @@ class _Loop:
 
     @staticmethod
     def _forever(loop: "asyncio.AbstractEventLoop") -> None:
-        _here.is_loop = True
         loop.run_forever()
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ An error in a new version leaves the old one in force and is said with its place
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Final
@@ -50,6 +49,8 @@ def load(path: str) -> list[Rule[Any]]:
 
 def _place(error: Exception, file: str, path: str) -> str:
     """FILE:LINE and what is wrong there."""
+    import traceback  # only for those who err
+
     if isinstance(error, SyntaxError) and error.filename == file:
         return f"{path}:{error.lineno}: {error.msg}"
     lines = [

@@ -4,27 +4,24 @@
 import os
 import sys
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 KEPT: Final = 1000  # reports; a handler that always fails is called very often
 SAID: Final = 5  # of the same error at the same place, to a terminal
 PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One error of a handler. `where` is FILE:LINE, `became` what happened to the call."""
 
     call: str
     error: str
     where: str
     became: str
-    traceback: str = field(repr=False, default="")
+    traceback: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.error}; in {self.call}, which {self.became}"
@@ -51,7 +48,9 @@ def of_exception(call: str, error: BaseException, became: str) -> Report:
     """The report of an exception."""
     words = str(error)
     name = type(error).__name__
-    text = "".join(traceback.format_exception(error))
+    from traceback import format_exception  # most runs go well
+
+    text = "".join(format_exception(error))
     return Report(
         call, f"{name}: {words}" if words else name, place(error.__traceback__), became, text
     )

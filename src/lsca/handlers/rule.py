@@ -11,13 +11,11 @@ file of handlers needs no registration. Elsewhere a rule is a value that is hand
 """
 
 import copy
-import dataclasses
 import errno
 import itertools
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
 from types import FrameType, ModuleType
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -54,39 +52,43 @@ NOTED: Final = "__lsca_rules__"
 _order = itertools.count()
 
 
-@dataclass
 class Conditions:
     """What must be true of a call, beyond being one of these. `None`: nothing."""
 
-    path: str | None = None
-    fds: frozenset[int] | None = None
-    where: Where | None = None
-    bits: dict[type[Syscall], Bits] = field(default_factory=dict)
-    process: int | str | None = None
-    count: When | None = None
-    per: Per = "session"
-    chance: Chance | None = None
-    predicate: Callable[[Any], object] | None = None
+    def __init__(self, path: str | None = None, per: Per = "session") -> None:
+        self.path = path
+        self.per = per
+        self.fds: frozenset[int] | None = None
+        self.where: Where | None = None
+        self.bits: dict[type[Syscall], Bits] = {}
+        self.process: int | str | None = None
+        self.count: When | None = None
+        self.chance: Chance | None = None
+        self.predicate: Callable[[Any], object] | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Not all calls that fit are meant."""
+        return self.count is not None or self.chance is not None
 
 
-@dataclass
 class Effects:
     """What becomes of a call: delays in seconds, a signal, a verdict or a handler. `cut`: bytes it may move at most.
 
     `beside` says that there is something beside the verdict.
     """
 
-    before: float = 0.0
-    behind: float = 0.0
-    signal: int = 0
-    verdict: Verdict | None = None
-    after_bytes: int | None = None
-    cut: int | None = None
-    handler: Handler | None = None
-    beside: bool = False
+    def __init__(self) -> None:
+        self.before = self.behind = 0.0
+        self.signal = 0
+        self.verdict: Verdict | None = None
+        self.after_bytes: int | None = None
+        self.cut: int | None = None
+        self.handler: Handler | None = None
+        self.beside = False
 
     def __bool__(self) -> bool:
-        return self != Effects()
+        return vars(self) != vars(Effects())
 
 
 class Rule(Generic[C]):
@@ -113,8 +115,8 @@ class Rule(Generic[C]):
         begun = copy.copy(self)
         chance = self.conditions.chance
         if chance is not None:
-            again = Chance(chance.probability, chance.seed)
-            begun.conditions = dataclasses.replace(self.conditions, chance=again)
+            begun.conditions = copy.copy(self.conditions)
+            begun.conditions.chance = Chance(chance.probability, chance.seed)
         begun._counted, begun._lock, begun.volume = 0, threading.Lock(), Volume()
         begun.counter = counter
         return begun

@@ -31,7 +31,7 @@ def install(handlers: Handlers, session: int) -> None:
 @contextlib.contextmanager
 def served(handlers: Handlers, session: int) -> Iterator[None]:
     """Answers a session's calls as long as the context lasts."""
-    server = _native.serve(session, handlers, threads=THREADS)
+    server = _native.serve(session, handlers.answer, threads=THREADS)
     try:
         yield
     finally:

@@ -4,9 +4,8 @@
 import errno
 import os
 import signal as signals
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from lsca.errors import HandlerError, near
 
@@ -29,13 +28,12 @@ class Readable(Protocol):
     def read(self) -> bytes | str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A handler's answer; made by `go_on`, `ret`, `fail`, `kill` and `file`."""
 
     kind: Kind
     value: int = 0
-    content: bytes | int | None = field(default=None, repr=False)
+    content: bytes | int | None = None
 
 
 go_on: Final = Verdict(Kind.GO_ON)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A socket address as a value: from the bytes of a sockaddr and back, from text and back."""
 
+import _socket as socket  # `socket` adds nothing that is needed here, and takes longer to import than all of this
 import re
-import socket
 import struct
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _PORT_MAX = 0xFFFF
 _MAPPED = "::ffff:"
@@ -12,8 +12,7 @@ _UNIX_PATH_MAX = 107
 _TEXT = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<four>[^:\[\]/]*)):(?P<port>\d+)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A socket address. `host` and `port` of the Internet's, `path` of a Unix socket ("@name": an abstract one).
 
     `raw` is the sockaddr as it was in memory; of other families it is all that is known.
@@ -23,7 +22,16 @@ class Address:
     host: str = ""
     port: int = 0
     path: str = ""
-    raw: bytes = field(default=b"", compare=False, repr=False)
+    raw: bytes = b""
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self[:4]) == tuple(other[:4]) if isinstance(other, Address) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:4])
 
     @classmethod
     def parse(cls, data: bytes) -> "Address":

@@ -4,9 +4,9 @@
 Asked of /proc, through the process that holds the descriptor: the program's own, or its proxy. Nothing is opened there.
 """
 
+import _socket as socket  # as in lsca.live.address
 import os
 import re
-import socket
 import stat
 from collections.abc import Iterator
 

@@ -21,6 +21,10 @@ class Request(Protocol):
     @property
     def rule(self) -> int: ...
     @property
+    def asked(self) -> int:
+        """The call's number and the rule in one."""
+
+    @property
     def interrupted(self) -> bool: ...
 
     def string(self, index: int, /) -> bytes:

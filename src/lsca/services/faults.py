@@ -11,8 +11,7 @@ Each becomes a rule or a handler, with nothing but the public `lsca`. What is wr
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import lsca
 from lsca.errors import HandlerError, near
@@ -51,8 +50,7 @@ class FaultError(HandlerError):
         self.at = at
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One option of a fault: `value` stands at `at` of the text."""
 
     name: str

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Socket addresses as text: Internet, Unix, netlink, packet; and interface requests, which carry one."""
 
-import socket
+import _socket as socket  # as in lsca.live.address
 import struct
 from collections.abc import Callable
 from typing import Final

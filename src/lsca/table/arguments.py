@@ -10,9 +10,8 @@ Longer than 500 lines because every kind of argument is made here: who writes a 
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeVar, cast, overload
+from typing import Final, NamedTuple, TypeVar, cast, overload
 
 from lsca.live.values import Structure
 from lsca.table.constants import Enum, Flags
@@ -88,8 +87,7 @@ MEMORY: Final = (Kind.IN, Kind.OUT, Kind.INOUT)
 COUNTED: Final = (Kind.IOV_IN, Kind.IOV_OUT, Kind.MMSG_IN, Kind.MMSG_OUT, Kind.FCNTL, Kind.IOCTL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument of a call. `length` names the argument that says how long, how many or what.
 
     `write(argument, view, index)` gives the text of the log; `when` says for which calls the argument counts at all.
@@ -375,8 +373,7 @@ def memory(
 # ---- arguments whose meaning another one chooses --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request of ioctl, or one command of fcntl, whose argument is known.
 
     `kind` None: there is no argument. `borrow`: the program itself must be the caller. `layout` or `show` by kind.
@@ -430,7 +427,7 @@ def Chosen_by(kind: Kind, by: str, requests: Mapping[int, Request]) -> int:
 
 def _typed(kind: type[Seen], argument: Argument) -> Seen:
     """The argument, which the row's class collects; `kind` is what a handler will see in its place."""
-    return cast(Seen, replace(argument, seen=kind))
+    return cast(Seen, argument._replace(seen=kind))
 
 
 def show_dirfd(value: int, view: View) -> str:

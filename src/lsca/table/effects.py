@@ -6,9 +6,8 @@ that `lsca.codegen` makes). A working directory counts as a descriptor, AT_FDCWD
 bytes.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Does(StrEnum):
@@ -44,8 +43,7 @@ class Moves(StrEnum):
     OUT = "MOVES_OUT"
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """`args`: arguments it needs, by name. `text`: what the new descriptor is called; {} is the string at args[0]."""
 
     does: Does

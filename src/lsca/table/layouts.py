@@ -7,9 +7,8 @@ layout with size 1 is counted in bytes.
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from lsca.live.values import Structure
 from lsca.table.text import MACHINES, Piece, Show, View, quote
@@ -20,8 +19,7 @@ ShowBytes = Callable[[Piece, View], str]
 Code: TypeAlias = "str | tuple[str, Show] | Struct"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Something in memory. `changes` says that a change by the call is written as [before => after].
 
     `shape` takes it, or each of its elements, apart, where that is known.
@@ -43,8 +41,7 @@ class Layout:
         return Structure(data, tuple(self.shape.values(part, machine) for part in parts))
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A member: where it stands, and how to read it. `inner` for a structure within the structure."""
 
     name: str

@@ -7,7 +7,7 @@ call is answered is the handler's verdict and not decided here.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from lsca.live.address import Address
@@ -92,6 +92,19 @@ class Reader:
         return value
 
 
+class _Late:
+    """What a call has only once somebody asks for it: made then, and kept."""
+
+    def __init__(self, make: Callable[["Call"], Any]) -> None:
+        self.make = make
+        self.name = make.__name__
+
+    def __get__(self, call: "Call | None", row: type) -> Any:
+        assert call is not None
+        value = call.__dict__[self.name] = self.make(call)
+        return value
+
+
 class Call:
     """One call of a program, waiting. `result` is what it returned, a negative errno for a failure, once it was made.
 
@@ -103,14 +116,30 @@ class Call:
     order: ClassVar[Mapping[str, tuple[str, ...]]]
     _order: ClassVar[tuple[str, ...]]  # on this machine
 
+    # There is a call for every question, and most handlers ask it for little: what is the same for all is the class's
+    # until it changes.
+    _changed = False
+    _result: int | None = None
+    _full: tuple[int, int] | None = None
+    _touched = False  # one of the above is no longer so
+
     def __init__(self, request: Request, surroundings: Surroundings | None = None) -> None:
+        # lsca.handlers.dispatch does this by itself, without a call
         self._request = request
         self._surroundings = surroundings or Surroundings()
-        self._args: list[int] = list(request.args)
-        self._memory: dict[int, bytes] = {}
-        self._changed = False
-        self._result: int | None = None
-        self._full: tuple[int, int] | None = None
+
+    if TYPE_CHECKING:
+        _args: list[int]
+        _memory: dict[int, bytes]
+    else:
+
+        @_Late
+        def _args(self) -> list[int]:
+            return list(self._request.args)
+
+        @_Late
+        def _memory(self) -> dict[int, bytes]:
+            return {}
 
     # ---- who ----
 
@@ -240,6 +269,7 @@ class Call:
         if self._full and result == self._full[0]:
             result = self._full[1]
         self._result = result
+        self._touched = True
         for name, argument in self.arguments.items():
             if argument.kind in WRITTEN:
                 self.__dict__.pop(name, None)
@@ -253,7 +283,7 @@ class Call:
         if self._result is not None:
             raise RuntimeError(f"{self.row_name()} has been made already; use `fill`")
         for given, value in values.items():
-            self._changed = True
+            self._changed = self._touched = True
             name = self._argument_name(given)
             argument, index = self.arguments[name], self._order.index(name)
             if argument.seen is int:

@@ -8,7 +8,6 @@ other arguments, the result and the machine.
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 X86_64: Final = "x86_64"
@@ -47,8 +46,7 @@ def no_file(fd: int, after: bool) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One call as far as it is known: `ret` is None while it has not returned, `names` gives arguments' indices.
 
     `hex` says which strings are written in hex, `whole` that structures are shown with all their members, `file` what
