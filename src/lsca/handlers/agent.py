@@ -200,6 +200,7 @@ def _effects(rule: Rule[Any]) -> dict[str, Any]:
         "delay_after": effects.behind,
         "signal": effects.signal,
         "most": effects.cut,
+        "move": effects.move,
     }
     verdict = effects.verdict
     if verdict is not None and verdict.kind is Kind.RETURN:

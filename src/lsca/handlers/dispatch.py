@@ -164,6 +164,7 @@ class Handlers:
         verdict = None
         behind, signal = 0.0, 0
         asked = request.rule
+        kept: set[str] = set()
         for number, rule in rules:
             if number != asked:
                 if number < asked:
@@ -182,6 +183,8 @@ class Handlers:
                 behind += effects.behind
                 if effects.cut is not None:
                     _cut(call, effects.cut)
+                if effects.move is not None:
+                    _move(call, *effects.move, kept)
             if effects.handler is not None:
                 verdict = self._ask(effects.handler, call)
             elif effects.after_bytes is not None:
@@ -266,6 +269,18 @@ def _cut(call: Syscall, size: int) -> None:
     name = _size_argument(call)
     if name and getattr(call, name) > size:
         call.replace(**{name: size})
+
+
+def _move(call: Syscall, source: str, target: str, kept: set[str]) -> None:
+    """Does what the agent does with a path. `kept`: the arguments that a rule wants to stay as they are."""
+    for name in call.path_names():
+        path = call.absolute(name) if getattr(call, name) else ""
+        if path == source or path.startswith(source.rstrip("/") + "/"):
+            if source == target:
+                kept.add(name)
+            elif name not in kept:
+                slash = "/" if getattr(call, name).endswith("/") else ""
+                call.replace(**{name: (target.rstrip("/") + path[len(source) :] or "/") + slash})
 
 
 def _after(call: Syscall, rule: Rule[Any], limit: int) -> Verdict | None:

@@ -14,6 +14,7 @@ import copy
 import dataclasses
 import errno
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -38,6 +39,7 @@ from lsca.handlers.conditions import (
 from lsca.handlers.verdicts import Verdict, fail, kill, ret, signal_of
 from lsca.table import Syscall
 from lsca.table.selection import SelectionError, select
+from lsca.table.syscall import Handled
 
 C = TypeVar("C", bound=Syscall)
 F = TypeVar("F")
@@ -82,6 +84,7 @@ class Effects:
     verdict: Verdict | None = None
     after_bytes: int | None = None
     cut: int | None = None
+    move: tuple[str, str] | None = None
     handler: Handler | None = None
     beside: bool = False
 
@@ -169,6 +172,26 @@ class Rule(Generic[C]):
         if not isinstance(size, int) or size < 1:
             raise HandlerError(f"a call is cut to a number of bytes, not to {size!r}")
         self.effects.cut = size
+        self.effects.beside = True
+        return self._note()
+
+    def move(self, source: str, target: str) -> "Rule[C]":
+        """Paths of the call that lead to `source`, or below it, lead to or below `target` instead.
+
+        Decided in the program: a path is made absolute, without "." and "..", and links are not followed. The same one
+        twice says that such paths stay as they are, whatever later rules would do. Calls without a path are left out.
+        """
+        for path in (source, target):
+            if not path.startswith("/") or (path != os.path.normpath(path)):
+                raise HandlerError(
+                    f"paths are moved by absolute paths without '.', '..' and doubled slashes: {path!r}"
+                )
+        self.rows = frozenset(
+            row for row in self.rows if row.path_names() and row.handled is Handled.ANY
+        )
+        if not self.rows:
+            raise HandlerError("a rule that moves paths needs calls that have one")
+        self.effects.move = (source, target)
         self.effects.beside = True
         return self._note()
 
@@ -359,6 +382,19 @@ def on(
     rule: Rule[Any] = Rule(rows, wanted)
     rule.home = _module_of(sys._getframe(1))
     return rule
+
+
+def noted(rules: Iterable[Rule[Any]], depth: int = 1) -> list[Rule[Any]]:
+    """Rules that a function has made for its caller: noted in the caller's module if it stands at the top level there.
+
+    `depth`: how many functions further out the caller is.
+    """
+    home = _module_of(sys._getframe(depth + 1))
+    made = list(rules)
+    for rule in made:
+        rule.home = home
+        rule._note()
+    return made
 
 
 def _module_of(frame: FrameType) -> dict[str, Any] | None:
