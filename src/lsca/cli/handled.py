@@ -79,7 +79,7 @@ def _sources(options: Options, services: list[Any]) -> list[Source]:
     if options.seed is not None:
         from lsca.services import identity
 
-        found.append(identity.randomness(options.seed))
+        found.append(rules_of(identity.randomness(options.seed)))
     return found
 
 

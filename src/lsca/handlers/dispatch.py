@@ -36,6 +36,10 @@ RETURN: Final = 1
 KILL: Final = 2
 COUNTERS: Final = 512  # of a session: RULE_LIMIT of native/shared/rules.h
 SIZES: Final = ("count", "len", "size", "bufsiz")  # what arguments for a number of bytes are called
+# What is answered without a call unless the vDSO is hidden.
+VDSO: Final = frozenset(
+    ("clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "getrandom")
+)
 REOPENED: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -137,6 +141,11 @@ class Handlers:
     def wanted(self) -> frozenset[int]:
         """The numbers of the calls that some rule is about; no other ones need to come here."""
         return frozenset(self._table)
+
+    def want_clocks(self) -> bool:
+        """Whether a rule is about calls that the vDSO would answer, and about no others."""
+        names = [{row.__name__ for row in rule.rows} for rule in self.rules]
+        return any(one <= VDSO for one in names)
 
     def close(self) -> None:
         """Ends the threads that belong to this."""

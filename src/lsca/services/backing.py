@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private directory in which files lie that programs are to see elsewhere, and the rules that lead them there.
 
-Paths are moved in the program by rules of the agent, so that the kernel does all the rest truthfully: descriptors, modes,
-renames, links, mappings. Python is asked only where a program is told a path (getcwd, readlink), where it makes a link,
-and at the first use of what has yet to be filled. What `files` and `overlay` have in common; they say what is there.
+Paths are moved in the program by rules of the agent, so that the kernel does all the rest truthfully: descriptors,
+modes, renames, links, mappings. Python is asked only where a program is told a path (getcwd, readlink), where it makes
+a link, and at the first use of what has yet to be filled. What `files` and `overlay` have in common; they say what is
+there.
 """
 
 import contextlib

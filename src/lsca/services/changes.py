@@ -26,8 +26,10 @@ TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One path: `kind` is added, changed or deleted; `what` says what is different. `conflict`: the real one has
-    changed as well since the overlay was made."""
+    """One path: `kind` is added, changed or deleted; `what` says what is different.
+
+    `conflict`: the real one has changed as well since the overlay was made.
+    """
 
     kind: str
     path: str
@@ -154,8 +156,10 @@ def _is_file(path: str) -> bool:
 
 
 def apply(state: State, *, force: bool = False) -> list[Change]:
-    """Makes the real directory what programs saw, and ends the overlay. OverlayError, before anything is touched, if the
-    real one has changed where they have, unless `force`."""
+    """Makes the real directory what programs saw, and ends the overlay.
+
+    OverlayError, before anything is touched, if the real one has changed where they have, unless `force`.
+    """
     found = changes(state)
     conflicts = [change.path for change in found if change.conflict]
     if conflicts and not force:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual files: what programs find at a path comes from Python, from another directory, or from any fsspec file system.
+"""Virtual files: what programs find at a path comes from Python, another directory, or any fsspec file system.
 
     files.file("/etc/motd", "Hello\n")
     files.tree("/data", {"a.txt": b"1", "sub": {"b.txt": make_b}})
@@ -7,8 +7,8 @@
     files.tree("/bucket", fsspec.filesystem("s3"), "my-bucket/reports")
 
 Dynamic and static programs and all their children see them. What they write is kept as long as the tree is, and never
-sent back; only a tree that is a directory elsewhere is that directory. A tree is handed to `lsca.run(handlers=[...])`, or
-made at the top level of a file of handlers.
+sent back; only a tree that is a directory elsewhere is that directory. A tree is handed to `lsca.run(handlers=[...])`,
+or made at the top level of a file of handlers.
 """
 
 import os
@@ -17,21 +17,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Union
+from typing import Any, Final, Protocol
 
 from lsca.errors import HandlerError, UsageError
 from lsca.handlers.rule import noted
 from lsca.services.backing import Backing, below
 
 Data = bytes | str
-Node = Union[Data, Callable[[], Data], Mapping[str, "Node"]]
+Node = Data | Callable[[], Data] | Mapping[str, Any]
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or directory as a source describes it. `read` gives the content; `size` None: not known before it is read."""
+    """A file or directory as a source describes it. `read` gives the content; `size` None: known once it is read."""
 
     is_directory: bool = False
     size: int | None = None
@@ -230,8 +230,11 @@ def file(path: str, content: Data | Callable[[], Data]) -> Tree:
 
 
 def tree(path: str, source: object, base: str = "") -> Tree:
-    """A directory and all below it. `source`: a mapping of names, a path of a directory, a function of a relative path
-    that returns the content or None, or a file system of fsspec's, of which `base` is shown. HandlerError."""
+    """A directory and all below it. HandlerError.
+
+    `source`: a mapping of names, a path of a directory, a function of a relative path that returns the content or None,
+    or a file system of fsspec's, of which `base` is shown.
+    """
     return _noted(Tree(path, _source(path, source, base)))
 
 
