@@ -85,7 +85,8 @@ class Session:
 
     `log` is the path of a file to write, `log_options` says how. `hide_vdso` makes clock calls visible at the price of
     their speed; so do rules that are about nothing else. `strict`: a program that cannot be captured does not run, and
-    `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which changes nothing but their price.
+    `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which
+    changes nothing but their price.
 
     `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that never
     has any. `on_error`: a call whose handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lsca run` with handlers: files of them (-s), faults (-e), and services. Imported only then."""
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -10,7 +11,6 @@ from typing import Any
 
 from lsca import _native
 from lsca.cli.run import SERVICES, Options, finish, session_of
-from lsca.errors import UsageError
 from lsca.handlers.files import Files
 from lsca.handlers.reports import to_stderr
 from lsca.handlers.rule import Rule, rules_of
@@ -51,6 +51,7 @@ def run(options: Options) -> int:
                 if used and hasattr(service, "go_on_without"):
                     service.go_on_without()
             stack.close()
+            atexit._run_exitfuncs()  # of files of handlers: nobody else will run them
 
         return finish(session, options, drop=False, end=end)
 
@@ -74,8 +75,6 @@ def _sources(options: Options, services: list[Any]) -> list[Source]:
             service = module.option(kind, text, options.state)
             services.append(service)
             found.append(rules_of(service))
-    if options.state is not None and not any(kind == "--overlay" for kind, _ in options.sources):
-        raise UsageError("--state says where an overlay is kept, but there is no --overlay")
     if options.seed is not None:
         from lsca.services import identity
 

@@ -141,6 +141,8 @@ def parse(argv: list[str]) -> Options:
     options.program = words
     if not words and not options.help:
         raise UsageError("no program is named; see `lsca run --help`")
+    if options.state is not None and "--overlay" not in dict(options.sources):
+        raise UsageError("--state says where an overlay is kept, but there is no --overlay")
     if options.log_words and options.log is None:
         raise UsageError("there are options for a log, but no log: name its file with -o")
     return options

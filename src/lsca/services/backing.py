@@ -16,6 +16,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import lsca
@@ -24,7 +25,8 @@ from lsca import calls as c
 FICLONE: Final = 0x40049409
 COPY_MOST: Final = 1 << 30
 SURROUNDING_MOST: Final = 4096  # names beside a directory that ".." in a link may lead to
-OPENS: Final = "open,openat,openat2,creat,truncate,execve,execveat"
+# Whatever needs the content, or would hide that it is missing by another size or time.
+OPENS: Final = "open,openat,openat2,creat,truncate,execve,execveat,utime,utimes,futimesat,utimensat"
 DELETED: Final = " (deleted)"
 Key = tuple[int, int]  # device and inode
 Content = Callable[[int], None]  # writes a file's content to a descriptor
@@ -59,20 +61,37 @@ def copy_file(source: str, target: int) -> None:
             shutil.copyfileobj(f, out, 1 << 20)
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A file without its content. Another one may get its inode some day, but not its size and time and no blocks."""
+
+    size: int
+    mtime_ns: int
+    content: Content
+
+    def is_it(self, status: os.stat_result) -> bool:
+        return (status.st_size, status.st_mtime_ns, status.st_blocks) == (
+            self.size,
+            self.mtime_ns,
+            0,
+        )
+
+
 class Backing:
     """Where files really lie. `root`: a directory to keep them in; None: one that goes away with this object.
 
     `mounts` says which paths of the program's lead where. `unfilled`: files that have their size and times, but not yet
-    their content. `look`, if given, is told of every path below a mount before a call with it is made.
+    their content. `look`, if given, is told of every path below a mount before a call with it is made, and whether all
+    that is below the path is to be there, since it may move.
     """
 
     def __init__(self, root: str | None = None) -> None:
         self._own = root is None
         self.root = os.path.realpath(root or tempfile.mkdtemp(prefix="lsca-files-"))
         self.mounts: dict[str, str] = {}
-        self.unfilled: dict[Key, Content] = {}
+        self.unfilled: dict[Key, Pending] = {}
         self.lock = threading.RLock()
-        self.look: Callable[[str], None] | None = None
+        self.look: Callable[[str, bool], None] | None = None
         self._end = weakref.finalize(self, _remove, self.root, os.getpid()) if self._own else None
 
     def close(self) -> None:
@@ -108,15 +127,23 @@ class Backing:
 
     # ---- content ----
 
-    def expect(self, path: str, size: int, content: Content) -> None:
-        """Makes an empty file that has its size already, to be filled when it is first opened."""
+    def expect(self, path: str, size: int, mtime_ns: int, content: Content) -> None:
+        """Makes an empty file that has its size and time already, to be filled when it is first opened."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(fd, size)
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
             status = os.fstat(fd)
         finally:
             os.close(fd)
-        self.unfilled[status.st_dev, status.st_ino] = content
+        if size:
+            pending = Pending(size, status.st_mtime_ns, content)
+            self.unfilled[status.st_dev, status.st_ino] = pending
+
+    def is_unfilled(self, status: os.stat_result) -> bool:
+        """Whether this is a file that has yet to be filled."""
+        pending = self.unfilled.get((status.st_dev, status.st_ino))
+        return pending is not None and pending.is_it(status)
 
     def fill(self, path: str) -> None:
         """Gives the file that `path` leads to its content, if it lacks it. OSError."""
@@ -128,20 +155,20 @@ class Backing:
         if key not in self.unfilled:
             return
         with self.lock:
-            content = self.unfilled.get(key)
-            if content is None:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) != key or not self.is_unfilled(status):
                 return
             with _writable(path, status) as fd:
                 if os.fstat(fd).st_ino != status.st_ino:
                     return  # another one took its name meanwhile; the program may see either
-                content(fd)
+                self.unfilled[key].content(fd)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
             del self.unfilled[key]
 
     def prepare(self, path: str) -> str:
         """Makes a file ready whose path comes from elsewhere than a call; where it really is. OSError."""
         if self.look is not None and any(below(path, mount) for mount in self.mounts):
-            self.look(path)
+            self.look(path, False)
         real = self.real(path)
         self.fill(real)
         return real
@@ -188,7 +215,7 @@ class Backing:
             path = self.seen(call.absolute(name))
             if any(below(path, mount) for mount in self.mounts):
                 with self.lock:
-                    self.look(path)
+                    self.look(path, call.row_name().startswith("rename"))
         return lsca.go_on
 
     def _opened(self, call: Any) -> lsca.Verdict:

@@ -82,7 +82,7 @@ def _difference(state: State, name: str, row: Base, status: os.stat_result) -> s
 
 
 def _same_content(state: State, name: str, row: Base, status: os.stat_result) -> bool:
-    if row.inode == status.st_ino and state.is_unfilled(status):
+    if row.inode == status.st_ino and state.backing.is_unfilled(status):
         return True
     if status.st_size != row.size:
         return False

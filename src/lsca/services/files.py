@@ -11,6 +11,7 @@ sent back; only a tree that is a directory elsewhere is that directory. A tree i
 or made at the top level of a file of handlers.
 """
 
+import importlib
 import os
 import stat
 import time
@@ -25,6 +26,7 @@ from lsca.services.backing import Backing, below
 
 Data = bytes | str
 Node = Data | Callable[[], Data] | Mapping[str, Any]
+NS: Final = 1_000_000_000
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
 
@@ -162,8 +164,8 @@ class Tree:
 
     # ---- as far as somebody looks ----
 
-    def _look(self, path: str) -> None:
-        """Makes what a call with this path could find: all on the way to it, and what it holds."""
+    def _look(self, path: str, deep: bool) -> None:
+        """Makes what a call with this path could find: all on the way to it, and what it holds, or all below it."""
         if not below(path, self.path):
             return
         name = ""
@@ -171,6 +173,16 @@ class Tree:
         for part in filter(None, path[len(self.path) :].split("/")):
             name = f"{name}/{part}".lstrip("/")
             self._make(name)
+        if deep and self._source is not None:
+            self._make_below(name)
+
+    def _make_below(self, name: str) -> None:
+        assert self._source is not None
+        if os.path.isdir(self._place(name)):
+            for child in self._source.names(name):
+                whole = f"{name}/{child}".lstrip("/")
+                self._make(whole)
+                self._make_below(whole)
 
     def _make(self, name: str, *, deep: bool = False) -> None:
         if name in self._known:
@@ -209,14 +221,15 @@ class Tree:
             self._make_file(place, entry)
 
     def _make_file(self, place: str, entry: Entry) -> None:
+        mtime_ns = int(entry.mtime * NS)
         if entry.size is None:
             data = _bytes(entry.read())
             Path(place).write_bytes(data)
         else:
             read = entry.read
-            self.backing.expect(place, entry.size, lambda fd: _write(fd, _bytes(read())))
+            self.backing.expect(place, entry.size, mtime_ns, lambda fd: _write(fd, _bytes(read())))
         os.chmod(place, entry.mode or FILE_MODE)
-        os.utime(place, (entry.mtime, entry.mtime))
+        os.utime(place, ns=(mtime_ns, mtime_ns))
 
     def _place(self, name: str) -> str:
         return self.backing.inside(os.path.join(self.path, name).rstrip("/"))
@@ -279,7 +292,7 @@ def _source(path: str, source: object, base: str) -> Source | str:
 
 def _by_address(address: str) -> Remote:
     try:
-        from fsspec.core import url_to_fs  # type: ignore[import-not-found,unused-ignore]
+        url_to_fs = importlib.import_module("fsspec.core").url_to_fs
     except ImportError:
         raise HandlerError(f"{address}: needs fsspec; pip install 'lsca[fs]'") from None
     system, base = url_to_fs(address)

@@ -19,7 +19,7 @@ from typing import Final
 from lsca.errors import LscaError
 from lsca.handlers.reports import to_stderr
 from lsca.handlers.rule import noted
-from lsca.services.backing import SURROUNDING_MOST, Backing, below, copy_file
+from lsca.services.backing import SURROUNDING_MOST, Backing, Pending, below, copy_file
 from lsca.services.files import walk
 
 VERSION: Final = 1
@@ -88,18 +88,16 @@ class State:
         """The path of what programs see in its stead."""
         return os.path.join(self.place, name) if name else self.place
 
-    def is_unfilled(self, status: os.stat_result) -> bool:
-        return (status.st_dev, status.st_ino) in self.backing.unfilled
-
     def _find_unfilled(self) -> None:
         """Known by having no blocks, and size and time as in the beginning: to fill such a file again is no harm."""
         waiting = {row.inode: (name, row) for name, row in self.base.items() if row.size}
         for _, status in walk(self.place):
             name, row = waiting.get(status.st_ino, ("", None))
-            if row is None or not stat.S_ISREG(status.st_mode) or status.st_blocks:
+            if row is None or not stat.S_ISREG(status.st_mode):
                 continue
-            if (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns):
-                self.backing.unfilled[status.st_dev, status.st_ino] = _content(self.original(name))
+            pending = Pending(row.size, row.mtime_ns, _content(self.original(name)))
+            if pending.is_it(status):
+                self.backing.unfilled[status.st_dev, status.st_ino] = pending
 
 
 class Overlay:
@@ -136,7 +134,7 @@ class Overlay:
     def go_on_without(self) -> None:
         """Programs run on when we end: all that they may open is filled now."""
         for name, status in list(walk(self.state.place)):
-            if self.state.is_unfilled(status):
+            if self.backing.is_unfilled(status):
                 self.backing.fill(self.state.copy(name))
 
     def close(self) -> None:
@@ -185,7 +183,7 @@ class Overlay:
             elif stat.S_ISREG(status.st_mode) and key in known:
                 os.link(known[key], copy)
             elif stat.S_ISREG(status.st_mode):
-                backing.expect(copy, status.st_size, _content(original))
+                backing.expect(copy, status.st_size, status.st_mtime_ns, _content(original))
             elif stat.S_ISFIFO(status.st_mode):
                 os.mkfifo(copy)
             else:

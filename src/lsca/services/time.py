@@ -7,8 +7,8 @@
     clock("x60"), clock("+1y,x0.5")   a minute a second
 
 The clocks are calls then: the session hides the vDSO, so that C programs, Go and every libc ask. Clocks of processor
-time are left alone. Where a program waits until a time, it waits until its own clock says so; how long it waits is divided
-where time runs at another speed. Times of files stay the kernel's.
+time are left alone. Where a program waits until a time, it waits until its own clock says so; how long it waits is
+divided where time runs at another speed. Times of files stay the kernel's.
 """
 
 import re
