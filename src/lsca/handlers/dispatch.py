@@ -192,7 +192,7 @@ class Handlers:
                 behind += effects.behind
                 if effects.cut is not None:
                     _cut(call, effects.cut)
-                if effects.move is not None:
+                if effects.move is not None and not rule.moved_by_agent:
                     _move(call, *effects.move, kept)
             if effects.handler is not None:
                 verdict = self._ask(effects.handler, call)

@@ -107,6 +107,7 @@ class Rule(Generic[C]):
         self._counted = 0
         self.matched_by_agent = False
         self.counted_by_agent = False
+        self.moved_by_agent = False
         self._lock = threading.Lock()
         self.volume = Volume()
         self.counter = 0  # the agent's, for this rule
@@ -178,8 +179,10 @@ class Rule(Generic[C]):
     def move(self, source: str, target: str) -> "Rule[C]":
         """Paths of the call that lead to `source`, or below it, lead to or below `target` instead.
 
-        Decided in the program: a path is made absolute, without "." and "..", and links are not followed. The same one
-        twice says that such paths stay as they are, whatever later rules would do. Calls without a path are left out.
+        Decided in the program, and before any handler is asked, which sees the path as the program gave it: it is made
+        absolute, without "." and "..", and links are not followed. One rule moves on what another has moved. The same
+        path twice says that such paths stay as they are, whatever later rules would do. Calls without a path are left
+        out.
         """
         for path in (source, target):
             if not path.startswith("/") or (path != os.path.normpath(path)):

@@ -28,6 +28,7 @@ US: Final = 1000
 DAY: Final = 86400
 WALL: Final = (0, 5, 8, 11)  # CLOCK_REALTIME, its coarse one, its alarm, CLOCK_TAI
 ALARMS: Final = {8: 0, 9: 7}
+TAI: Final = 11
 STEADY: Final = (1, 4, 6, 7, 9)  # CLOCK_MONOTONIC, raw and coarse, CLOCK_BOOTTIME and its alarm
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY, "y": 365 * DAY}
 SHIFT: Final = re.compile(r"[+-](?:\d+(?:\.\d+)?[smhdwy])+")
@@ -79,7 +80,8 @@ class Clock:
             passed = round(passed * self.speed)
         if clock in STEADY:
             return self._begun[clock] + passed
-        return self._start + (0 if self.stands else passed) + self._begun[clock] - self._begun[0]
+        leap = round((self._begun[TAI] - self._begun[0]) / NS) * NS if clock == TAI else 0
+        return self._start + (0 if self.stands else passed) + leap
 
     # ---- rules ----
 
