@@ -230,6 +230,26 @@ def test_what_goes_on_behind_the_run_has_its_files(tmp_path: Path) -> None:
     assert (tmp_path / "seen").read_text() == "three\n"
 
 
+def test_nobody_reads_what_is_not_there_when_lsca_is_killed(tmp_path: Path) -> None:
+    directory = make(tmp_path)
+    text = f"echo $$; read x; sleep 0.5; cat {directory}/sub/b 2>&1; echo end"
+    command = [sys.executable, "-m", "lsca", "run", "--no-daemon", "--overlay", str(directory)]
+    with subprocess.Popen(
+        [*command, "--state", str(tmp_path / "state"), "sh", "-c", text],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        process.kill()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.read().replace(str(directory), "@") == (
+            "cat: @/sub/b: Operation not permitted\nend\n"
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -36,9 +36,9 @@ def run(options: Options) -> int:
         for service in services:
             stack.callback(getattr(service, "close", int))
         _enter(options, services)
-        session = session_of(
-            options, handlers=files.rules(), on_error=options.on_error, say=to_stderr
-        )
+        careful = any(getattr(one, "must_be_asked", False) for one in services)
+        on_error = options.on_error or ("deny" if careful else "go_on")
+        session = session_of(options, handlers=files.rules(), on_error=on_error, say=to_stderr)
         handlers = session.handlers
         assert handlers is not None
         files.start(handlers)
@@ -46,10 +46,8 @@ def run(options: Options) -> int:
         stack.callback(files.stop)
 
         def end() -> None:
-            used = any(one["alive"] for one in _native.session_snapshot(session.fd)["processes"])
-            for service in services:
-                if used and hasattr(service, "go_on_without"):
-                    service.go_on_without()
+            if any(one["alive"] for one in _native.session_snapshot(session.fd)["processes"]):
+                handlers.replace(_without(files.rules(), services))
             stack.close()
             atexit._run_exitfuncs()  # of files of handlers: nobody else will run them
 
@@ -80,6 +78,16 @@ def _sources(options: Options, services: list[Any]) -> list[Source]:
 
         found.append(rules_of(identity.randomness(options.seed)))
     return found
+
+
+def _without(rules: list[Rule[Any]], services: list[Any]) -> list[Rule[Any]]:
+    """The rules that programs in the background need when nobody will answer: services make themselves dispensable."""
+    dispensable = []
+    for service in services:
+        if hasattr(service, "go_on_without"):
+            service.go_on_without()
+            dispensable += [rule for rule in rules_of(service) if rule.effects.handler is not None]
+    return [rule for rule in rules if not any(rule is one for one in dispensable)]
 
 
 def _enter(options: Options, services: list[Any]) -> None:

@@ -34,7 +34,8 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          after_bytes=, address=, process=; may be given several times
   -e fault=CALLS[:...]   the same with error=ENOSYS
   --seed N               makes p= decide as in an earlier run, and random numbers come out the same
-  --on-error go_on|deny  what becomes of a call whose handler raises: it goes on (default), or fails with EPERM
+  --on-error go_on|deny  what becomes of a call whose handler raises, or cannot be asked: it goes on (default), or fails
+                         with EPERM (default with --overlay)
   --file PATH=TEXT|@FILE programs find this text, or a copy of this file, at PATH; like all that follow, for the
                          program and all that it starts
   --tree PATH=DIR        they find this directory at PATH; a URL of a file system of fsspec's does as well
@@ -109,7 +110,7 @@ class Options:
         self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
         self.seed: int | None = None
         self.state: str | None = None
-        self.on_error = "go_on"
+        self.on_error: str | None = None
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False

@@ -107,6 +107,8 @@ class Overlay:
     `left_out` names what could not be shown: sockets and devices. OverlayError for what cannot be.
     """
 
+    must_be_asked = True  # a file that has not been filled is none to be read
+
     def __init__(self, directory: str | os.PathLike[str], state: str | None = None) -> None:
         given = os.path.abspath(directory)
         self.directory = os.path.realpath(given)
