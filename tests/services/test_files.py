@@ -135,6 +135,22 @@ def test_a_file_in_the_place_of_a_real_one(route: str) -> None:
     )
 
 
+def test_a_real_directory_shows_what_was_put_into_it(route: str, tmp_path: Path) -> None:
+    (tmp_path / "real").touch()
+    here = [files.file(f"{tmp_path}/new", "1"), files.tree(f"{tmp_path}/tree", {"x": "2"})]
+    program = (
+        "import os; a = sorted(os.listdir('.')); d = os.open('.', 0); b = os.listdir(d); c = os.listdir(d); "
+        "print(a, sorted(b) == sorted(c) == a); os.mkdir('empty'); print(os.listdir('empty'))"
+    )
+    done = library.run(
+        ["sh", "-c", f'{sys.executable} -c "{program}"; ls -l | wc -l; find . -type f | sort'],
+        handlers=here, route=route, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "['new', 'real', 'tree'] True\n[]\n5\n./new\n./real\n./tree/x\n", (
+        done.stderr
+    )
+
+
 def test_what_was_written_can_be_read() -> None:
     tree = files.tree("/lsca-v", {"a": "1"})
     library.run(["sh", "-c", "echo 2 > /lsca-v/b"], handlers=[tree], check=True)

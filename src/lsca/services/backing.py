@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import threading
 import weakref
@@ -27,6 +28,8 @@ COPY_MOST: Final = 1 << 30
 SURROUNDING_MOST: Final = 4096  # names beside a directory that ".." in a link may lead to
 # Whatever needs the content, or would hide that it is missing by another size or time.
 OPENS: Final = "open,openat,openat2,creat,truncate,execve,execveat,utime,utimes,futimesat,utimensat"
+DIRENT: Final = struct.Struct("<QqHB")
+LAST: Final = (1 << 63) - 1  # where a listing goes on behind its end
 DELETED: Final = " (deleted)"
 Key = tuple[int, int]  # device and inode
 Content = Callable[[int], None]  # writes a file's content to a descriptor
@@ -187,6 +190,7 @@ class Backing:
         found += self._asking(OPENS, self._opened)
         found += self._asking("symlink,symlinkat", self._linked)
         found += self._asking("readlink,readlinkat", self._read, "/proc/**")
+        found += self._listings()
         rule: lsca.Rule[Any] = lsca.on(c.getcwd)
         rule(self._where)
         return [*found, rule]
@@ -204,6 +208,19 @@ class Backing:
         for pattern in sorted(patterns | set(more)):
             rule: lsca.Rule[Any] = lsca.on(calls, path=pattern)
             rule(lambda call: handler(call))
+            rules.append(rule)
+        return rules
+
+    def _listings(self) -> "list[lsca.Rule[Any]]":
+        """Real directories that are to show a name which is not there."""
+        added: dict[str, list[str]] = {}
+        for mount in self.mounts:
+            if not os.path.lexists(mount):
+                added.setdefault(os.path.dirname(mount), []).append(mount)
+        rules = []
+        for directory, mounts in added.items():
+            rule: lsca.Rule[Any] = lsca.on(c.getdents64, path=literal(directory))
+            rule(_Listing([(mount, self.mounts[mount]) for mount in mounts]))
             rules.append(rule)
         return rules
 
@@ -255,6 +272,43 @@ class Backing:
             return lsca.go_on
         data = os.fsencode(seen) + b"\0"
         return lsca.fail("ERANGE") if len(data) > call.size else lsca.ret(call.fill(buf=data))
+
+
+class _Listing:
+    """Adds names at the end of a directory's listing; whoever reads it again from the beginning finds them again."""
+
+    def __init__(self, mounts: list[tuple[str, str]]) -> None:
+        self.mounts = mounts
+        self.ended: set[tuple[int, int]] = set()  # process and descriptor
+
+    def __call__(self, call: Any) -> lsca.Verdict:
+        key = call.process.pid, call.args[0]
+        result = (
+            call.proceed() if call.result is None else call.result
+        )  # another listing may have asked
+        if result != 0:
+            self.ended.discard(key)
+            return lsca.go_on
+        if key in self.ended:
+            return lsca.go_on
+        data = b"".join(_dirent(mount, place) for mount, place in self.mounts)
+        if len(data) > call.args[2]:
+            return lsca.go_on
+        self.ended.add(key)
+        return lsca.ret(call.fill(dirp=data))
+
+
+def _dirent(mount: str, place: str) -> bytes:
+    """A struct linux_dirent64."""
+    name = os.fsencode(os.path.basename(mount)) + b"\0"
+    try:
+        status = os.lstat(place)
+        inode, kind = status.st_ino, stat.S_IFMT(status.st_mode) >> 12
+    except OSError:  # not made yet
+        inode, kind = 1, 0
+    size = DIRENT.size + len(name)
+    padding = -size % 8
+    return DIRENT.pack(inode, LAST, size + padding, kind) + name + bytes(padding)
 
 
 @contextlib.contextmanager
