@@ -22,6 +22,7 @@ enum {
 /* One question. */
 struct asking {
 	struct call *call;
+	const struct ruling *ruling;
 	struct ask *slot;
 	uint32_t lease, round;
 	uint64_t used; /* of the copies */
@@ -353,15 +354,12 @@ static int64_t open_here(struct asking *q, uint64_t flags)
 
 static int64_t proceed(struct asking *q, int64_t *ret, int *made)
 {
-	struct call other = *q->call;
+	uint64_t given[CALL_ARGS];
 
 	if (q->slot->flags & (ASK_ASIDE | ASK_WATCHED))
 		return -EOPNOTSUPP_;
-	memcpy(other.args, q->slot->given, sizeof other.args);
-	*ret = handle_make(&other);
-	q->call->route = other.route;
-	q->call->record = other.record;
-	q->call->replaces = other.replaces;
+	memcpy(given, q->slot->given, sizeof given);
+	*ret = handle_changed(q->call, q->ruling, given);
 	*made = 1;
 	return *ret;
 }
@@ -453,9 +451,9 @@ void handle_leaving(struct thread *t)
 		wake(&t->question->word);
 }
 
-enum asked ask_handler(struct call *c, uint32_t rule, uint32_t flags, int64_t *ret, int *made)
+enum asked ask_handler(struct call *c, const struct ruling *r, uint32_t flags, int64_t *ret, int *made)
 {
-	struct asking q = {.call = c};
+	struct asking q = {.call = c, .ruling = r};
 	enum asked result;
 
 	*made = 0;
@@ -471,7 +469,7 @@ enum asked ask_handler(struct call *c, uint32_t rule, uint32_t flags, int64_t *r
 	}
 	if (!q.slot)
 		return ASKED_NOBODY;
-	fill(&q, rule, flags);
+	fill(&q, r->id, flags);
 	post(&q);
 	c->thread->question = q.slot;
 	result = exchange(&q, ret, made);

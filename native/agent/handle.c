@@ -238,7 +238,7 @@ static void change_address(struct call *c, const struct ruling *r, struct change
 	m->message[1] = r->address_len;
 }
 
-static int64_t make_changed(struct call *c, const struct ruling *r)
+int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *given)
 {
 	struct call other = *c;
 	struct changed m;
@@ -246,12 +246,14 @@ static int64_t make_changed(struct call *c, const struct ruling *r)
 
 	if (r->too_long)
 		return -ENAMETOOLONG_;
+	if (given)
+		memcpy(other.args, given, sizeof other.args);
 	for (int i = 0; i < 2; i++)
-		if (r->path_len[i])
+		if (r->path_len[i] && other.args[r->path_arg[i]] == c->args[r->path_arg[i]])
 			other.args[r->path_arg[i]] = (uint64_t)r->path[i];
 	if (r->has_cut)
 		cut_short(&other, r->cut, &m);
-	if (r->address_len)
+	if (r->address_len && other.args[r->address_arg] == c->args[r->address_arg])
 		change_address(&other, r, &m);
 	ret = handle_make(&other);
 	c->route = other.route;
@@ -267,18 +269,18 @@ static int64_t ask(struct call *c, const struct ruling *r)
 	int64_t ret = 0;
 	int made = 0;
 
-	switch (ask_handler(c, r->id, 0, &ret, &made)) {
+	switch (ask_handler(c, r, 0, &ret, &made)) {
 	case ASKED_NOBODY:
 		if (made)
 			return ret;
 		if (!r->deny)
-			return make_changed(c, r);
+			return handle_changed(c, r, 0);
 		decided(c);
 		return -EPERM_;
 	case ASKED_GO_ON:
 		if (made)
 			return ret;
-		ret = make_changed(c, r);
+		ret = handle_changed(c, r, 0);
 		if (ret == -ERESTART_)
 			grant(c);
 		return ret;
@@ -319,7 +321,7 @@ int64_t handle_call(struct call *c)
 		ret = ask(c, &r);
 		break;
 	default:
-		ret = make_changed(c, &r);
+		ret = handle_changed(c, &r, 0);
 	}
 	if (ret == -ERESTART_)
 		return ret;
@@ -357,7 +359,7 @@ int handle_before(struct call *c, int64_t *ret)
 	case VERDICT_KILL:
 		break;
 	case VERDICT_ASK:
-		switch (ask_handler(c, r.id, watched ? ASK_WATCHED : ASK_ASIDE, ret, &made)) {
+		switch (ask_handler(c, &r, watched ? ASK_WATCHED : ASK_ASIDE, ret, &made)) {
 		case ASKED_NOBODY:
 			if (watched || !r.deny)
 				goto go_on;

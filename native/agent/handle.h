@@ -21,6 +21,7 @@ struct ruling {
 	uint32_t has_cut;
 	uint32_t tallies, tally[RULING_TALLIES]; /* counters of bytes, << 1; lowest bit: the process's own */
 	uint32_t too_long;
+	uint32_t kept; /* bit k: path k stays, whatever later rules say */
 	int path_arg[2];
 	uint64_t path_len[2]; /* 0: as it is */
 	int address_arg;
@@ -42,6 +43,8 @@ HIDDEN void rules_tally(const struct ruling *r, int64_t ret); /* the call has mo
 
 /* handle.c */
 HIDDEN int64_t handle_make(struct call *c); /* by its normal route */
+/* The same, with what a rule changes; `given`: a handler's arguments, of which a rule changes what is the program's. */
+HIDDEN int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *given);
 HIDDEN int handle_interrupted(const struct thread *t); /* a signal waits for the end of the call */
 HIDDEN int64_t handle_sleep(struct call *c, uint64_t nr, uint64_t a, uint64_t b, uint64_t d, uint64_t e);
 
@@ -53,6 +56,6 @@ enum asked { ASKED_NOBODY, ASKED_GO_ON, ASKED_RETURN, ASKED_KILL };
  * Bring the call before the session's handler. `made`: it has been made meanwhile, and *ret is its result; with
  * ASKED_RETURN *ret is what the program gets, with ASKED_KILL the signal.
  */
-HIDDEN enum asked ask_handler(struct call *c, uint32_t rule, uint32_t flags, int64_t *ret, int *made);
+HIDDEN enum asked ask_handler(struct call *c, const struct ruling *r, uint32_t flags, int64_t *ret, int *made);
 
 #endif

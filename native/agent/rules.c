@@ -161,32 +161,76 @@ static int path_matches(struct call *c, struct subject *s, const struct rules *r
 	return s->path && rules_glob(rules_text(r, p), p.len, s->path, s->len);
 }
 
-/* Put another beginning before what a path has after `from`. */
+static int same(const struct rules *r, struct rule_text a, struct rule_text b)
+{
+	return a.len == b.len && !memcmp(rules_text(r, a), rules_text(r, b), a.len);
+}
+
+/* Does a path lead to `from`, or below it? */
+static int leads_to(const char *path, uint64_t len, const char *from, uint64_t n)
+{
+	return n && len >= n && !memcmp(path, from, n) && (len == n || path[n] == '/' || from[n - 1] == '/');
+}
+
+/* memcpy for what may overlap. */
+static void shift(char *to, const char *from, uint64_t n)
+{
+	if (to < from)
+		for (uint64_t i = 0; i < n; i++)
+			to[i] = from[i];
+	else
+		while (n--)
+			to[n] = from[n];
+}
+
+/*
+ * Put another beginning before what a path has after `from`; the same one says that the path stays. A path that an
+ * earlier rule has moved is moved on from there. An empty path names no file, and a slash at the end wants a directory:
+ * both stay what they are.
+ */
 static void rewrite_paths(struct call *c, struct subject *s, const struct rules *r, const struct rule *one,
 			  struct ruling *to)
 {
 	struct rule_text from = within(one->from), with = within(one->to);
+	uint64_t head = with.len == 1 ? 0 : with.len; /* "/" and what follows it */
 
-	for (int i = 0, n = 0; i < c->row->nargs && n < 2; i++) {
+	for (int i = 0, n = -1; i < c->row->nargs && n < 1; i++) {
+		const char *path;
+		uint64_t len;
+		char *moved;
+
 		if (!is_path(&c->row->args[i]))
 			continue;
-		subject_read(c, s, i);
-		n++;
-		if (to->path_len[n - 1] || !subject_complete(c, s) || s->len < from.len)
+		moved = to->path[++n];
+		if (to->kept & 1u << n)
 			continue;
-		if (memcmp(s->path, rules_text(r, from), from.len))
+		path = moved;
+		len = to->path_len[n];
+		if (!len) {
+			subject_read(c, s, i);
+			if (s->raw <= 0 || !subject_complete(c, s))
+				continue;
+			path = s->path;
+			len = s->len;
+		}
+		if (!leads_to(path, len, rules_text(r, from), from.len))
 			continue;
-		if (s->len > from.len && s->path[from.len] != '/' && rules_text(r, from)[from.len - 1] != '/')
+		if (same(r, from, with)) {
+			to->kept |= 1u << n;
 			continue;
-		to->path_arg[n - 1] = i;
-		to->path_len[n - 1] = with.len + s->len - from.len;
-		if (to->path_len[n - 1] >= PACK_STRING) {
+		}
+		len -= from.len;
+		if (head + len >= PACK_STRING - 1) {
 			to->too_long = 1;
 			continue;
 		}
-		memcpy(to->path[n - 1], rules_text(r, with), with.len);
-		memcpy(to->path[n - 1] + with.len, s->path + from.len, s->len - from.len);
-		to->path[n - 1][to->path_len[n - 1]] = 0;
+		shift(moved + head, path + from.len, len);
+		memcpy(moved, rules_text(r, with), head ? head : !len);
+		if (path != moved && s->text[DIRECTORY_ROOM + s->raw - 1] == '/')
+			moved[head + len++] = '/';
+		to->path_arg[n] = i;
+		to->path_len[n] = head + len ? head + len : 1;
+		moved[to->path_len[n]] = 0;
 	}
 }
 

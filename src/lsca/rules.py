@@ -111,7 +111,8 @@ class Rule(NamedTuple):
     chance, seed   the probability, and what decides it: the same seed, the same calls
     delay, delay_after   seconds before and after the call
     most           bytes that the call may move
-    move           (from, to): paths that begin with the one begin with the other
+    move           (from, to): paths that begin with the one begin with the other; twice the same: they stay,
+                   whatever later rules would do with them
     redirect       another address in the call's place; a port of (0, 0) or none stays
     counter        a number below 512: rules with the same one count together, and go on counting after a change of
                    rules; None: it begins anew then

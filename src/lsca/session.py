@@ -86,8 +86,9 @@ class Session:
     """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
 
     `log` is the path of a file to write, `log_options` says how. `hide_vdso` makes clock calls visible at the price of
-    their speed. `strict`: a program that cannot be captured does not run, and `run` raises StartError if there was
-    one. `patch`: whether call sites may become jumps once they have run, which changes nothing but their price.
+    their speed; so do rules that are about nothing else. `strict`: a program that cannot be captured does not run, and
+    `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which
+    changes nothing but their price.
 
     `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that never
     has any. `on_error`: a call whose handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of
@@ -115,10 +116,10 @@ class Session:
                 raise LscaError(f"{path} is missing; `make native` builds it")
         self.route = route
         self.log = log
-        self.hide_vdso = hide_vdso
         self.strict = strict
         self.patch = patch
         self.handlers = None if handlers is None else _handlers(handlers, on_error, say)
+        self.hide_vdso = hide_vdso or (self.handlers is not None and self.handlers.want_clocks())
         self.fd = -1
         self.log_fd = self.area = -1
         self.is_used = False

@@ -281,6 +281,41 @@ def one_cpu(place: str) -> None:
     assert run("one_cpu.py", f"{place}/cpus").stdout == "1\n"
 
 
+def virtual_tree() -> None:
+    assert run("virtual_tree.py", "cat", "/virtual/readme.txt").stdout.startswith("Nothing of this")
+    config = {"GIT_CONFIG_GLOBAL": "/virtual/etc/gitconfig"}
+    assert run("virtual_tree.py", "git", "config", "user.name", **config).stdout == "Nobody\n"
+
+
+def frozen_time() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        text = (
+            "git init -q; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m now; "
+            "git log --format=%at"
+        )
+        assert run("frozen_time.py", "sh", "-c", f"cd {place}; {text}").stdout == "1893456000\n"
+
+
+def same_every_time() -> None:
+    text = "sqlite3 :memory: 'select random()'; date +%s; hostname; whoami"
+    first, second = (run("same_every_time.py", "sh", "-c", text).stdout for _ in range(2))
+    assert first == second
+    assert first.split("\n", 1)[1] == "1893456000\nsomewhere\nnobody-else\n"
+
+
+def trial() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "new").mkdir()
+        (Path(place) / "src").mkdir()
+        (Path(place) / "new" / "f").touch()
+        there = {"TRIAL": f"{place}/src", "XDG_STATE_HOME": place}
+        run("trial.py", "rsync", "-a", f"{place}/new/", f"{place}/src/", **there)
+        assert os.listdir(f"{place}/src") == []
+        command = [sys.executable, "-m", "lsca", "diff", f"{place}/src"]
+        done = subprocess.run(command, env=os.environ | there, capture_output=True, text=True)
+        assert done.stdout == "added    f\n"
+
+
 TESTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -295,6 +330,10 @@ TESTS: dict[str, Callable[[], None]] = {
         count_opens,
         censor,
         async_quota,
+        virtual_tree,
+        frozen_time,
+        same_every_time,
+        trial,
     )
 }
 

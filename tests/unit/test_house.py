@@ -174,7 +174,11 @@ def test_public_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lsca", "lsca.cli", "lsca.cli.run", "lsca.cli.handled", "lsca.running"]
+    "name",
+    [
+        *("lsca", "lsca.cli", "lsca.cli.run", "lsca.cli.handled", "lsca.running"),
+        *("lsca.services.files", "lsca.services.overlay", "lsca.services.time"),
+    ],
 )
 def test_no_third_party_import(name: str) -> None:
     program = f"import json, sys, {name}; print(json.dumps(list(sys.modules)))"

@@ -14,6 +14,7 @@ from lsca.session import ROUTES, SYNCS, LogOptions, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import socket
     from typing import Any
 
@@ -32,8 +33,19 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          poke_enter=, poke_exit=, syscall=, when=; and here also path=, fd=, if=, p=,
                          after_bytes=, address=, process=; may be given several times
   -e fault=CALLS[:...]   the same with error=ENOSYS
-  --seed N               makes p= decide as in an earlier run
-  --on-error go_on|deny  what becomes of a call whose handler raises: it goes on (default), or fails with EPERM
+  --seed N               makes p= decide as in an earlier run, and random numbers come out the same
+  --on-error go_on|deny  what becomes of a call whose handler raises, or cannot be asked: it goes on (default), or fails
+                         with EPERM (default with --overlay)
+  --file PATH=TEXT|@FILE programs find this text, or a copy of this file, at PATH; like all that follow, for the
+                         program and all that it starts
+  --tree PATH=DIR        they find this directory at PATH; a URL of a file system of fsspec's does as well
+  --overlay DIR          what they change below DIR is kept apart: `lsca diff` shows it, `lsca apply`, `lsca discard`
+  --state DIR            where an overlay is kept (default: in $XDG_STATE_HOME)
+  --time +3d|TIME|...    what time they think it is: '+3d', '-2h', 2030-01-01T00:00:00 (it runs on from there),
+                         '@2030-01-01T00:00:00' (it stands still), 'x10' (it runs faster; after a comma with others)
+  --hostname NAME        what they think the machine is called
+  --user NAME[:UID[:GID]]
+                         who they think they are
   -o FILE                write a log of all calls; `lsca log FILE` prints it
   -s N                   keep up to N bytes of the contents of buffers in it (otherwise: none)
   -e read=FDS            keep all that is read from these descriptors, 3,5-7 or all, as far as a record can hold it
@@ -61,7 +73,28 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 SEGMENT_LEAST = 64 << 10  # bytes
 FLIGHT_MOST = 2_000_000  # calls: their memory is there while the program runs
 CONTENTS = ("read=", "write=")  # -e of a log; all else is a fault
-VALUED = ("--route", "-o", "-s", "-e", "--inject", "--fault", "--seed", "--on-error", "--daemon")
+# Services with a value, and the modules of lsca.services that make handlers of them.
+SERVICES = {
+    "--file": "files",
+    "--tree": "files",
+    "--overlay": "overlay",
+    "--time": "time",
+    "--hostname": "identity",
+    "--user": "identity",
+}
+VALUED = (
+    *SERVICES,
+    "--state",
+    "--route",
+    "-o",
+    "-s",
+    "-e",
+    "--inject",
+    "--fault",
+    "--seed",
+    "--on-error",
+    "--daemon",
+)
 
 
 class Options:
@@ -76,7 +109,8 @@ class Options:
         self.patch = True
         self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
         self.seed: int | None = None
-        self.on_error = "go_on"
+        self.state: str | None = None
+        self.on_error: str | None = None
         self.daemon: str | None = None
         self.use_daemon = True
         self.help = False
@@ -108,6 +142,8 @@ def parse(argv: list[str]) -> Options:
     options.program = words
     if not words and not options.help:
         raise UsageError("no program is named; see `lsca run --help`")
+    if options.state is not None and "--overlay" not in dict(options.sources):
+        raise UsageError("--state says where an overlay is kept, but there is no --overlay")
     if options.log_words and options.log is None:
         raise UsageError("there are options for a log, but no log: name its file with -o")
     return options
@@ -124,6 +160,10 @@ def _set(options: Options, name: str, value: str) -> None:
         options.sources.append((name, value))
     elif name == "-e" and not value.startswith(CONTENTS):
         options.sources.append((name, _fault(value)))
+    elif name in SERVICES:
+        options.sources.append((name, value))
+    elif name == "--state":
+        options.state = value
     elif name in LOG_VALUES:
         LOG_VALUES[name](options.log_words, name, value)
     elif name in ("--inject", "--fault"):  # strace's long forms
@@ -237,7 +277,7 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    if options.sources:
+    if options.sources or options.seed is not None:
         return _with_handlers(options)
     return finish(session_of(options), options, drop=True)
 
@@ -267,14 +307,18 @@ def session_of(options: Options, **handling: "Any") -> Session:
     )
 
 
-def finish(session: Session, options: Options, *, drop: bool) -> int:
-    """Runs the program in a session; dies of the signal that it died of."""
+def finish(
+    session: Session, options: Options, *, drop: bool, end: "Callable[[], None] | None" = None
+) -> int:
+    """Runs the program in a session; dies of the signal that it died of, after `end`."""
     try:
         connection = _join(session, options) if options.use_daemon else None
     except BaseException:
         session.close()
         raise
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=drop)
+    if end is not None:
+        end()
     if signal:
         die_of(signal)
     if connection is not None:

@@ -36,11 +36,15 @@ def compile_rules(rules: Iterable[Rule[Any]], *, deny: bool) -> bytes:
         rows = frozenset(row for row in rule.rows if MACHINE in row.numbers)
         rule.counted_by_agent = _counts_alone(rule, rows, asked)
         rule.matched_by_agent = _matches_alone(rule, rows)
+        rule.moved_by_agent = rule.matched_by_agent and (rule.counted_by_agent or not _counts(rule))
         for row_set, tests in _by_tests(rule, _possible(rule, rows)):
             for one in _translated(rule, number, row_set, tests, asked):
                 found.append(one)
                 if isinstance(one.verdict, packed.Ask):
                     asked |= row_set
+    found.sort(
+        key=lambda one: one.move is None
+    )  # wherever a handler has its call made, it is there
     try:
         return packed.compile_rules(found, deny=deny)
     except RuleError as error:
@@ -196,6 +200,7 @@ def _effects(rule: Rule[Any]) -> dict[str, Any]:
         "delay_after": effects.behind,
         "signal": effects.signal,
         "most": effects.cut,
+        "move": effects.move,
     }
     verdict = effects.verdict
     if verdict is not None and verdict.kind is Kind.RETURN:

@@ -23,6 +23,7 @@ PORT_MAX: Final = 0xFFFF
 FAMILY_BITS: Final = {socket.AF_INET: 32, socket.AF_INET6: 128}
 WHEN: Final = re.compile(r"(?P<first>\d+)(?:\.\.(?P<last>\d+))?(?P<plus>\+(?P<step>\d*))?")
 WHEN_MAX: Final = 65535
+OPERATIONS: Final = ("futex_op",)  # which hold flags beside an operation's number
 # [HOST]:PORTS with its brackets, HOST:PORTS, or a HOST alone
 WHERE: Final = re.compile(
     r"(?:\[(?P<six>[^]]*)\]|(?P<host>[^:/]*))(?P<net>/\d+)?(?::(?P<low>\d+|\*)(?:-(?P<high>\d+))?)?"
@@ -166,7 +167,8 @@ def bits(row: type[Syscall], wanted: int | str) -> Bits | None:
     name = "flags" if "flags" in shows else next(iter(shows), "")
     show = shows.get(name)
     if not isinstance(show, Flags):
-        return None
+        operation = next((name for name in OPERATIONS if name in row.arguments), None)
+        return Bits(operation, wanted, wanted) if operation and isinstance(wanted, int) else None
     if isinstance(wanted, int):
         base = wanted & show.mask
         return Bits(name, wanted | (show.mask if base else 0), wanted)

@@ -39,6 +39,10 @@ KILL: Final = 2
 LOOP: Final = "lsca-async"  # the thread that runs all async handlers
 COUNTERS: Final = 512  # of a session: RULE_LIMIT of native/shared/rules.h
 SIZES: Final = ("count", "len", "size", "bufsiz")  # what arguments for a number of bytes are called
+# What is answered without a call unless the vDSO is hidden.
+VDSO: Final = frozenset(
+    ("clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "getrandom")
+)
 REOPENED: Final = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -192,6 +196,11 @@ class Handlers:
         """The numbers of the calls that some rule is about; no other ones need to come here."""
         return frozenset(self._table)
 
+    def want_clocks(self) -> bool:
+        """Whether a rule is about calls that the vDSO would answer, and about no others."""
+        names = [{row.__name__ for row in rule.rows} for rule in self.rules]
+        return any(one <= VDSO for one in names)
+
     def close(self) -> None:
         """Ends the threads that belong to this."""
         self._loop.close()
@@ -226,6 +235,7 @@ class Handlers:
         verdict = None
         behind, signal = 0.0, 0
         asked = request.rule
+        kept: set[str] = set()
         for number, rule in rules:
             if number != asked:  # the agent has been through those before it
                 if not rule.matches(call) or not rule.counts(call):
@@ -242,6 +252,8 @@ class Handlers:
                 behind += effects.behind
                 if effects.cut is not None:
                     _cut(call, effects.cut)
+                if effects.move is not None and not rule.moved_by_agent:
+                    _move(call, *effects.move, kept)
             if effects.handler is not None:
                 verdict = self._ask(effects.handler, call)
             elif effects.after_bytes is not None:
@@ -328,6 +340,18 @@ def _cut(call: Syscall, size: int) -> None:
     name = _size_argument(call)
     if name and getattr(call, name) > size:
         call.replace(**{name: size})
+
+
+def _move(call: Syscall, source: str, target: str, kept: set[str]) -> None:
+    """Does what the agent does with a path. `kept`: the arguments that a rule wants to stay as they are."""
+    for name in call.path_names():
+        path = call.absolute(name) if getattr(call, name) else ""
+        if path == source or path.startswith(source.rstrip("/") + "/"):
+            if source == target:
+                kept.add(name)
+            elif name not in kept:
+                slash = "/" if getattr(call, name).endswith("/") else ""
+                call.replace(**{name: (target.rstrip("/") + path[len(source) :] or "/") + slash})
 
 
 def _after(call: Syscall, rule: Rule[Any], limit: int) -> Verdict | None:

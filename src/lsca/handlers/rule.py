@@ -13,6 +13,7 @@ file of handlers needs no registration. Elsewhere a rule is a value that is hand
 import copy
 import errno
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -36,6 +37,7 @@ from lsca.handlers.conditions import (
 from lsca.handlers.verdicts import Verdict, fail, kill, ret, signal_of
 from lsca.table import Syscall
 from lsca.table.selection import SelectionError, select
+from lsca.table.syscall import Handled
 
 C = TypeVar("C", bound=Syscall)
 F = TypeVar("F")
@@ -84,6 +86,7 @@ class Effects:
         self.verdict: Verdict | None = None
         self.after_bytes: int | None = None
         self.cut: int | None = None
+        self.move: tuple[str, str] | None = None
         self.handler: Handler | None = None
         self.beside = False
 
@@ -106,6 +109,7 @@ class Rule(Generic[C]):
         self._counted = 0
         self.matched_by_agent = False
         self.counted_by_agent = False
+        self.moved_by_agent = False
         self._lock = threading.Lock()
         self.volume = Volume()
         self.counter = 0  # the agent's, for this rule
@@ -171,6 +175,28 @@ class Rule(Generic[C]):
         if not isinstance(size, int) or size < 1:
             raise HandlerError(f"a call is cut to a number of bytes, not to {size!r}")
         self.effects.cut = size
+        self.effects.beside = True
+        return self._note()
+
+    def move(self, source: str, target: str) -> "Rule[C]":
+        """Paths of the call that lead to `source`, or below it, lead to or below `target` instead.
+
+        Decided in the program, and before any handler is asked, which sees the path as the program gave it: it is made
+        absolute, without "." and "..", and links are not followed. One rule moves on what another has moved. The same
+        path twice says that such paths stay as they are, whatever later rules would do. Calls without a path are left
+        out.
+        """
+        for path in (source, target):
+            if not path.startswith("/") or (path != os.path.normpath(path)):
+                raise HandlerError(
+                    f"paths are moved by absolute paths without '.', '..' and doubled slashes: {path!r}"
+                )
+        self.rows = frozenset(
+            row for row in self.rows if row.path_names() and row.handled is Handled.ANY
+        )
+        if not self.rows:
+            raise HandlerError("a rule that moves paths needs calls that have one")
+        self.effects.move = (source, target)
         self.effects.beside = True
         return self._note()
 
@@ -361,6 +387,19 @@ def on(
     rule: Rule[Any] = Rule(rows, wanted)
     rule.home = _module_of(sys._getframe(1))
     return rule
+
+
+def noted(rules: Iterable[Rule[Any]], depth: int = 1) -> list[Rule[Any]]:
+    """Rules that a function has made for its caller: noted in the caller's module if it stands at the top level there.
+
+    `depth`: how many functions further out the caller is.
+    """
+    home = _module_of(sys._getframe(depth + 1))
+    made = list(rules)
+    for rule in made:
+        rule.home = home
+        rule._note()
+    return made
 
 
 def _module_of(frame: FrameType) -> dict[str, Any] | None:
