@@ -35,7 +35,7 @@ OPS: Final[tuple[Op, ...]] = ("==", "!=", "<", "<=", ">", ">=")
 IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER, PER_PROCESS = (
     1 << bit for bit in range(9)
 )
-NONE, RETURN, ASK, KILL = range(4)
+NONE, RETURN, ASK, KILL, PASS = range(5)
 DENY: Final = 1
 
 _HEAD: Final = struct.Struct("<IIII")
@@ -107,6 +107,11 @@ class Kill:
     signal: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The call goes on, and no further rule is looked at."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """Which calls, and what becomes of them. Conditions that are given must all be met.
@@ -137,7 +142,7 @@ class Rule:
     chance: float | None = None
     seed: int = 0
     after_bytes: int | None = None
-    verdict: Return | Ask | Kill | None = None
+    verdict: Return | Ask | Kill | Pass | None = None
     signal: int = 0
     delay: float = 0.0
     delay_after: float = 0.0
@@ -257,7 +262,7 @@ def _check_call(rule: Rule, row: type[Syscall]) -> None:
     def wrong(what: str) -> RuleError:
         return RuleError(f"{row.name}: {what}")
 
-    if row.handled is Handled.WATCHED and not isinstance(rule.verdict, Ask | None):
+    if row.handled is Handled.WATCHED and not isinstance(rule.verdict, Ask | Pass | None):
         raise wrong("it does not return to its caller, so nothing can take its place")
     if row.handled is not Handled.ANY and (rule.most is not None or rule.move or rule.redirect):
         raise wrong("it is made in the program's own context, so its arguments stay as they are")
@@ -364,6 +369,8 @@ def _verdict(rule: Rule) -> tuple[int, int]:
             if not 1 <= number <= 64:
                 raise RuleError(f"there is no signal {number}")
             return KILL, number
+        case Pass():
+            return PASS, 0
         case None:
             return NONE, 0
 

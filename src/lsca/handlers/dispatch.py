@@ -188,6 +188,8 @@ class Handlers:
                 verdict = _after(call, rule, effects.after_bytes)
             else:
                 verdict = effects.verdict
+            if effects.verdict is go_on:
+                break  # no further rule is asked
             if verdict is not None and verdict is not go_on and verdict.kind is not Kind.GO_ON:
                 break
         answer = self._finish(call, request, verdict, later=bool(behind or signal))
