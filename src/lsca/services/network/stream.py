@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection as the Python function has it that answers it."""
+
+import socket
+from collections.abc import Callable
+
+from lsca import Address
+from lsca.handlers.reports import to_stderr
+
+
+class Stream:
+    """A connection that a Python function answers: the socket's methods, and `address`, the one that was asked for."""
+
+    def __init__(self, s: socket.socket, address: Address) -> None:
+        self.socket = s
+        self.address = address
+        self.recv = s.recv
+        self.send = s.send
+        self.sendall = s.sendall
+        self.shutdown = s.shutdown
+        self.settimeout = s.settimeout
+        self.makefile = s.makefile
+        self.close = s.close
+
+
+Handler = Callable[[Stream], object]
+
+
+def run(handler: Handler, s: socket.socket, address: Address) -> None:
+    """Has the function answer a connection; an error of its own is said, and ends the connection."""
+    with s:
+        try:
+            handler(Stream(s, address))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the program has had enough
+        except Exception as error:
+            name = getattr(handler, "__name__", repr(handler))
+            to_stderr(f"{name}, which answers {address}, raised {type(error).__name__}: {error}")
