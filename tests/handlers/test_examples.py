@@ -19,7 +19,9 @@ EXAMPLES = ROOT / "examples" / "handlers"
 READS = "import os; [os.close(os.open('/dev/null', os.O_RDONLY)) for _ in range(30)]"
 
 
-def run(example: str, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    example: str, *argv: str, said: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lsca", "run", "--no-daemon", "-s", str(EXAMPLES / example)]
     done = subprocess.run(
         [*command, "--", *argv],
@@ -28,7 +30,7 @@ def run(example: str, *argv: str, **environment: str) -> subprocess.CompletedPro
         env=os.environ | {"LC_ALL": "C"} | environment,
         timeout=60,
     )
-    assert "lsca:" not in done.stderr, done.stderr
+    assert said or "lsca:" not in done.stderr, done.stderr
     return done
 
 
@@ -131,6 +133,45 @@ print(time.monotonic() - start > 0.39)
         assert run("async_quota.py", sys.executable, "-c", program).stdout == "True\n"
 
 
+def fake_web() -> None:
+    done = run("fake_web.py", "curl", "-s", "http://shop.test/apples", "http://x.test/")
+    assert done.stdout == "You asked for /apples.\nYou asked for /.\n"
+
+
+def slow_network() -> None:
+    listener, port = server()
+    with listener:
+        answer = threading.Thread(target=answer_one, args=(listener,))
+        answer.start()
+        program = f"import socket; print(socket.create_connection(('127.0.0.1', {port})).recv(9))"
+        start = time.monotonic()
+        done = run("slow_network.py", sys.executable, "-c", program)
+        answer.join()
+    assert done.stdout == "b'here'\n"
+    assert time.monotonic() - start > 0.45
+
+
+def offline() -> None:
+    listener, port = server()
+    with listener:
+        answer = threading.Thread(target=answer_one, args=(listener,))
+        answer.start()
+        program = f"import socket; print(socket.create_connection(('me.test', {port})).recv(9))"
+        done = run("offline.py", sys.executable, "-c", program)
+        answer.join()
+    assert done.stdout == "b'here'\n"
+    done = run("offline.py", "curl", "-s", "http://elsewhere.test/")
+    assert done.returncode == 6  # could not resolve host
+
+
+def read_only() -> None:
+    here = EXAMPLES / "never"
+    text = f"echo a > /tmp/lsca-ro && cat /tmp/lsca-ro; rm /tmp/lsca-ro; echo b > {here}"
+    done = run("read_only.py", "sh", "-c", text, said=True)
+    assert done.stdout == "a\n" and not here.exists()
+    assert "lsca: denied: " in done.stderr and "no files.write allows it" in done.stderr
+
+
 TESTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -145,6 +186,10 @@ TESTS: dict[str, Callable[[], None]] = {
         count_opens,
         censor,
         async_quota,
+        fake_web,
+        slow_network,
+        offline,
+        read_only,
     )
 }
 

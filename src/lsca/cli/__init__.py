@@ -23,6 +23,8 @@ VERBS = (
     "top",
     "plot",
     "export",
+    "policy",
+    "learn",
     "help",
     "doctor",
     "daemon",

@@ -14,6 +14,7 @@ from lsca.session import ROUTES, SYNCS, LogOptions, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import socket
     from typing import Any
 
@@ -33,6 +34,16 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          after_bytes=, address=, process=; may be given several times
   -e fault=CALLS[:...]   the same with error=ENOSYS
   --seed N               makes p= decide as in an earlier run
+  --net none|loopback|RULES
+                         what may be connected to: allow:WHAT or deny:WHAT, with commas between, where WHAT is
+                         HOST:PORT, NETWORK/BITS, *.NAME, :PORT, /PATH, unix ...; deny:bind:WHAT for servers
+  --reroute WHAT=TARGET  connections to HOST:PORT lead to another address or Unix socket
+  --resolve NAME=ADDR    a name's address, several with commas, or NXDOMAIN; *.NAME and * are patterns
+  --latency T            what is sent over TCP takes so long in each direction: 50ms
+  --bandwidth N[kM]      bytes a second of a TCP connection in each direction; 8Mbit
+  --tape FILE            record what goes over each connection
+  --replay FILE          play a tape in place of the network; whatever is not on it fails
+  --policy FILE          what the program may do, in TOML; see `lsca policy --help` and `lsca learn --help`
   --on-error go_on|deny  what becomes of a call whose handler raises: it goes on (default), or fails with EPERM
   -o FILE                write a log of all calls; `lsca log FILE` prints it
   -s N                   keep up to N bytes of the contents of buffers in it (otherwise: none)
@@ -61,7 +72,30 @@ Options end at the program's name. The exit code is the program's; 125: lsca its
 SEGMENT_LEAST = 64 << 10  # bytes
 FLIGHT_MOST = 2_000_000  # calls: their memory is there while the program runs
 CONTENTS = ("read=", "write=")  # -e of a log; all else is a fault
-VALUED = ("--route", "-o", "-s", "-e", "--inject", "--fault", "--seed", "--on-error", "--daemon")
+SERVICES = (  # each is loaded only when it is used
+    (
+        "--net",
+        "--reroute",
+        "--resolve",
+        "--latency",
+        "--bandwidth",
+        "--tape",
+        "--replay",
+        "--policy",
+    )
+)
+VALUED = (
+    *SERVICES,
+    "--route",
+    "-o",
+    "-s",
+    "-e",
+    "--inject",
+    "--fault",
+    "--seed",
+    "--on-error",
+    "--daemon",
+)
 
 
 class Options:
@@ -75,6 +109,7 @@ class Options:
         self.strict = False
         self.patch = True
         self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
+        self.services: list[tuple[str, str]] = []  # of SERVICES, in their order
         self.seed: int | None = None
         self.on_error = "go_on"
         self.daemon: str | None = None
@@ -128,6 +163,8 @@ def _set(options: Options, name: str, value: str) -> None:
         LOG_VALUES[name](options.log_words, name, value)
     elif name in ("--inject", "--fault"):  # strace's long forms
         options.sources.append(("-e", f"{name[2:]}={value}"))
+    elif name in SERVICES:
+        options.services.append((name, value))
     elif name == "--seed":
         if not value.isdigit():
             raise UsageError(f"--seed wants a number, not {value!r}")
@@ -236,7 +273,7 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    if options.sources:
+    if options.sources or options.services:
         from lsca.cli import handled
 
         return handled.run(options)
@@ -256,14 +293,18 @@ def session_of(options: Options, **handling: "Any") -> Session:
     )
 
 
-def finish(session: Session, options: Options, *, drop: bool) -> int:
-    """Runs the program in a session; dies of the signal that it died of."""
+def finish(
+    session: Session, options: Options, *, drop: bool, ended: "Callable[[], None] | None" = None
+) -> int:
+    """Runs the program in a session; dies of the signal that it died of. `ended` is called before."""
     try:
         connection = _join(session, options) if options.use_daemon else None
     except BaseException:
         session.close()
         raise
     code, signal = session.run([os.fsencode(word) for word in options.program], drop=drop)
+    if ended is not None:
+        ended()
     if signal:
         die_of(signal)
     if connection is not None:

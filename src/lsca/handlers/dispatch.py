@@ -138,6 +138,12 @@ class Handlers:
         """The numbers of the calls that some rule is about; no other ones need to come here."""
         return frozenset(self._table)
 
+    def end(self) -> None:
+        """Tells the rules that want to know that the programs have ended."""
+        for one in dict.fromkeys(rule.at_end for rule in self.rules):
+            if one is not None:
+                one()
+
     def close(self) -> None:
         """Ends the threads that belong to this."""
         self._loop.close()

@@ -111,6 +111,7 @@ class Rule(Generic[C]):
         self._lock = threading.Lock()
         self.volume = Volume()
         self.counter = 0  # the agent's, for this rule
+        self.at_end: Callable[[], None] | None = None  # of a run with it
 
     def begin(self, counter: int) -> "Rule[C]":
         """The same rule for one run, which has counted nothing yet."""
@@ -435,6 +436,11 @@ def rules_of(source: object) -> list[Rule[Any]]:
     if isinstance(source, list | tuple):
         return [rule for one in source for rule in rules_of(one)]
     noted = getattr(source, NOTED, None)
+    if isinstance(source, ModuleType):
+        # Services have their rules like functions; a module has those of the ones at its top level.
+        services = [one for one in vars(source).values() if hasattr(type(one), NOTED)]
+        if services:
+            noted = [*(noted or ()), *(rule for one in services for rule in rules_of(one))]
     if noted is not None:
         # Decorators are applied from below, and what stands first is to be asked first.
         return sorted((rule for rule in noted if rule.effects), key=lambda rule: rule.order)

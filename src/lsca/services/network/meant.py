@@ -7,7 +7,7 @@ by its own number.
 
 from typing import Any
 
-from lsca import Address
+from lsca.live.address import Address
 
 
 class Meant:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lsca import Address
+from lsca.live.address import Address
 
 HEADER: Final = struct.Struct("<QIxxxxQQQQi4x")  # struct msghdr
 MESSAGE_SIZE: Final = 64  # struct mmsghdr: the same, and a length

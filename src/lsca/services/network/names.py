@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from lsca import Address
 from lsca.errors import HandlerError
+from lsca.live.address import Address
 from lsca.services.network import dns
 from lsca.services.network.rules import NAME, fits_name
 

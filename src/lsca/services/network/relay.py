@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from lsca import Address
+from lsca.live.address import Address
 from lsca.live.threads import without_signals
 
 CHUNK: Final = 1 << 16

@@ -13,9 +13,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from lsca import Address
 from lsca.errors import HandlerError, near
 from lsca.handlers.conditions import glob_expression
+from lsca.live.address import Address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORT_MAX: Final = 0xFFFF

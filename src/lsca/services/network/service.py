@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import lsca
-from lsca import Address
 from lsca import calls as c
 from lsca.errors import HandlerError
 from lsca.handlers.reports import to_stderr
+from lsca.live.address import Address
 from lsca.services.denials import Denials
 from lsca.services.network import messages, relay
 from lsca.services.network.meant import Meant
@@ -158,6 +158,7 @@ class Net:
             add(lsca.on(opens, path="/etc/hosts"), self._hosts)
             if self._names.is_closed or self.rules.absent:
                 add(lsca.on(opens, path="/etc/resolv.conf"), self._resolv_conf)
+        rules[0].at_end = self.settle
         return rules
 
     @property
@@ -441,11 +442,21 @@ class Net:
 
     # ---- the end ----
 
-    def close(self) -> None:
-        """Lets what was sent arrive, then ends all; says what of a tape was not played."""
+    def settle(self) -> None:
+        """At the end of a run: lets what was sent arrive, and says what of a tape was not played."""
         relay.wait_for(self._pumps)
         for thread in self._threads:
             thread.join(CLOSING)
+        if self._player is not None:
+            left = self._player.left()
+            if left:
+                more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+                self._player.complain(f"{left[0]}{more}: not made this time")
+        self.denials.close()
+
+    def close(self) -> None:
+        """Ends all."""
+        self.settle()
         for listener in self._listeners.values():
             listener.close()
         for udp in self._datagrams:
@@ -454,12 +465,6 @@ class Net:
             udp.close()
         if self._recorder is not None:
             self._recorder.close()
-        if self._player is not None:
-            left = self._player.left()
-            if left:
-                more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-                self._player.complain(f"{left[0]}{more}: not made this time")
-        self.denials.close()
 
     def __enter__(self) -> "Net":
         return self

@@ -4,8 +4,8 @@
 import socket
 from collections.abc import Callable
 
-from lsca import Address
 from lsca.handlers.reports import to_stderr
+from lsca.live.address import Address
 
 
 class Stream:

@@ -22,8 +22,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-from lsca import Address
 from lsca.errors import HandlerError
+from lsca.live.address import Address
 
 VERSION: Final = 1
 SIDES: Final = ("sent", "received")
