@@ -211,6 +211,35 @@ def test_go(echo: str, route: str) -> None:
     assert done.stdout == "peer 198.18.0.2:80\ngot real hello\n"
 
 
+def test_a_socket_that_is_kept_over_an_exec(echo: str) -> None:
+    """It is another program then, with another descriptor, and the same peer."""
+    text = """
+import os, socket, sys
+s = socket.create_connection(("192.0.2.1", 80))
+os.dup2(s.fileno(), 9)
+os.execv(sys.executable, [sys.executable, "-S", "-c", "import socket; print(socket.socket(fileno=9).getpeername())"])
+"""
+    for options in ([], ["--latency", "1ms"]):
+        done = run(*options, "--reroute", f"192.0.2.1:80={echo}", "python3", "-S", "-c", text)
+        assert (done.stdout, done.stderr) == ("('192.0.2.1', 80)\n", "")
+
+
+def test_a_policy_and_rules_together(net: str, echo: str, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text('[network]\nallow = ["loopback"]\n')
+    given = ["--policy", str(policy)]
+    assert run(*given, "--net", "deny:127.0.0.1:1", net, "connect", *words(echo)).returncode == 0
+    done = run(*given, "--net", "deny:127.0.0.1:1", net, "connect", "127.0.0.1", "1")
+    assert done.stderr.endswith("by deny:127.0.0.1:1 (Permission denied)\n")
+    done = run(*given, "--net", "deny:127.0.0.1:1", net, "connect", *AWAY)
+    assert "p.toml:1: the default of network" in done.stderr
+    done = run(*given, "--policy", str(policy), "true")
+    assert (done.returncode, done.stderr) == (
+        125,
+        "lsca: --policy is given twice; a run has one policy\n",
+    )
+
+
 def test_latency_and_bandwidth(net: str, echo: str) -> None:
     import time
 

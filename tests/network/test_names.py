@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networking import GO, run
+from networking import GO, run, serving
 
 import lsca
 from differential import program
@@ -137,6 +137,28 @@ def test_rules_by_name(echo: str) -> None:
     done = run(*names, "--net", "deny:bad.test", go, f"bad.test:{port}")
     assert "permission denied" in done.stdout
     assert "by deny:bad.test" in done.stderr
+
+
+def test_a_name_that_may_not_be_asked_for_is_said() -> None:
+    done = run("--net", "deny:bad.test,deny::53", "python3", "-c", LOOK_UP, "else.test")
+    assert "else.test" in done.stdout and "['" not in done.stdout
+    assert "denied: else.test is not asked of the name server " in done.stderr
+    assert done.stderr.count("else.test is not asked") == done.stderr.count("lsca:")
+
+
+@pytest.mark.parametrize("latency", [[], ["--latency", "1ms"]])
+def test_the_other_family_is_tried(echo: str, latency: list[str]) -> None:
+    """curl asks for both families at once, and takes the one where somebody is."""
+    with serving(serve_page) as server:
+        url = f"http://dual.test:{server.rpartition(':')[2]}/"
+        argv = ["curl", "-s", "-w", "%{remote_ip}", url]
+        done = run(*latency, "--resolve", "dual.test=::1,127.0.0.1", *argv)
+    assert (done.stdout, done.stderr) == ("page127.0.0.1", "")
+
+
+def serve_page(stream: socket.socket) -> None:
+    stream.recv(1000)
+    stream.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\npage")
 
 
 def test_names_of_the_machine_are_not_lost() -> None:

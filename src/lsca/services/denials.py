@@ -62,6 +62,15 @@ class Denials:
             self._say(f"{word}: {denial} ({os.strerror(error)}){more}")
         return lsca.fail(error) if self.enforce else lsca.go_on
 
+    def note(self, what: str, rule: str) -> None:
+        """Notes, once, what was refused without a call of its own."""
+        with self._lock:
+            key = (rule, what)
+            self._counts[key] += 1
+            is_first = self._counts[key] == 1
+        if is_first and self._say is not None:
+            self._say(f"denied: {what}, by {rule}")
+
     @property
     def count(self) -> int:
         return sum(self._counts.values())
@@ -69,6 +78,6 @@ class Denials:
     def close(self) -> None:
         """Says how often, of what was said no more."""
         for (rule, name), count in sorted(self._counts.items()):
-            if count > SAID and self._say is not None:
+            if count > SAID and name and self._say is not None:
                 self._say(f"denied {count} times: {name}, by {rule}")
         self._counts.clear()

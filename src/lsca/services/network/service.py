@@ -188,7 +188,12 @@ class Net:
         every = (*self.rules.rules, *self.policy.rules)
         if any(rule.allow and rule.what.name and rule.what.matches_name(name) for rule in every):
             return True
-        return all(one.judge("connect", server)[0] for one in (self.rules, self.policy))
+        for rules in (self.rules, self.policy):
+            allowed, text = rules.judge("connect", server)
+            if not allowed:
+                self.denials.note(f"{name} is not asked of the name server {server}", text)
+                return not self.denials.enforce
+        return True
 
     # ---- deciding ----
 
