@@ -118,7 +118,11 @@ def test_what_is_not_given_is_asked_of_the_server() -> None:
             0,
             ["127.0.0.1"],
         )
-        assert noted == [("real.test", "A", ["127.0.0.1"])]
+        assert noted == [
+            ("a.test", "A", ["192.0.2.1"]),
+            ("a.test", "AAAA", []),
+            ("real.test", "A", ["127.0.0.1"]),
+        ]
         assert names.of(Address.of("127.0.0.1:80")) == {"real.test"}
         refused = Names({}, asks=lambda name, address: False)
         assert dns.addresses(refused.answer(query, Address.of(server), udp=True)) == (

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from networking import run, serving
 
+import lsca
+from lsca.services.network import Net, Stream
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """A file server that says nothing."""
@@ -96,9 +99,22 @@ def test_names_are_on_the_tape(web: tuple[str, Path], tmp_path: Path) -> None:
     ]
     first = run("--tape", tape, "--resolve", "a.test=127.0.0.1", *argv)
     assert first.stdout == "b'a page\\n'\n"
-    again = run("--replay", tape, "--resolve", "a.test=127.0.0.1", *argv)
+    again = run("--replay", tape, *argv)
     assert (again.stdout, again.stderr) == (first.stdout, "")
     assert '"name": "a.test"' in Path(tape).read_text()
+
+
+def test_answers_of_a_function_can_be_recorded(net: str, tmp_path: Path) -> None:
+    tape = tmp_path / "t"
+
+    def web(stream: Stream) -> None:
+        stream.sendall(b"HTTP/1.0 200 OK\r\n\r\nmade up\n")
+
+    argv = ["curl", "-s", "http://shop.test/"]
+    for options in ({"tape": tape, "reroute": {"shop.test:80": web}}, {"replay": tape}):
+        with Net(**options) as one:  # type: ignore[arg-type]
+            done = lsca.run(argv, handlers=[one], capture_output=True, text=True)
+        assert (done.stdout, done.reports, one.problems) == ("made up\n", [], [])
 
 
 def test_what_is_not_on_the_tape_fails_with_words(net: str, echo: str, tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def test_calls_by_class(tmp_path: Path) -> None:
     assert re.search(r'sched_yield\(\): EPERM, by .*:3: calls.deny "sched_yield"', done.stderr)
 
 
+def test_an_exception_of_calls_is_none_of_files(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("")
+    policy = f'[calls]\nallow = ["openat"]\ndeny = ["openat", "mkdir"]\n[files.deny]\nread = ["{tmp_path}/s"]\n'
+    done = run(policy, tmp_path, "cat s; mkdir d")
+    assert "cat: s: Permission denied" in done.stderr
+    assert "mkdir: cannot create directory 'd': Operation not permitted" in done.stderr
+
+
 def test_the_network(tmp_path: Path) -> None:
     policy = '[network]\nallow = ["127.0.0.1:1"]\nbind = ["127.0.0.1"]\n'
     program = """

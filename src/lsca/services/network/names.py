@@ -59,6 +59,7 @@ class Names:
         for name, answers in self._given.items():
             if "*" not in name:
                 self._learn(name, answers)
+                self._tell(name, answers)
 
     @property
     def is_closed(self) -> bool:
@@ -94,6 +95,14 @@ class Names:
                 self._known.setdefault(one, set()).add(name)
         return answers
 
+    def _tell(self, name: str, answers: list[str]) -> None:
+        """Notes what is known of a name, as a server would have answered."""
+        if self._note is not None:
+            four = [one for one in answers if ":" not in one]
+            six = [one for one in answers if ":" in one]
+            self._note(name, "A", four if answers else None)
+            self._note(name, "AAAA", six if answers else None)
+
     def hosts(self, text: str) -> str:
         """What /etc/hosts is to say: what it says, without the names that are known better."""
         own = {name: all_ for name, all_ in self._given.items() if "*" not in name}
@@ -127,6 +136,7 @@ class Names:
         else:
             found = self.look_up(asked.name)
             if found is not None:
+                self._tell(asked.name, found)
                 return dns.reply(asked, found, code=0 if found else dns.NXDOMAIN, udp=udp)
         if self._taped is not None:
             taped = self._taped(asked.name, asked.type_name)

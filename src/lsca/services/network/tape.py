@@ -41,6 +41,7 @@ class Recorder:
         except OSError as error:
             raise HandlerError(f"the tape {path} cannot be written: {error.strerror}") from error
         self._count = 0
+        self._resolved: set[str] = set()
         self._lock = threading.Lock()
         self._write({"tape": VERSION})
 
@@ -69,7 +70,11 @@ class Recorder:
             self._write({"connection": number, f"{side}64": base64.b64encode(data).decode()})
 
     def resolved(self, name: str, kind: str, answer: list[str] | None) -> None:
-        self._write({"resolve": name, "type": kind, "answer": answer})
+        line = {"resolve": name, "type": kind, "answer": answer}
+        text = json.dumps(line)
+        if text not in self._resolved:  # a name is looked up again and again
+            self._resolved.add(text)
+            self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
         with self._lock:

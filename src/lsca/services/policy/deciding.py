@@ -155,20 +155,24 @@ class Policy:
 
     def _call_rules(self) -> "list[lsca.Rule[Any]]":
         table = self._said.get("calls", {})
+        excepted: set[type[lsca.Syscall]] = set()
+        for text in table.get("allow", []):
+            excepted |= self._rows("calls.allow", text)
         rules: list[lsca.Rule[Any]] = []
-        for key in ("allow", "deny"):
-            for text in table.get(key, []):
-                path = f"calls.{key}"
-                try:
-                    rule: lsca.Rule[Any] = lsca.on(text)
-                except HandlerError as error:
-                    raise self._source.wrong(str(error), path, text) from None
-                if key == "allow":
-                    rules.append(rule.go_on())
-                    continue
-                label = f'{self._source.place(path, text)}: {path} "{text}"'
-                rules.append(self._asking(rule, self._refusing(label)))
+        for text in table.get("deny", []):
+            rows = self._rows("calls.deny", text) - excepted
+            label = f'{self._source.place("calls.deny", text)}: calls.deny "{text}"'
+            if rows:
+                names = ",".join(sorted(row.row_name() for row in rows))
+                rules.append(self._asking(lsca.on(names), self._refusing(label)))
         return rules
+
+    def _rows(self, path: str, text: str) -> frozenset[type[lsca.Syscall]]:
+        try:
+            rule: lsca.Rule[Any] = lsca.on(text)
+        except HandlerError as error:
+            raise self._source.wrong(str(error), path, text) from None
+        return rule.rows
 
     def _refusing(self, label: str) -> Callable[[Any], lsca.Verdict]:
         def refuse(call: Any) -> lsca.Verdict:
