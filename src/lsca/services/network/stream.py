@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A connection as the Python function has it that answers it."""
 
+import contextlib
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from lsca.handlers.reports import to_stderr
 from lsca.live.address import Address
+
+PATIENCE: Final = 5.0  # seconds for a program to end its side, too
+CHUNK: Final = 1 << 16
 
 
 class Stream:
@@ -20,7 +25,11 @@ class Stream:
         self.shutdown = s.shutdown
         self.settimeout = s.settimeout
         self.makefile = s.makefile
-        self.close = s.close
+
+    def close(self) -> None:
+        """Sends no more. What the program still sends is read and thrown away, so that it learns of no error."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
 
 Handler = Callable[[Stream], object]
@@ -28,9 +37,15 @@ Handler = Callable[[Stream], object]
 
 def run(handler: Handler, s: socket.socket, address: Address) -> None:
     """Has the function answer a connection; an error of its own is said, and ends the connection."""
+    stream = Stream(s, address)
     with s:
         try:
-            handler(Stream(s, address))
+            handler(stream)
+            stream.close()
+            with contextlib.suppress(OSError):
+                s.settimeout(PATIENCE)
+                while s.recv(CHUNK):
+                    pass
         except (BrokenPipeError, ConnectionResetError):
             pass  # the program has had enough
         except Exception as error:
