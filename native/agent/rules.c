@@ -429,8 +429,11 @@ static void evaluate(struct call *c, const struct rules *r, struct ruling *to)
 	for (uint32_t i = 0; i < list.len && to->verdict == VERDICT_NONE; i++) {
 		const struct rule *one = &r->rule[number[i] % RULE_LIMIT];
 
-		if (meets(c, &s, r, one, to))
-			take(c, &s, r, one, to);
+		if (!meets(c, &s, r, one, to))
+			continue;
+		if (one->verdict == VERDICT_PASS)
+			break;
+		take(c, &s, r, one, to);
 	}
 	to->any |= to->tallies;
 }

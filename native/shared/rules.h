@@ -39,7 +39,8 @@ enum rule_condition {
 	RULE_CONDITIONS = 1023,
 };
 
-enum rule_verdict { VERDICT_NONE, VERDICT_RETURN, VERDICT_ASK, VERDICT_KILL };
+/* PASS: the call goes on, and no further rule is looked at. */
+enum rule_verdict { VERDICT_NONE, VERDICT_RETURN, VERDICT_ASK, VERDICT_KILL, VERDICT_PASS };
 
 enum rule_op { TEST_EQ, TEST_NE, TEST_LT, TEST_LE, TEST_GT, TEST_GE, TEST_OPS };
 
@@ -326,7 +327,7 @@ static inline const char *rules_problem(const struct rules *r, uint64_t size)
 		const struct rule *one = &r->rule[i];
 
 		if (one->conditions & ~(uint32_t)RULE_CONDITIONS || one->tests > RULE_TESTS ||
-		    one->verdict > VERDICT_KILL || one->counter >= RULE_COUNTERS || one->signal > 64 ||
+		    one->verdict > VERDICT_PASS || one->counter >= RULE_COUNTERS || one->signal > 64 ||
 		    one->chance > 1ull << 32)
 			return "a rule with a number out of its range";
 		if (!rules_within(r, one->exe, 1) || !rules_within(r, one->path, 1) || !rules_within(r, one->from, 1) ||

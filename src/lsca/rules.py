@@ -34,7 +34,7 @@ IF_PID, IF_EXE, IF_FD, IF_PATH, IF_ADDRESS, IF_WHEN, IF_CHANCE, IF_AFTER = (
     1 << bit for bit in range(8)
 )
 PER: Final[Mapping[str, int]] = {"session": 0, "process": 1 << 8, "thread": 1 << 9}
-NONE, RETURN, ASK, KILL = range(4)
+NONE, RETURN, ASK, KILL, PASS = range(5)
 DENY: Final = 1
 
 _HEAD: Final = struct.Struct("<IIII")
@@ -100,6 +100,10 @@ class Kill(NamedTuple):
     signal: int
 
 
+class Pass:
+    """The call goes on, and no further rule is looked at."""
+
+
 class Rule(NamedTuple):
     """Which calls, and what becomes of them. Conditions that are given must all be met.
 
@@ -130,7 +134,7 @@ class Rule(NamedTuple):
     chance: float | None = None
     seed: int = 0
     after_bytes: int | None = None
-    verdict: Return | Ask | Kill | None = None
+    verdict: Return | Ask | Kill | Pass | None = None
     signal: int = 0
     delay: float = 0.0
     delay_after: float = 0.0
@@ -250,7 +254,7 @@ def _check_call(rule: Rule, row: type[Syscall]) -> None:
     def wrong(what: str) -> RuleError:
         return RuleError(f"{row.name}: {what}")
 
-    if row.handled is Handled.WATCHED and not isinstance(rule.verdict, Ask | None):
+    if row.handled is Handled.WATCHED and not isinstance(rule.verdict, Ask | Pass | None):
         raise wrong("it does not return to its caller, so nothing can take its place")
     if row.handled is not Handled.ANY and (rule.most is not None or rule.move or rule.redirect):
         raise wrong("it is made in the program's own context, so its arguments stay as they are")
@@ -361,6 +365,8 @@ def _verdict(rule: Rule) -> tuple[int, int]:
             if not 1 <= number <= 64:
                 raise RuleError(f"there is no signal {number}")
             return KILL, number
+        case Pass():
+            return PASS, 0
         case None:
             return NONE, 0
 

@@ -23,7 +23,7 @@ READS = "import os; [os.close(os.open('/dev/null', os.O_RDONLY)) for _ in range(
 
 
 def run(
-    example: str, *argv: str, options: Sequence[str] = (), **environment: str
+    example: str, *argv: str, options: Sequence[str] = (), said: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lsca", "run", "--no-daemon", *options]
     command += ["-s", str(EXAMPLES / example)]
@@ -34,7 +34,7 @@ def run(
         env=os.environ | {"LC_ALL": "C"} | environment,
         timeout=60,
     )
-    assert "lsca:" not in done.stderr, done.stderr
+    assert said or "lsca:" not in done.stderr, done.stderr
     return done
 
 
@@ -316,6 +316,45 @@ def trial() -> None:
         assert done.stdout == "added    f\n"
 
 
+def fake_web() -> None:
+    done = run("fake_web.py", "curl", "-s", "http://shop.test/apples", "http://x.test/")
+    assert done.stdout == "You asked for /apples.\nYou asked for /.\n"
+
+
+def in_a_train() -> None:
+    listener, port = server()
+    with listener:
+        answer = threading.Thread(target=answer_one, args=(listener,))
+        answer.start()
+        program = f"import socket; print(socket.create_connection(('127.0.0.1', {port})).recv(9))"
+        start = time.monotonic()
+        done = run("in_a_train.py", sys.executable, "-c", program)
+        answer.join()
+    assert done.stdout == "b'here'\n"
+    assert time.monotonic() - start > 0.45
+
+
+def own_machine_only() -> None:
+    listener, port = server()
+    with listener:
+        answer = threading.Thread(target=answer_one, args=(listener,))
+        answer.start()
+        program = f"import socket; print(socket.create_connection(('me.test', {port})).recv(9))"
+        done = run("own_machine_only.py", sys.executable, "-c", program)
+        answer.join()
+    assert done.stdout == "b'here'\n"
+    done = run("own_machine_only.py", "curl", "-s", "http://elsewhere.test/")
+    assert done.returncode == 6  # could not resolve host
+
+
+def held_to_policy() -> None:
+    here = EXAMPLES / "never"
+    text = f"echo a > /tmp/lsca-ro && cat /tmp/lsca-ro; rm /tmp/lsca-ro; echo b > {here}"
+    done = run("held_to_policy.py", "sh", "-c", text, said=True)
+    assert done.stdout == "a\n" and not here.exists()
+    assert "lsca: denied: " in done.stderr and "no files.write allows it" in done.stderr
+
+
 TESTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -334,6 +373,10 @@ TESTS: dict[str, Callable[[], None]] = {
         frozen_time,
         same_every_time,
         trial,
+        fake_web,
+        in_a_train,
+        own_machine_only,
+        held_to_policy,
     )
 }
 

@@ -26,6 +26,8 @@ VERBS = (
     "diff",
     "apply",
     "discard",
+    "policy",
+    "learn",
     "help",
     "doctor",
     "daemon",

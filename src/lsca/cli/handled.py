@@ -10,6 +10,7 @@ from typing import Any
 
 from lsca import _native
 from lsca.cli.run import SERVICES, Options, finish, session_of
+from lsca.errors import UsageError
 from lsca.handlers.files import Files
 from lsca.handlers.reports import to_stderr
 from lsca.handlers.rule import Rule, rules_of
@@ -31,7 +32,10 @@ def run(options: Options) -> int:
         with (
             without_signals()
         ):  # threads that a file of handlers starts must not take those that are passed on
-            files = Files(_sources(options, services), to_stderr)
+            sources = _sources(options, services)
+            if options.services:
+                sources.append(_network_and_policy(options))
+            files = Files(sources, to_stderr)
         for service in services:
             stack.callback(getattr(service, "close", int))
         _enter(options, services)
@@ -45,12 +49,36 @@ def run(options: Options) -> int:
         stack.callback(files.stop)
 
         def end() -> None:
+            handlers.end()
             if any(one["alive"] for one in _native.session_snapshot(session.fd)["processes"]):
                 handlers.replace(_without(files.rules(), services))
             stack.close()
             atexit._run_exitfuncs()  # of files of handlers: nobody else will run them
 
         return finish(session, options, drop=False, end=end)
+
+
+def _network_and_policy(options: Options) -> list[Rule[Any]]:
+    """The rules of --net and its like, and of a policy, which comes last."""
+    policy = None
+    paths = [value for name, value in options.services if name == "--policy"]
+    if len(paths) > 1:
+        raise UsageError("--policy is given twice; a run has one policy")
+    if paths:
+        from lsca.services.policy import Policy
+
+        policy = Policy(paths[0])
+    words = [(name, value) for name, value in options.services if name != "--policy"]
+    rules: list[Rule[Any]] = []
+    if words or (policy is not None and policy.network):
+        from lsca.services.network.options import net_of
+
+        allowed = policy.network if policy is not None else None
+        denials = policy.denials if policy is not None else None
+        rules += rules_of(net_of(words, to_stderr, policy=allowed, denials=denials))
+    if policy is not None:
+        rules += policy.rules()
+    return rules
 
 
 def _sources(options: Options, services: list[Any]) -> list[Source]:

@@ -46,6 +46,16 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --hostname NAME        what they think the machine is called
   --user NAME[:UID[:GID]]
                          who they think they are
+  --net none|loopback|RULES
+                         what may be connected to: allow:WHAT or deny:WHAT, with commas between, where WHAT is
+                         HOST:PORT, NETWORK/BITS, *.NAME, :PORT, /PATH, unix ...; deny:bind:WHAT for servers
+  --reroute WHAT=TARGET  connections to HOST:PORT lead to another address or Unix socket
+  --resolve NAME=ADDR    a name's address, several with commas, or NXDOMAIN; *.NAME and * are patterns
+  --latency T            what is sent over TCP takes so long in each direction: 50ms
+  --bandwidth N[kM]      bytes a second of a TCP connection in each direction; 8Mbit
+  --tape FILE            record what goes over each connection
+  --replay FILE          play a tape in place of the network; whatever is not on it fails
+  --policy FILE          what the program may do, in TOML; see `lsca policy --help` and `lsca learn --help`
   -o FILE                write a log of all calls; `lsca log FILE` prints it
   -s N                   keep up to N bytes of the contents of buffers in it (otherwise: none)
   -e read=FDS            keep all that is read from these descriptors, 3,5-7 or all, as far as a record can hold it
@@ -82,8 +92,20 @@ SERVICES = {
     "--hostname": "identity",
     "--user": "identity",
 }
+# One network and one policy are made of all of these together.
+NETWORK = (
+    "--net",
+    "--reroute",
+    "--resolve",
+    "--latency",
+    "--bandwidth",
+    "--tape",
+    "--replay",
+    "--policy",
+)
 VALUED = (
     *SERVICES,
+    *NETWORK,
     "--state",
     "--route",
     "-o",
@@ -108,6 +130,7 @@ class Options:
         self.strict = False
         self.patch = True
         self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
+        self.services: list[tuple[str, str]] = []  # of NETWORK, in their order
         self.seed: int | None = None
         self.state: str | None = None
         self.on_error: str | None = None
@@ -168,6 +191,8 @@ def _set(options: Options, name: str, value: str) -> None:
         LOG_VALUES[name](options.log_words, name, value)
     elif name in ("--inject", "--fault"):  # strace's long forms
         options.sources.append(("-e", f"{name[2:]}={value}"))
+    elif name in NETWORK:
+        options.services.append((name, value))
     elif name == "--seed":
         if not value.isdigit():
             raise UsageError(f"--seed wants a number, not {value!r}")
@@ -277,7 +302,7 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
-    if options.sources or options.seed is not None:
+    if options.sources or options.services or options.seed is not None:
         return _with_handlers(options)
     return finish(session_of(options), options, drop=True)
 

@@ -14,7 +14,7 @@ from lsca import rules as packed
 from lsca.errors import HandlerError, RuleError
 from lsca.handlers.conditions import Where, glob_text
 from lsca.handlers.rule import Rule
-from lsca.handlers.verdicts import Kind
+from lsca.handlers.verdicts import Kind, go_on
 from lsca.table import Syscall
 from lsca.table.arguments import Kind as ArgKind
 from lsca.table.live import MACHINE
@@ -87,17 +87,18 @@ def _by_tests(
     rule: Rule[Any], rows: frozenset[type[Syscall]]
 ) -> Iterator[tuple[frozenset[type[Syscall]], tuple[packed.Compare, ...]]]:
     """The rows in groups whose flags stand at the same place."""
-    groups: dict[tuple[int, int, int, str], set[type[Syscall]]] = {}
+    groups: dict[tuple[tuple[int, packed.Compare], ...], set[type[Syscall]]] = {}
     for row in rows:
-        bits = rule.conditions.bits.get(row)
-        key = (-1, 0, 0, "")
+        tests: list[packed.Compare] = []
+        bits, given = rule.conditions.bits.get(row), rule.conditions.given
         if bits is not None:
-            place = row.order[MACHINE].index(bits.argument)
-            key = (place, bits.mask, bits.value, bits.argument)
+            tests.append(packed.Compare(bits.argument, "==", bits.value, bits.mask))
+        if given is not None:
+            tests.append(packed.Compare(given, "!=", 0))
+        key = tuple((row.order[MACHINE].index(test.argument), test) for test in tests)
         groups.setdefault(key, set()).add(row)
-    for (place, mask, value, name), found in groups.items():
-        tests = (packed.Compare(name, "==", value, mask),) if place >= 0 else ()
-        yield frozenset(found), tests
+    for placed, found in groups.items():
+        yield frozenset(found), tuple(test for _, test in placed)
 
 
 def _translated(
@@ -123,7 +124,9 @@ def _translated(
         counting = _counting(rule) if rule.counted_by_agent else {}
         effects: dict[str, Any] = {"verdict": packed.Ask()} if is_question else _effects(rule)
         where = rule.conditions.where if knows_address else None
-        for address in _addresses(where) if where else (None,):
+        names = rule.conditions.given is not None and all(_has_message(row) for row in part)
+        anywhere = packed.Address() if names else None
+        for address in _addresses(where) if where else (anywhere,):
             yield base._replace(address=address, **counting, **effects)
 
 
@@ -142,6 +145,8 @@ def _knows_conditions(rule: Rule[Any], row: type[Syscall]) -> bool:
     wanted = rule.conditions
     if wanted.path is not None and not _knows_path(row):
         return False
+    if wanted.given is not None and row.arguments[wanted.given].kind is ArgKind.MSG_IN:
+        return False
     return wanted.where is None or _is_given_address(row)
 
 
@@ -153,6 +158,10 @@ def _knows_path(row: type[Syscall]) -> bool:
 def _is_given_address(row: type[Syscall]) -> bool:
     """It looks at addresses that a call brings, not at what a socket is connected to."""
     return row.__name__ in ("connect", "bind")
+
+
+def _has_message(row: type[Syscall]) -> bool:
+    return any(argument.kind is ArgKind.MSG_IN for argument in row.arguments.values())
 
 
 def _has_buffer(row: type[Syscall]) -> bool:
@@ -207,6 +216,8 @@ def _effects(rule: Rule[Any]) -> dict[str, Any]:
         found["verdict"] = packed.Return(verdict.value)
     elif verdict is not None and verdict.kind is Kind.KILL:
         found["verdict"] = packed.Kill(verdict.value)
+    elif verdict is go_on:
+        found["verdict"] = packed.Pass()
     return found
 
 

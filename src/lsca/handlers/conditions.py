@@ -154,7 +154,7 @@ def _no_address(text: str, why: str) -> HandlerError:
 
 
 class Bits(NamedTuple):
-    """Names or bits that must be set, as a mask and what is wanted under it: `O_CREAT|O_TRUNC`, `O_RDONLY`."""
+    """Names or bits that must be set, as a mask and what is wanted under it: `O_CREAT|O_TRUNC`, `O_RDONLY|!O_CREAT`."""
 
     argument: str
     mask: int
@@ -174,7 +174,10 @@ def bits(row: type[Syscall], wanted: int | str) -> Bits | None:
         return Bits(name, wanted | (show.mask if base else 0), wanted)
     mask = value = 0
     for word in wanted.split("|"):
-        if show.base is not None and word in show.base.values:
+        if word.startswith("!") and word[1:] in show.values:
+            mask |= show.values[word[1:]]
+            value &= ~show.values[word[1:]]
+        elif show.base is not None and word in show.base.values:
             mask |= show.mask
             value |= show.base.values[word]
         elif word in show.values:

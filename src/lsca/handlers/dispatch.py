@@ -201,6 +201,12 @@ class Handlers:
         names = [{row.__name__ for row in rule.rows} for rule in self.rules]
         return any(one <= VDSO for one in names)
 
+    def end(self) -> None:
+        """Tells the rules that want to know that the programs have ended."""
+        for one in dict.fromkeys(rule.at_end for rule in self.rules):
+            if one is not None:
+                one()
+
     def close(self) -> None:
         """Ends the threads that belong to this."""
         self._loop.close()
@@ -260,6 +266,8 @@ class Handlers:
                 verdict = _after(call, rule, effects.after_bytes)
             else:
                 verdict = effects.verdict
+            if effects.verdict is go_on:
+                break  # no further rule is asked
             if verdict is not None and verdict is not go_on and verdict.kind is not Kind.GO_ON:
                 break
         answer = self.finish(call, request, verdict, later=bool(behind or signal))

@@ -34,8 +34,10 @@ from lsca.handlers.conditions import (
     numbers,
     where,
 )
-from lsca.handlers.verdicts import Verdict, fail, kill, ret, signal_of
+from lsca.handlers.verdicts import Verdict, fail, go_on, kill, ret, signal_of
 from lsca.table import Syscall
+from lsca.table.arguments import Kind
+from lsca.table.live import MACHINE
 from lsca.table.selection import SelectionError, select
 from lsca.table.syscall import Handled
 
@@ -50,6 +52,7 @@ R = TypeVar("R", bound=Answer)
 Handler = Callable[[Any], Answer]
 Per = Literal["session", "process", "thread"]
 PER: Final = ("session", "process", "thread")
+WORD: Final = 8  # bytes of a pointer
 NOTED: Final = "__lsca_rules__"
 _order = itertools.count()
 
@@ -67,6 +70,7 @@ class Conditions:
         self.count: When | None = None
         self.chance: Chance | None = None
         self.predicate: Callable[[Any], object] | None = None
+        self.given: str | None = None
 
     @property
     def counts(self) -> bool:
@@ -113,6 +117,7 @@ class Rule(Generic[C]):
         self._lock = threading.Lock()
         self.volume = Volume()
         self.counter = 0  # the agent's, for this rule
+        self.at_end: Callable[[], None] | None = None  # of a run with it
 
     def begin(self, counter: int) -> "Rule[C]":
         """The same rule for one run, which has counted nothing yet."""
@@ -153,6 +158,10 @@ class Rule(Generic[C]):
     def kill(self, signal: int | str = "SIGKILL") -> "Rule[C]":
         """The process gets this signal instead."""
         return self._decide(kill(signal))
+
+    def go_on(self) -> "Rule[C]":
+        """The call is made, and no rule behind this one is asked."""
+        return self._decide(go_on)
 
     def sleep(self, seconds: float = 0.0, *, after: float = 0.0) -> "Rule[C]":
         """Waits before the call is made, or after it."""
@@ -237,6 +246,8 @@ class Rule(Generic[C]):
             getattr(call, name) in wanted.fds for name in call.fd_names()
         ):
             return False
+        if wanted.given is not None and not _is_given(call, wanted.given):
+            return False
         if wanted.bits:
             test = wanted.bits[type(call)]
             if getattr(call, test.argument) & test.mask != test.value:
@@ -294,6 +305,7 @@ class Filters(TypedDict, Generic[F], total=False):
     per: Per
     p: float | None
     seed: int | None
+    given: str | None
 
 
 Call = str | type[Syscall]
@@ -344,6 +356,7 @@ def on(
     per: Per = "session",
     p: float | None = None,
     seed: int | None = None,
+    given: str | None = None,
 ) -> Rule[Any]:
     """The calls that a handler or a rule is about; nothing else leaves the program. HandlerError for what cannot be.
 
@@ -351,7 +364,8 @@ def on(
     or for what the descriptor stands for. `fd`: descriptors. `address`: of a socket, `"10.0.0.0/8:80-90"`. `flags`:
     bits or names that are set. `process`: a pid, or a pattern for the program's file. `when`: a function of the call.
     `count`: which of the calls that fit, in strace's way: `"3+"`; counted `per` session, process or thread (there, each
-    call by itself). `p`: with this probability, the same each time for the same `seed`.
+    call by itself). `given`: this pointer is not NULL; of sendmsg's message, it has an address. `p`: with this
+    probability, the same each time for the same `seed`.
     """
     rows = _rows(calls)
     wanted = Conditions(path=path, per=per)
@@ -372,6 +386,11 @@ def on(
         found = {row: bits(row, flags) for row in rows}
         wanted.bits = {row: one for row, one in found.items() if one is not None}
         rows = _need(rows, lambda row: row in wanted.bits, calls, "flags", "flags")
+    if given is not None:
+        wanted.given = given
+        rows = _need(
+            rows, lambda row: given in row.arguments, calls, "given", f"argument {given!r}"
+        )
     if process is not None:
         if isinstance(process, str) and process.isdigit():
             process = int(process)
@@ -424,6 +443,13 @@ def _rows(calls: tuple[str | type[Syscall], ...]) -> frozenset[type[Syscall]]:
     return frozenset(found)
 
 
+def _is_given(call: Syscall, name: str) -> bool:
+    address = call.args[call.order[MACHINE].index(name)]
+    if address and call.arguments[name].kind is Kind.MSG_IN:
+        address = int.from_bytes(call.peek(address, WORD), "little")  # msg_name is its first member
+    return bool(address)
+
+
 def _about_path(row: type[Syscall]) -> bool:
     return bool(row.path_names() or row.fd_names())
 
@@ -451,6 +477,11 @@ def rules_of(source: object) -> list[Rule[Any]]:
     if isinstance(source, list | tuple):
         return [rule for one in source for rule in rules_of(one)]
     noted = getattr(source, NOTED, None)
+    if isinstance(source, ModuleType):
+        # Services have their rules like functions; a module has those of the ones at its top level.
+        services = [one for one in vars(source).values() if hasattr(type(one), NOTED)]
+        if services:
+            noted = [*(noted or ()), *(rule for one in services for rule in rules_of(one))]
     if noted is not None:
         # Decorators are applied from below, and what stands first is to be asked first.
         return sorted((rule for rule in noted if rule.effects), key=lambda rule: rule.order)

@@ -36,4 +36,5 @@ def served(handlers: Handlers, session: int) -> Iterator[None]:
         yield
     finally:
         server.stop()
+        handlers.end()
         handlers.close()

@@ -68,6 +68,25 @@ class File:
             return 0
 
     @property
+    def protocol(self) -> str:
+        """A socket's protocol as the kernel calls it: TCP, TCPv6, UDP, UNIX-STREAM, NETLINK; "" if it is no socket."""
+        try:
+            name = os.getxattr(f"{self._where}/fd/{self.fd}", "system.sockprotoname")
+        except OSError:
+            return ""
+        return name.rstrip(b"\0").decode("ascii", "replace")
+
+    @property
+    def is_nonblocking(self) -> bool:
+        """Calls on it do not wait (O_NONBLOCK)."""
+        try:
+            with open(f"{self._where}/fdinfo/{self.fd}", encoding="ascii", errors="replace") as f:
+                found = re.search(r"^flags:\s*([0-7]+)", f.read(), re.MULTILINE)
+        except OSError:
+            return False
+        return bool(found and int(found[1], 8) & os.O_NONBLOCK)
+
+    @property
     def local(self) -> Address | None:
         """A socket's own address; None if it has none."""
         return self._addresses()[0]

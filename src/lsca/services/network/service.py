@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Net`: what programs find when they turn to the network. Its handlers decide about calls with addresses; where a
+connection must be more than let through, refused or sent elsewhere, it is led to a listener of relay.py.
+
+    net = Net("allow:example.com:80", resolve={"example.com": "127.0.0.1"}, latency=0.05)
+    lsca.run(["curl", "http://example.com/"], handlers=[net])
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import lsca
+from lsca import calls as c
+from lsca.errors import HandlerError
+from lsca.handlers.reports import to_stderr
+from lsca.live.address import Address
+from lsca.services.denials import Denials
+from lsca.services.network import messages, relay
+from lsca.services.network.meant import Meant
+from lsca.services.network.names import Answer, Names, Resolver, serve_datagrams, serve_stream
+from lsca.services.network.rules import RuleSet, What, rule_set, what
+from lsca.services.network.stream import Handler, run
+from lsca.services.network.tape import Player, Recorder
+
+Target = Address | Handler
+INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
+DNS_PORT: Final = 53
+MSG_FASTOPEN: Final = 0x20000000
+# Caches and servers of names on this machine, which would answer in the responder's place.
+RESOLVERS: Final = (
+    "/var/run/nscd/socket",
+    "/run/nscd/socket",
+    "/run/systemd/resolve/io.systemd.Resolve",
+)
+RESOLV_CONF: Final = "nameserver 127.0.0.53\n"
+CLOSING: Final = 1.0  # seconds for functions that answer connections to come to their end
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where connections to these addresses lead."""
+
+    what: What
+    target: Target
+
+
+class Net:
+    """The network of the programs of a run; a handler for `lsca.run(handlers=[net])`.
+
+    `rules`: `none`, `loopback`, `allow:WHAT`, `deny:WHAT` (see rules.py). `reroute`: WHAT to another address, or to a
+    function of a Stream. `resolve`: names to addresses, or a function of a name. `latency`: seconds that what is sent
+    takes in each direction. `bandwidth`: bytes a second of each connection in each direction. `tape`: a file to write
+    what goes over connections to; `replay`: such a file instead of a network. `say` is told of what is refused.
+    HandlerError for what cannot be.
+    """
+
+    def __init__(
+        self,
+        *rules: str,
+        reroute: Mapping[str, str | Handler] | None = None,
+        resolve: Mapping[str, Answer] | Resolver | None = None,
+        latency: float = 0.0,
+        bandwidth: float = 0.0,
+        tape: str | os.PathLike[str] | None = None,
+        replay: str | os.PathLike[str] | None = None,
+        say: Callable[[str], None] | None = to_stderr,
+        policy: RuleSet | None = None,
+        denials: Denials | None = None,
+    ) -> None:
+        if latency < 0 or bandwidth < 0:
+            raise HandlerError("a latency and a bandwidth are not below 0")
+        if tape is not None and replay is not None:
+            raise HandlerError("a tape is made or played, not both at a time")
+        self.rules = rule_set(*rules) if rules else RuleSet()
+        self.policy = policy or RuleSet()
+        self.latency, self.bandwidth = latency, bandwidth
+        self.denials = denials or Denials(say)
+        self._routes: list[Route] = []
+        self._resolve = resolve
+        self._recorder = None if tape is None else Recorder(os.fspath(tape))
+        self._player = (
+            None if replay is None else Player(os.fspath(replay), say or (lambda text: None))
+        )
+        self._names: Names | None = None
+        self._listeners: dict[tuple[str, int], relay.Listener] = {}
+        self._datagrams: list[socket.socket] = []
+        self._pumps: list[relay.Pump] = []
+        self._threads: list[threading.Thread] = []
+        self._meant = Meant()
+        self._lock = threading.Lock()
+        for place, target in (reroute or {}).items():
+            self.reroute(place, target)
+
+    def reroute(self, place: str, target: str | Handler) -> None:
+        """Connections to these addresses lead to another address, or are answered by a function."""
+        found = what(place)
+        if isinstance(target, str):
+            try:
+                where: Target = Address.of(target)
+            except ValueError as error:
+                raise HandlerError(f"{place}={target}: {error}") from None
+        elif callable(target):
+            where = target
+        else:
+            raise HandlerError(f"{place} leads to an address or a function, not to {target!r}")
+        self._routes.append(Route(found, where))
+
+    def answer(self, place: str) -> Callable[[Handler], Handler]:
+        """A decorator: the function answers connections to these addresses."""
+
+        def note(handler: Handler) -> Handler:
+            self.reroute(place, handler)
+            return handler
+
+        return note
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not as on the tape that is played."""
+        return [] if self._player is None else self._player.problems
+
+    def check(self) -> None:
+        """HandlerError if a name or an address of `resolve` is none."""
+        self._names = self._known_names()
+
+    # ---- as handlers ----
+
+    @property
+    def __lsca_rules__(self) -> "list[lsca.Rule[Any]]":
+        self.check()
+        rules: list[lsca.Rule[Any]] = []
+
+        def add(rule: "lsca.Rule[Any]", handler: Callable[[Any], lsca.Verdict]) -> None:
+            def decide(call: Any) -> lsca.Verdict:
+                return handler(call)
+
+            rule(decide)
+            rules.append(rule)
+
+        add(lsca.on(c.connect), self._connect)
+        add(lsca.on(c.sendto, given="dest_addr"), self._sendto)
+        add(lsca.on(c.sendmsg, given="msg"), self._sendmsg)
+        add(lsca.on(c.sendmmsg), self._sendmmsg)
+        if self.rules or self.policy:
+            add(lsca.on(c.bind), self._bind)
+        if self._leads:
+            add(lsca.on(c.getpeername), self._getpeername)
+            add(lsca.on(c.recvfrom, given="src_addr"), self._recvfrom)
+            add(lsca.on(c.recvmsg, given="msg"), self._recvmsg)
+        if self._names is not None:
+            opens = "open,openat,openat2"
+            add(lsca.on(opens, path="/etc/hosts"), self._hosts)
+            if self._names.is_closed or self.rules.absent:
+                add(lsca.on(opens, path="/etc/resolv.conf"), self._resolv_conf)
+        rules[0].at_end = self.settle
+        return rules
+
+    @property
+    def _is_shaped(self) -> bool:
+        return bool(self.latency or self.bandwidth or self._recorder or self._player)
+
+    @property
+    def _leads(self) -> bool:
+        return bool(self._routes or self._is_shaped or self._names is not None)
+
+    def _known_names(self) -> Names | None:
+        wanted = [route.what.name for route in self._routes if route.what.name]
+        ruled = [*self.rules.names(), *self.policy.names()]
+        taped = self._recorder is not None or self._player is not None
+        if self._resolve is None and not wanted and not ruled and not taped:
+            return None
+        return Names(
+            self._resolve,
+            wanted,
+            asks=lambda name, server: self._may_ask(name, server, ruled),
+            note=self._recorder.resolved if self._recorder else None,
+            taped=self._player.resolve if self._player else None,
+        )
+
+    def _may_ask(self, name: str, server: Address, ruled: Collection[str]) -> bool:
+        """A name that an `allow` speaks of may be asked for even where the server is not allowed."""
+        every = (*self.rules.rules, *self.policy.rules)
+        if any(rule.allow and rule.what.name and rule.what.matches_name(name) for rule in every):
+            return True
+        for rules in (self.rules, self.policy):
+            allowed, text = rules.judge("connect", server)
+            if not allowed:
+                self.denials.note(f"{name} is not asked of the name server {server}", text)
+                return not self.denials.enforce
+        return True
+
+    # ---- deciding ----
+
+    def _judge(self, call: lsca.Syscall, operation: str, address: Address) -> lsca.Verdict | None:
+        """A refusal, or None. Netlink and the like are none of this service's business."""
+        if address.family not in (*INTERNET, socket.AF_UNIX):
+            return None
+        names = self._names.of(address) if self._names is not None else ()
+        for rules in (self.rules, self.policy):
+            allowed, text = rules.judge(operation, address, names)
+            if not allowed:
+                if (
+                    address.path.startswith("/")
+                    and operation == "connect"
+                    and not os.path.lexists(address.path)
+                ):
+                    return None  # the kernel says ENOENT before anybody asks for permission
+                far = rules.absent and address.family in INTERNET and operation == "connect"
+                known = f"{min(names)} " if names else ""
+                denied = self.denials.deny(
+                    call, text, errno.ENETUNREACH if far else errno.EACCES, f"{known}{address}"
+                )
+                return denied if self.denials.enforce else None
+        return None
+
+    def _route(self, address: Address) -> Target | None:
+        names = self._names.of(address) if self._names is not None else ()
+        for route in self._routes:
+            if route.what.matches(address, names):
+                return route.target
+        return None
+
+    def _connect(self, call: c.connect) -> lsca.Verdict:
+        address = call.addr
+        if address.family not in (*INTERNET, socket.AF_UNIX):
+            return lsca.go_on
+        if self._names is not None and address.path in RESOLVERS:
+            return lsca.fail(errno.ENOENT)
+        protocol = call.file.protocol
+        datagram = protocol in ("UDP", "UDPv6", "UDPLITE", "UDPLITEv6", "PING", "PINGv6", "UNIX")
+        if self._is_name_server(address):
+            call.replace(addr=self._responder(address))
+            return lsca.go_on
+        refused = self._judge(call, "connect", address)
+        if refused is not None:
+            return refused
+        if datagram:
+            return self._lead_datagrams(call, address)
+        return self._lead(call, address, "addr", waits=not call.file.is_nonblocking)
+
+    def _lead(self, call: Any, address: Address, argument: str, *, waits: bool) -> lsca.Verdict:
+        """Has the connection made, by another way than the program thinks if need be."""
+        target = self._route(address)
+        shaped = self._is_shaped and (address.family in INTERNET or target is not None)
+        if target is None and not shaped:
+            return lsca.go_on
+        if isinstance(target, Address) and not shaped and _same_kind(address, target):
+            self._meant.lead(call.file.path, target, address)
+            call.replace(**{argument: target.within(address.family)})
+            return lsca.go_on
+        try:
+            serve = self._other_side(address, target, call)
+        except OSError as error:
+            return lsca.fail(error.errno or errno.ETIMEDOUT)
+        if serve is None:
+            return lsca.fail(errno.ECONNREFUSED)
+        listener = self._listener(address)
+        if self.latency and waits:
+            lsca.sleep(2 * self.latency)
+        listener.expect(serve)
+        call.replace(**{argument: listener.address})
+        result = call.proceed()
+        has_failed = -4095 <= result < 0 and result != -errno.EINPROGRESS
+        if has_failed and listener.forget(serve) and isinstance(serve, relay.Pump):
+            serve.abandon()
+        return lsca.go_on
+
+    def _other_side(self, address: Address, target: Target | None, call: Any) -> relay.Serve | None:
+        """What serves the connection. OSError if there is nothing; None if there is nothing on the tape."""
+        if self._player is not None and not callable(target):
+            player = self._player
+            taped = player.next(address, f"{call.process.name}[{call.process.pid}]")
+            if taped is None:
+                return None
+            if taped.failed:
+                raise OSError(taped.failed, os.strerror(taped.failed))
+            return lambda stream: player.play(stream, taped)
+        names = self._names.of(address) if self._names is not None else ()
+        recorder = self._recorder
+        if callable(target):
+            far, own = socket.socketpair()
+            handler = target
+            self._threads.append(relay.start(lambda: run(handler, own, address), "lsca-answer"))
+        else:
+            try:
+                far = relay.dial(target or address)
+            except OSError as error:
+                if recorder is not None:
+                    recorder.begin(address, names, error.errno or errno.ETIMEDOUT)
+                raise
+        note = None
+        if recorder is not None:
+            number = recorder.begin(address, names)
+
+            def note(side: str, data: bytes) -> None:
+                recorder.note(number, side, data)
+
+        pump = relay.Pump(far, latency=self.latency, bandwidth=self.bandwidth, note=note)
+        with self._lock:
+            self._pumps = [one for one in self._pumps if not one.is_over]
+            self._pumps.append(pump)
+        return pump
+
+    def _listener(self, address: Address) -> relay.Listener:
+        key = (str(address), address.family)
+        with self._lock:
+            if key not in self._listeners:
+                listener = self._listeners[key] = relay.Listener(address.family)
+                self._meant.stand(listener.address, address)
+            return self._listeners[key]
+
+    # ---- datagrams and names ----
+
+    def _is_name_server(self, address: Address) -> bool:
+        return (
+            self._names is not None
+            and address.family in INTERNET
+            and address.port == DNS_PORT
+            and self._route(address) is None
+        )
+
+    def _responder(self, server: Address) -> Address:
+        """The responder that stands for a name server; over UDP and TCP it has the same port."""
+        names = self._names
+        assert names is not None
+        key = (f"dns {server}", server.family)
+        with self._lock:
+            if key not in self._listeners:
+                while True:
+                    listener = relay.Listener(
+                        server.family, lambda s: serve_stream(s, names, server)
+                    )
+                    host = listener.address.plain_host
+                    udp = socket.socket(
+                        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+                    )
+                    try:
+                        udp.bind((host, listener.address.port))
+                        break
+                    except OSError:  # somebody has this port for UDP
+                        listener.close()
+                        udp.close()
+                relay.start(lambda: serve_datagrams(udp, names, server), "lsca-names")
+                self._datagrams.append(udp)
+                self._listeners[key] = listener
+                self._meant.stand(listener.address, server)
+            return self._listeners[key].address
+
+    def _lead_datagrams(self, call: c.connect, address: Address) -> lsca.Verdict:
+        target = self._route(address)
+        if isinstance(target, Address) and _same_kind(address, target):
+            self._meant.lead(call.file.path, target, address)
+            call.replace(addr=target.within(address.family))
+        return lsca.go_on
+
+    def _instead(self, call: Any, address: Address) -> lsca.Verdict | Address | None:
+        """For a datagram: a refusal, another address, or nothing."""
+        if self._is_name_server(address):
+            return self._responder(address)
+        refused = self._judge(call, "connect", address)
+        if refused is not None:
+            return refused
+        target = self._route(address)
+        if isinstance(target, Address) and _same_kind(address, target):
+            self._meant.lead(call.file.path, target, address)
+            return target.within(address.family)
+        return None
+
+    def _sendto(self, call: c.sendto) -> lsca.Verdict:
+        address = call.dest_addr
+        if int(call.flags) & MSG_FASTOPEN and call.file.protocol.startswith(("TCP", "MPTCP")):
+            refused = self._judge(call, "connect", address)
+            return refused or self._lead(call, address, "dest_addr", waits=False)
+        instead = self._instead(call, address)
+        if isinstance(instead, lsca.Verdict):
+            return instead
+        if instead is not None:
+            call.replace(dest_addr=instead)
+        return lsca.go_on
+
+    def _sendmsg(self, call: c.sendmsg) -> lsca.Verdict:
+        return self._send_messages(call, call.args[1], 1)
+
+    def _sendmmsg(self, call: c.sendmmsg) -> lsca.Verdict:
+        return self._send_messages(call, call.args[1], call.vlen)
+
+    def _send_messages(self, call: Any, at: int, count: int) -> lsca.Verdict:
+        changed = []
+        for name in messages.names(call, at, count):
+            instead = self._instead(call, name.address)
+            if isinstance(instead, lsca.Verdict):
+                return instead
+            if instead is not None:
+                changed.append((name, instead))
+        if not changed:
+            return lsca.go_on
+        with messages.renamed(call, changed):
+            call.proceed()
+        return lsca.go_on
+
+    def _recvfrom(self, call: c.recvfrom) -> lsca.Verdict:
+        size = messages.length(call, call.args[5])
+        if call.proceed() >= 0:
+            self._meant.show(call, call.src_addr, call.args[4], call.args[5], size)
+        return lsca.go_on
+
+    def _recvmsg(self, call: c.recvmsg) -> lsca.Verdict:
+        before = messages.header(call, call.args[1])
+        if call.proceed() >= 0 and before is not None and before.name:
+            after = messages.names(call, call.args[1], 1)
+            if after:
+                at = call.args[1] + messages.NAME_LENGTH_AT
+                self._meant.show(call, after[0].address, before.name, at, before.name_length)
+        return lsca.go_on
+
+    def _getpeername(self, call: c.getpeername) -> lsca.Verdict:
+        size = messages.length(call, call.args[2])
+        if call.proceed() >= 0:
+            self._meant.show(call, call.addr, call.args[1], call.args[2], size)
+        return lsca.go_on
+
+    def _bind(self, call: c.bind) -> lsca.Verdict:
+        if call.addr.family in INTERNET and not call.addr.port:
+            return lsca.go_on  # any port: what clients do
+        return self._judge(call, "bind", call.addr) or lsca.go_on
+
+    # ---- files ----
+
+    def _hosts(self, call: Any) -> lsca.Verdict:
+        if self._names is None or not _only_reads(call):
+            return lsca.go_on
+        try:
+            with open("/etc/hosts", encoding="utf-8", errors="surrogateescape") as f:
+                text = f.read()
+        except OSError:
+            text = ""
+        return lsca.file(self._names.hosts(text))
+
+    def _resolv_conf(self, call: Any) -> lsca.Verdict:
+        return lsca.file(RESOLV_CONF) if _only_reads(call) else lsca.go_on
+
+    # ---- the end ----
+
+    def settle(self) -> None:
+        """At the end of a run: lets what was sent arrive, and says what of a tape was not played."""
+        relay.wait_for(self._pumps)
+        for thread in self._threads:
+            thread.join(CLOSING)
+        if self._player is not None:
+            left = self._player.left()
+            if left:
+                more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+                self._player.complain(f"{left[0]}{more}: not made this time")
+        self.denials.close()
+
+    def close(self) -> None:
+        """Ends all."""
+        self.settle()
+        for listener in self._listeners.values():
+            listener.close()
+        for udp in self._datagrams:
+            with contextlib.suppress(OSError):
+                udp.shutdown(socket.SHUT_RDWR)
+            udp.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def __enter__(self) -> "Net":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _same_kind(one: Address, other: Address) -> bool:
+    """A socket for the one can be connected to the other."""
+    if one.family == socket.AF_UNIX or other.family == socket.AF_UNIX:
+        return one.family == other.family
+    return one.family == other.family or one.family == socket.AF_INET6
+
+
+def _only_reads(call: Any) -> bool:
+    flags = call.how.fields.get("flags", 0) if call.row_name() == "openat2" else call.flags
+    return not int(flags) & os.O_ACCMODE
