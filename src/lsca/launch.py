@@ -22,7 +22,10 @@ SCRIPT = (
 
 
 def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[str]) -> list[str]:
-    """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas."""
+    """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas.
+
+    `host=FD` among them: there is no program, and the launcher serves those that join; see native/daemon/host.c.
+    """
     return [sys.executable, "-IS", "-c", SCRIPT, *map(str, fds), log, flags, *program]
 
 
@@ -30,8 +33,9 @@ def main(argv: list[str]) -> "NoReturn":
     """Runs the program; never returns."""
     session, log, area, status = (int(word) for word in argv[:4])
     flags = argv[5].split(",")
+    host = next((int(flag[5:]) for flag in flags if flag.startswith("host=")), -1)
     program = [os.fsencode(word) for word in argv[6:]]
-    for fd in (session, log, area, status):
+    for fd in (session, log, area, status, host):
         if fd >= 0:
             os.set_inheritable(fd, False)
     code, signal, text = _native.run(
@@ -48,6 +52,7 @@ def main(argv: list[str]) -> "NoReturn":
         drop=False,
         strict="strict" in flags,
         unpatched="unpatched" in flags,
+        host=host,
     )
     if text:
         os.write(status, f"{code} {text}".encode("utf-8", "surrogateescape"))

@@ -25,9 +25,10 @@ FLOORS = (
     ("codegen", "calls", "log", "attached", "rules"),
     ("handlers", "daemon"),
     ("session",),
-    ("launch",),
-    ("running",),
+    ("launch", "joining"),
+    ("running", "hosting"),
     ("services", "tui", "plot"),
+    ("testing", "exploring"),
     ("cli", "pytest_plugin"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
