@@ -6,6 +6,7 @@ id, descriptors, directory, environment, signals, exit status and errors are the
 not caught until it executes something.
 """
 
+import _posixsubprocess
 import contextlib
 import errno
 import os
@@ -15,8 +16,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
-
-import _posixsubprocess
 
 from lsca.session import LIBRARY
 

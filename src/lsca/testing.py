@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import lsca
 from lsca import _native
@@ -105,7 +105,7 @@ class Fixture:
 
     def on(self, *calls: str | type[lsca.Syscall], **filters: Any) -> "lsca.Rule[Any]":
         """`lsca.on`, in force for all programs of this test as soon as it says what happens."""
-        rule: lsca.Rule[Any] = lsca.on(*calls, **filters)
+        rule: lsca.Rule[Any] = cast(Any, lsca.on)(*calls, **filters)
         rule.home = None
         rule.noted = self._note
         return rule

@@ -23,6 +23,7 @@ VERBS = (
     "top",
     "plot",
     "export",
+    "explore",
     "help",
     "doctor",
     "daemon",
