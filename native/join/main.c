@@ -200,7 +200,7 @@ static void say(int fd, int error)
 
 int main(int argc, char **argv)
 {
-	int errors, count, error = ENOENT;
+	int errors, count, error = 0, last = ENOENT;
 
 	if (argc < 7) {
 		dprintf(STDERR_FILENO, "lsca: lsca-join is started by lsca itself\n");
@@ -216,11 +216,11 @@ int main(int argc, char **argv)
 	if (session)
 		prctl(PR_SET_PTRACER, (unsigned long)session->launcher, 0, 0, 0); /* for Yama; else an error */
 	for (int i = 0; i < count; i++) {
-		int e = try_exec(argv[5 + i], argv + 6 + count);
-
-		if (e != ENOENT && e != ENOTDIR && error == ENOENT)
-			error = e;
+		last = try_exec(argv[5 + i], argv + 6 + count);
+		if (last != ENOENT && last != ENOTDIR && !error)
+			error = last;
 	}
+	error = error ? error : last;
 	say(errors, error);
 	return error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }

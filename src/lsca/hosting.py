@@ -7,6 +7,7 @@ before it is there waits for it. Nobody waits for its end but who asks for that.
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 from typing import Any
@@ -21,39 +22,73 @@ SYNC, END = b"s", b"q"  # native/daemon/host.c
 PATIENCE = 10.0  # seconds for a launcher to write down what it has
 
 
+class Launchers:
+    """A process that has a launcher ready for each session: one for many of them, since its start takes some 20 ms."""
+
+    def __init__(self) -> None:
+        # Messages keep their bounds, and descriptors travel with them.
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                launch.command_for_hosts(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def start(self, session: Session, status: int, host: int) -> None:
+        """Has a launcher serve a session. LscaError if nobody is there to do it."""
+        text = f"{session.flags()}\0{session.log or ''}".encode("utf-8", "surrogateescape")
+        fds = [session.fd, status, host, *(fd for fd in (session.log_fd, session.area) if fd >= 0)]
+        try:
+            socket.send_fds(self._line, [text], fds)
+        except OSError as error:
+            raise LscaError(
+                f"the process that starts launchers is gone: {error.strerror}"
+            ) from error
+        session.is_used = True
+
+    def close(self) -> None:
+        """Launchers that are at work go on."""
+        self._line.close()
+        self._process.wait()
+
+
 class Host:
     """The session, its launcher, and the rules that are in force."""
 
-    def __init__(self, log: str, *, strict: bool = False, on_error: OnError = "go_on") -> None:
+    def __init__(
+        self,
+        log: str,
+        *,
+        launchers: Launchers | None = None,
+        strict: bool = False,
+        on_error: OnError = "go_on",
+    ) -> None:
         self.log = log
         self.session = Session(log=log, strict=strict, handlers=[], on_error=on_error)
-        self._rules: list[Rule[Any]] = []
         self._stack = contextlib.ExitStack()
         self._is_served = False
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
         self._line = ours
-        reader, writer = os.pipe()
+        self._status, writer = os.pipe()
+        self._said = b""
         try:
-            given = (self.session.fd, self.session.log_fd, self.session.area, writer)
-            flags = f"{self.session.flags()},host={theirs.fileno()}"
-            self.process = subprocess.Popen(
-                launch.command(given, log, flags, []),
-                pass_fds=[*given, theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            if launchers is None:
+                launchers = Launchers()
+                self._stack.callback(launchers.close)
+            launchers.start(self.session, writer, theirs.fileno())
         except BaseException:
-            os.close(reader)
+            os.close(self._status)
             ours.close()
+            self._stack.close()
             self.session.close()
             raise
         finally:
             os.close(writer)
             theirs.close()
-        self.session.is_used = True
-        self._status = reader
 
     def joined(self) -> "contextlib.AbstractContextManager[None]":
         """As long as this lasts, what this process starts is caught."""
@@ -82,10 +117,8 @@ class Host:
 
     def problem(self) -> str:
         """What the launcher has said of its own failure, once it has ended."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
-            return os.read(self._status, 4096).decode(errors="replace").partition(" ")[2].strip()
-        return ""
+        self.ended(wait=True)
+        return self._said.decode(errors="replace").partition(" ")[2].strip()
 
     @property
     def missed(self) -> int:
@@ -102,12 +135,12 @@ class Host:
 
     def ended(self, *, wait: bool = False) -> bool:
         """Whether the launcher has written all; those whose programs go on leave somebody to do that."""
-        if wait:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(PATIENCE)
-        if self.process.poll() is None:
-            return False
-        if self._status >= 0:
-            os.close(self._status)
-            self._status = -1
+        while self._status >= 0:
+            if not select.select([self._status], [], [], PATIENCE if wait else 0)[0]:
+                return False
+            said = os.read(self._status, 4096)
+            self._said += said
+            if not said:
+                os.close(self._status)
+                self._status = -1
         return True

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from lsca import launch
 from lsca.session import LIBRARY
 
 JOIN = os.path.join(LIBRARY, "lsca-join")
@@ -68,6 +69,8 @@ def joined(session: int) -> Iterator[None]:
         return words
 
     def fork_exec(*args: Any) -> int:
+        if launch.is_own(args[ARGS]):
+            return was.fork_exec(*args)  # a launcher of ours, whose programs have a session already
         words = list(args)
         errors = _above(args[ERRORS])
         try:

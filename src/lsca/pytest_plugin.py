@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from lsca.hosting import Launchers
     from lsca.testing import Fixture
 
 ROUTES = ("kernel", "proxy")
@@ -85,7 +86,9 @@ def lsca(request: pytest.FixtureRequest) -> "Iterator[Fixture]":
         config.stash[ENDING] = Ending(config.getoption("--lsca-log"))
     ending = config.stash[ENDING]
     try:
-        fixture = Fixture(ending.path(request.node.nodeid), **_settings(request))
+        fixture = Fixture(
+            ending.path(request.node.nodeid), launchers=ending.launchers(), **_settings(request)
+        )
     except LscaError as error:
         pytest.fail(f"lsca: {error}", pytrace=False)
     request.node.stash[FIXTURE] = fixture
@@ -155,6 +158,15 @@ class Ending:
         self._kept = Path(directory).absolute() if directory else None
         self._directory: Path | None = None
         self._open: list[Fixture] = []
+        self._launchers: Launchers | None = None
+
+    def launchers(self) -> "Launchers":
+        """Who starts the sessions' launchers."""
+        if self._launchers is None:
+            from lsca.hosting import Launchers
+
+            self._launchers = Launchers()
+        return self._launchers
 
     def path(self, nodeid: str) -> Path:
         """Where the log of a test is written."""
@@ -184,6 +196,8 @@ class Ending:
     def finish(self) -> None:
         for fixture in self._open:
             self._is_over(fixture, wait=True)
+        if self._launchers is not None:
+            self._launchers.close()
         if self._kept is None and self._directory is not None:
             import shutil
 

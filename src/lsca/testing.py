@@ -8,6 +8,7 @@ and can be used without it, as a context manager.
 import contextlib
 import errno
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from lsca import _native
 from lsca.errors import HandlerError
 from lsca.handlers.conditions import glob
 from lsca.handlers.dispatch import OnError
-from lsca.hosting import Host
+from lsca.hosting import Host, Launchers
 from lsca.live.address import Address
 from lsca.log.descriptors import Descriptors
 from lsca.log.files import Files
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 LAST: Final = 20  # calls that are shown of a failed test
 LINE: Final = 200  # characters of one that are shown
 STRINGS: Final = 60  # bytes of a string
+DIRECTORY: Final = re.compile(r"AT_FDCWD<[^>]*>")
+USUAL: Final = frozenset({("ioctl", "ENOTTY"), ("lseek", "ESPIPE")})
+PRELOAD: Final = b"/etc/ld.so.preload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,13 @@ class Fixture:
         route: str = "kernel",
         strict: bool = False,
         on_error: OnError = "go_on",
+        launchers: Launchers | None = None,
     ) -> None:
         self.log_path = Path(log_path)
         self.route = route
         self.strict = strict
         self.on_error: OnError = on_error
-        self.host = Host(os.fspath(log_path), strict=strict, on_error=on_error)
+        self.host = Host(os.fspath(log_path), launchers=launchers, strict=strict, on_error=on_error)
         self._rules: list[lsca.Rule[Any]] = []
         self._more: list[Path] = []  # logs of runs in another session
         self._reports: list[lsca.Report] = []
@@ -292,7 +297,7 @@ class Fixture:
         log = self.log
         stands_for, style = Descriptors(log), _style(log.header.machine)
         records = list(log.records(events=False))
-        errors = [record for record in records if _error(record)][-count:]
+        errors = [record for record in records if _error(record) and not _is_usual(record)][-count:]
         failed = [_shown(record, style, stands_for) for record in errors]
         last = [_shown(record, style, stands_for) for record in records[-count:]]
         if not records:
@@ -338,10 +343,18 @@ def _error(record: Record) -> str:
     return errno.errorcode.get(-record.ret, str(-record.ret)) if failed else ""
 
 
+def _is_usual(record: Record) -> bool:
+    """Fails in nearly every program: it asks whether this is a terminal, whether there is something to preload."""
+    if (record.name, _error(record)) in USUAL:
+        return True
+    path = record.entry.get(0)
+    return record.name == "access" and path is not None and path.data.startswith(PRELOAD)
+
+
 def _style(machine: str) -> Style:
     return Style(machine, clock="none", duration=False, route=False, strings=STRINGS)
 
 
 def _shown(record: Record, style: Style, descriptors: Descriptors) -> str:
-    line = as_text(record, style, file=descriptors.of(record))
+    line = DIRECTORY.sub("AT_FDCWD", as_text(record, style, file=descriptors.of(record)))
     return line if len(line) <= LINE else f"{line[: LINE - 3]}..."
