@@ -97,8 +97,13 @@ def lsca(request: pytest.FixtureRequest) -> "Iterator[Fixture]":
             yield fixture
     finally:
         missed, reports = fixture.host.missed, fixture.problems()
+        problem = (fixture.host.problem() or "it was killed") if fixture.ended() else ""
         fixture.end()
         ending.add(fixture)
+    if problem:
+        pytest.fail(
+            f"lsca: the launcher is gone, and programs ran uncaught: {problem}", pytrace=False
+        )
     _complain(fixture, missed, reports)
 
 

@@ -130,7 +130,7 @@ def changes(outcome: Outcome) -> dict[str, str]:
 
 def _shape(path: str) -> str:
     """A path without what chance has given it: tmpa1b2c3 and tmpx9y8z7 are alike."""
-    return re.sub(r"[0-9]+|(?<=[._-])[A-Za-z0-9_]{6,}|(?<=tmp)[A-Za-z0-9_]+", "*", path)
+    return re.sub(r"(?<=[._-])[A-Za-z0-9_]{6,}|(?<=tmp)[A-Za-z0-9_]+|[0-9]+", "*", path)
 
 
 def facts(finding: Finding, reproduce: str) -> dict[str, Any]:
