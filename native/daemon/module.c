@@ -294,7 +294,8 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
-				"hide_vdso", "drop", "strict", "unpatched", "serve", "threads", "on_error", "host", NULL};
+				"hide_vdso", "drop", "strict", "unpatched",
+				"serve", "threads", "on_error", "host", NULL};
 	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
 	struct served *served = NULL;
 	unsigned threads = 64;

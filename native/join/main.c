@@ -4,7 +4,7 @@
  * executed, within a session that is there already. It asks the session's launcher to be there at the exec, as an agent
  * would (native/agent/exec.c), and is gone with it: process, descriptors, directory, environment and signals are the
  * program's from the beginning. Started by src/lsca/joining.py in the place of a program; must never change what it
- * would hand on. Says what went wrong as Python's subprocess wants to hear it, on the descriptor ERRORS if there is one.
+ * would hand on. Says what went wrong as Python's subprocess wants to hear it, on the descriptor ERRORS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,15 @@ enum {
 
 #include "inspect.h"
 
-enum { TRIES = 1000, PAUSE_NS = 2000000, LOOK_MS = 100, DETACH_LOOKS = 50, START_LOOKS = 100, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+enum {
+	TRIES = 1000, /* for a request, with PAUSE_NS in between */
+	PAUSE_NS = 2000000,
+	LOOK_MS = 100,
+	DETACH_LOOKS = 50,
+	START_LOOKS = 100,
+	NOT_EXECUTABLE = 126,
+	NOT_FOUND = 127,
+};
 
 static struct session *session; /* NULL: it cannot be had, and nobody catches us */
 

@@ -72,7 +72,7 @@ struct exec_request {
 	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
 	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
 	uint32_t flags;                     /* enum agent_flags that the next image is to know: AGENT_QUIET */
-	uint32_t joins;                     /* a process from outside, and its parent; 0: it was of the session before */
+	uint32_t joins;                     /* the parent of a process from outside; 0: it is of the session */
 	uint32_t pad[2];
 };
 
