@@ -248,3 +248,10 @@ def test_a_wrong_fault_is_shown_where_it_is_wrong(text: str) -> None:
     assert len(mark) - start == max(len(marked), 1)
     if marked:
         assert rule[start : start + len(marked)] == marked
+
+
+def test_counting_in_all_processes_together() -> None:
+    (rule,) = faults.rules("inject=write:error=EIO:when=3:per=session")
+    assert rule.conditions.per == "session"
+    with pytest.raises(faults.FaultError, match="there is no per='run'"):
+        faults.rules("inject=write:error=EIO:when=3:per=run")
