@@ -25,6 +25,7 @@ Q := $(if $(V),,@)
 GEN := build/gen
 AGENT := src/lsca/lib/lsca-agent.so
 PROXY := src/lsca/lib/lsca-proxy
+JOIN := src/lsca/lib/lsca-join
 EXTENSION := src/lsca/_native.abi3.so
 LOG_EXTENSION := src/lsca/_log.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
@@ -35,7 +36,7 @@ help: ## this list
 
 setup: native .venv/.dev ## create .venv with all that is needed; afterwards .venv/bin/lsca works
 
-native: $(AGENT) $(PROXY) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
+native: $(AGENT) $(PROXY) $(JOIN) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
 
 demo: native .venv/bin/lsca ## an unmodified echo server and client, natively and in both routes
 	@.venv/bin/python examples/demo/demo.py
@@ -207,6 +208,21 @@ $(PROXY): $(proxy_objects)
 	@mkdir -p $(@D)
 	@echo "  link  $@"
 	$(Q)$(CC) -static-pie $(PROXY_LINK) -o $@.new $^ 2>/dev/null || $(CC) -pie $(PROXY_LINK) -o $@.new $^
+	$(Q)mv $@.new $@
+
+# ---- what lets a program join a session ---------------------------------------------------------
+
+-include build/join/$(MACHINE)/main.o.d
+
+build/join/$(MACHINE)/main.o: native/join/main.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(HOSTED) $(HARDENED) $(DEPS) -c -o $@ $<
+
+$(JOIN): build/join/$(MACHINE)/main.o
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	$(Q)$(CC) -static $(PROXY_LINK) -o $@.new $^ 2>/dev/null || $(CC) -pie $(PROXY_LINK) -o $@.new $^
 	$(Q)mv $@.new $@
 
 # ---- the extension module -----------------------------------------------------------------------

@@ -90,6 +90,10 @@ static struct exec_request *exec_ask(struct thread *t, uint32_t kind, uint64_t p
 	e->kind = kind;
 	e->flags = sites_are_quiet() ? AGENT_QUIET : 0;
 	e->path = path;
+	e->joins = 0;
+	/* Yama lets only ancestors trace, and whom one names. */
+	if (session->flags & SESSION_HOSTED && !sites_are_quiet())
+		GATE2(NR_prctl, 0x59616d61, session->launcher);
 	put_release(&e->state, EXEC_ASKED);
 	add_one(&session->exec_bell);
 	life_wake(&session->exec_bell);

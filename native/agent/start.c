@@ -227,6 +227,8 @@ HIDDEN void start_injected(const struct agent_config *told)
 			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
+	if (cfg->flags & AGENT_JOINED)
+		event_all(t);
 	leads = (uint64_t)sites_begin(cfg);
 	r = start_capture();
 	if (r < 0)

@@ -96,6 +96,32 @@ static void listen_to_all(struct launch *l)
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------ */
 
+static const char *begin_program(struct launch *l, const struct inherited *was, char *text)
+{
+	const struct plan *p = l->plan;
+	int e;
+
+	l->main = spawn_program(p, was, l->starting, l->lifeline, l->channel_fd);
+	if (l->main < 0) {
+		snprintf(text, TEXT_SIZE, "cannot start a process: %s", strerror(errno));
+		return text;
+	}
+	if (l->channel) {
+		l->channel->pid = (uint32_t)l->main;
+		((struct slot *)((char *)l->channel + SLOT_SIZE))->tid = (uint32_t)l->main;
+	}
+	session_enter(l->session, (uint32_t)l->main, l->proxy > 0 ? (uint32_t)l->proxy : 0, (uint32_t)getpid());
+	if (ptrace(PTRACE_SEIZE, l->main, 0, PTRACE_O_TRACEEXEC)) {
+		e = errno;
+		kill(l->main, SIGKILL);
+		snprintf(text, TEXT_SIZE, "this machine does not let lsca trace the program that it starts: %s; "
+			 "see `lsca doctor`", strerror(e));
+		return text;
+	}
+	tracee_add(l, l->main, l->main, FIRST);
+	return NULL;
+}
+
 static const char *begin(struct launch *l, const struct inherited *was)
 {
 	static char text[TEXT_SIZE];
@@ -117,32 +143,29 @@ static const char *begin(struct launch *l, const struct inherited *was)
 		if (l->proxy < 0)
 			return text;
 	}
-	l->main = spawn_program(p, was, l->starting, l->lifeline, l->channel_fd);
-	if (l->main < 0) {
-		snprintf(text, sizeof text, "cannot start a process: %s", strerror(errno));
-		return text;
+	if (p->host_fd >= 0) {
+		l->session->flags |= SESSION_HOSTED;
+		l->started = 1;
+	} else {
+		wrong = begin_program(l, was, text);
+		if (wrong)
+			return wrong;
 	}
-	if (l->channel) {
-		l->channel->pid = (uint32_t)l->main;
-		((struct slot *)((char *)l->channel + SLOT_SIZE))->tid = (uint32_t)l->main;
-	}
-	session_enter(l->session, (uint32_t)l->main, l->proxy > 0 ? (uint32_t)l->proxy : 0, (uint32_t)getpid());
-	if (ptrace(PTRACE_SEIZE, l->main, 0, PTRACE_O_TRACEEXEC)) {
-		e = errno;
-		kill(l->main, SIGKILL);
-		snprintf(text, sizeof text, "this machine does not let lsca trace the program that it starts: %s; "
-			 "see `lsca doctor`", strerror(e));
-		return text;
-	}
-	tracee_add(l, l->main, l->main, FIRST);
 	if (p->log_fd >= 0) {
 		e = drain_start(&l->drain, l->session, p->area_fd, p->log_fd, p->log_path, STDERR_FILENO);
 		if (e) {
-			kill(l->main, SIGKILL);
+			if (l->main)
+				kill(l->main, SIGKILL);
 			snprintf(text, sizeof text, "%s: %s", p->log_path, strerror(-e));
 			return text;
 		}
-		program_begins(&l->drain, (uint32_t)l->main, p->argv);
+		if (l->main)
+			program_begins(&l->drain, (uint32_t)l->main, p->argv);
+	}
+	e = p->host_fd >= 0 ? host_start(l) : 0;
+	if (e) {
+		snprintf(text, sizeof text, "cannot start a thread: %s", strerror(-e));
+		return text;
 	}
 	return NULL;
 }
@@ -301,7 +324,7 @@ static void finish(struct launch *l)
 	int e = l->starting->error, code = e == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 
 	__atomic_or_fetch(&l->session->flags, SESSION_CLOSED, __ATOMIC_ACQ_REL);
-	if (l->main_ended)
+	if (l->main_ended && l->main)
 		program_ended(&l->drain, (uint32_t)l->main, l->main_status);
 	drain_finish(&l->drain);
 	while (l->proxy > 0 && now_ms() < end) {
@@ -371,6 +394,10 @@ static void loop(struct launch *l)
 		if (sweep)
 			swept = now_ms();
 		listen_to_all(l);
+		if (l->plan->host_fd >= 0 && !l->main_ended && get_acquire(&l->host_ended)) {
+			l->main_ended = 1;
+			l->ended_at = now_ms();
+		}
 		trace_requests(l, sweep);
 		let_run_alone(l);
 		/* Looking at every process is for once in a while, not for every exec in the background. */

@@ -26,6 +26,7 @@ struct plan {
 	int is_proxy, hide_vdso;
 	int unpatched; /* call sites stay as they are */
 	int strict; /* what cannot be caught does not run, and the run has failed */
+	int host_fd; /* -1, or instead of a first program: host.c */
 	int drop; /* the front lets go of descriptors that only the program should hold */
 	void (*forked)(void *); /* called in the front once the launcher is there; or NULL */
 	void *forked_with;
@@ -97,6 +98,7 @@ void drop_inherited(int keep_stderr);
 
 /* program.c: the launcher's own records, of the program `pid`: what it inherits, and how it ends */
 void program_begins(struct drain *d, uint32_t pid, char **argv);
+void program_joined(struct drain *d, uint32_t pid); /* at its exec stop */
 void program_ended(struct drain *d, uint32_t pid, int status);
 
 /*
@@ -135,6 +137,7 @@ struct launch {
 	struct channel *channel;
 	pid_t main, proxy;
 	int started, main_ended, main_status, in_background;
+	uint32_t host_ended;
 	uint64_t ended_at;
 	uint32_t killed;
 	char first[200]; /* the first program that ran without the agent, and why */
@@ -154,6 +157,10 @@ const char *trace_reason(const struct launch *l, uint32_t kind);
 /* launch.c, front.c */
 void launch(const struct plan *p, const struct inherited *was, int pipe) __attribute__((noreturn));
 void front_run(const struct plan *p, struct outcome *out);
+
+/* host.c */
+enum { HOST_END = 'q' };
+int host_start(struct launch *l);
 
 /* probe.c: 0 it works, else errno */
 struct probe {

@@ -294,23 +294,24 @@ static char **strings(PyObject *list)
 static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
-				"hide_vdso", "drop", "strict", "unpatched", "serve", "threads", "on_error", NULL};
+				"hide_vdso", "drop", "strict", "unpatched",
+				"serve", "threads", "on_error", "host", NULL};
 	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
 	struct served *served = NULL;
 	unsigned threads = 64;
 	int error = 0;
-	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = ""};
+	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = "", .host_fd = -1};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIO", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIOi", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
 					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched,
-					 &serve, &threads, &on_error))
+					 &serve, &threads, &on_error, &plan.host_fd))
 		return NULL;
 	plan.argv = strings(argv);
 	plan.env = plan.argv ? strings(env) : NULL;
-	if (plan.env && !plan.argv[0])
+	if (plan.env && !plan.argv[0] && plan.host_fd < 0)
 		PyErr_SetString(PyExc_ValueError, "no program is named");
 	else if (plan.env &&
 		 (serve == Py_None || (served = served_for_run(&plan, serve, on_error, threads)))) {

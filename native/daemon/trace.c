@@ -226,6 +226,12 @@ static void on_exec(struct launch *l, struct tracee *t)
 		c.lifeline = e->lifeline;
 		c.channel = e->channel;
 		c.slot = e->slot;
+		if (e->joins) {
+			c.by_exec = 0;
+			c.parent = e->joins;
+			c.flags |= AGENT_JOINED;
+			program_joined(&l->drain, (uint32_t)t->pid);
+		}
 	} else {
 		l->started = 1;
 		tell(l, MESSAGE_STARTED, t->pid, NULL);

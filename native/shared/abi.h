@@ -19,7 +19,7 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 2u
+#define ABI_VERSION 3u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
@@ -49,6 +49,7 @@ enum session_flags {
 	SESSION_GRANTS = 32, /* programs that gain privileges keep them under this launcher's trace */
 	SESSION_LOSSY = 64,  /* rather lose records, and count them, than wait for the drainer */
 	SESSION_ELSEWHERE = 128, /* an exec could not be caught because its pid namespace is another one */
+	SESSION_HOSTED = 256, /* its launcher is nobody's ancestor: programs have joined it */
 };
 
 /*
@@ -72,7 +73,8 @@ struct exec_request {
 	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
 	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
 	uint32_t flags;                     /* enum agent_flags that the next image is to know: AGENT_QUIET */
-	uint32_t pad[3];
+	uint32_t joins;                     /* the parent of a process from outside; 0: it is of the session */
+	uint32_t pad[2];
 };
 
 enum process_state { PROCESS_FREE, PROCESS_CLAIMED, PROCESS_LIVE, PROCESS_GONE };
@@ -388,6 +390,7 @@ enum agent_flags {
 	AGENT_KEYS = 1,        /* the instructions are there by which patched sites tell threads apart */
 	AGENT_QUIET = 2,       /* no calls of the agent's own beyond what must be: no site is patched */
 	AGENT_SYS_BLOCKED = 4, /* the program was started with SIGSYS blocked */
+	AGENT_JOINED = 8,      /* what its descriptors are, nobody has told the log yet */
 };
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");

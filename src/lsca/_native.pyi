@@ -181,13 +181,15 @@ def run(
     serve: Callable[[Request], tuple[int, int]] | None = None,
     threads: int = 64,
     on_error: Callable[[Request, BaseException], object] | None = None,
+    host: int = -1,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
     programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
-    `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`.
+    `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`. `host`, a socket: instead of
+    running a program, serve those that join until it is closed; see native/daemon/host.c.
     """
 
 def probe() -> dict[str, int]:

@@ -13,16 +13,23 @@ from lsca.session import AGENT, PROXY, original_environment
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
+HOST_MESSAGE = 1 << 16  # bytes
+HOST_FDS = 5
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPT = (
     f"import sys; sys.path.insert(0, {SOURCES!r}); from lsca.launch import main; main(sys.argv[1:])"
 )
+HOSTS_SCRIPT = SCRIPT.replace("main", "serve_hosts")
 
 
 def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[str]) -> list[str]:
-    """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas."""
+    """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas.
+
+    `host=FD` among them: there is no program, and the launcher serves those that join; see native/daemon/host.c.
+    """
     return [sys.executable, "-IS", "-c", SCRIPT, *map(str, fds), log, flags, *program]
 
 
@@ -30,10 +37,11 @@ def main(argv: list[str]) -> "NoReturn":
     """Runs the program; never returns."""
     session, log, area, status = (int(word) for word in argv[:4])
     flags = argv[5].split(",")
+    host = next((int(flag[5:]) for flag in flags if flag.startswith("host=")), -1)
     program = [os.fsencode(word) for word in argv[6:]]
-    for fd in (session, log, area, status):
+    for fd in (session, log, area, status, host):
         if fd >= 0:
-            os.set_inheritable(fd, False)
+            os.set_inheritable(fd, fd == status and host >= 0)
     code, signal, text = _native.run(
         session,
         program,
@@ -48,6 +56,7 @@ def main(argv: list[str]) -> "NoReturn":
         drop=False,
         strict="strict" in flags,
         unpatched="unpatched" in flags,
+        host=host,
     )
     if text:
         os.write(status, f"{code} {text}".encode("utf-8", "surrogateescape"))
@@ -55,6 +64,44 @@ def main(argv: list[str]) -> "NoReturn":
     if signal:
         die_of(signal)
     os._exit(code & 0xFF)
+
+
+def is_own(words: "Sequence[object]") -> bool:
+    """Whether this is a command of `command` or `command_for_hosts`."""
+    return SCRIPT in words or HOSTS_SCRIPT in words
+
+
+def command_for_hosts(line: int) -> list[str]:
+    """What to execute for `serve_hosts`; `line` is its inherited end of a socket."""
+    return [sys.executable, "-IS", "-c", HOSTS_SCRIPT, str(line)]
+
+
+def serve_hosts(argv: list[str]) -> "NoReturn":
+    """Forks a launcher without a program for each message on a socket: that is cheaper than to start one.
+
+    A message is the session's switches and the path of its log, with the descriptors that `main` wants and the host's.
+    """
+    import signal
+    import socket
+
+    line = socket.socket(fileno=int(argv[0]))
+    line.set_inheritable(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, and meant for the tests
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        text, fds, _, _ = socket.recv_fds(line, HOST_MESSAGE, HOST_FDS)
+        if not text:
+            os._exit(0)
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            line.close()
+            flags, _, path = text.decode("utf-8", "surrogateescape").partition("\0")
+            session, status, host, *more = fds
+            log, area = more or (-1, -1)
+            # The pipe is the front's alone: whoever goes on in the background closes what is inheritable.
+            main([str(session), str(log), str(area), str(status), path, f"{flags},host={host}"])
+        for fd in fds:
+            os.close(fd)
 
 
 def die_of(signal: int) -> None:

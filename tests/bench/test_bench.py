@@ -86,3 +86,11 @@ def test_rules_and_handlers() -> None:
     assert done.returncode == 0, done.stderr
     ways = {"native", "captured", "no", "rules", "handler"}
     assert ways <= {line.split()[0] for line in done.stdout.splitlines()}
+
+
+def test_a_suite_under_the_fixture() -> None:
+    command = [sys.executable, str(BENCH.with_name("suite.py")), "1", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    words = [line.split()[0] for line in done.stdout.splitlines()]
+    assert words == ["native", "caught", "ratio", "at"]

@@ -4,6 +4,7 @@
 `lsca.run` is held against subprocess.run.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -322,3 +323,13 @@ def test_nothing_is_left_behind() -> None:
     out("echo x", handler)
     assert set(os.listdir("/proc/self/fd")) == before
     assert {thread.name for thread in threading.enumerate()} == names
+
+
+def test_a_session_that_is_over_before_it_is_served() -> None:
+    from lsca.session import Session
+
+    session = Session(handlers=[lsca.on("getppid").ret(1)])
+    fcntl.fcntl(session.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    with session.served():
+        pass
+    session.close()

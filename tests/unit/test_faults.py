@@ -256,3 +256,10 @@ def test_counting_by_thread_needs_no_python() -> None:
         (rule,) = faults.rules(text)
         compile_rules([rule], deny=False)
         assert rule.counted_by_agent and rule.effects.handler is None
+
+
+def test_counting_in_all_processes_together() -> None:
+    (rule,) = faults.rules("inject=write:error=EIO:when=3:per=session")
+    assert rule.conditions.per == "session"
+    with pytest.raises(faults.FaultError, match="there is no per='run'"):
+        faults.rules("inject=write:error=EIO:when=3:per=run")

@@ -18,6 +18,7 @@ write(fd, buf, count)
   family   transfer
   numbers  x86_64 1, aarch64 64
   waits    it may, until something happens or a signal comes
+  errors   ENOSPC, EIO, EINTR, EAGAIN, EPIPE, EDQUOT, EFBIG
   proxy    completed by the proxy, which holds the descriptors
   support  full
 """

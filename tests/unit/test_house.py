@@ -26,8 +26,10 @@ FLOORS = (
     ("handlers", "daemon"),
     ("session",),
     ("launch",),
-    ("running",),
+    ("joining",),
+    ("running", "hosting"),
     ("services", "tui", "plot"),
+    ("testing", "exploring"),
     ("cli", "pytest_plugin"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -28,6 +28,7 @@ VERBS = (
     "discard",
     "policy",
     "learn",
+    "explore",
     "help",
     "doctor",
     "daemon",

@@ -122,6 +122,7 @@ def page(row: type[Syscall]) -> str:
         "since": f"Linux {row.since}" if row.since else "",
         "result": "a new descriptor" if row.new_fd else "",
         "waits": "it may, until something happens or a signal comes" if row.blocks else "",
+        "errors": ", ".join(row.errors),
         "proxy": f"completed {RUNS_TEXT[row.runs]}",
         "handlers": HANDLED_TEXT[row.handled] if row.handled is not Handled.ANY else "",
         "support": str(row.support),

@@ -107,6 +107,7 @@ class Rule(Generic[C]):
         self.effects = Effects()
         self.order = next(_order)
         self.home: dict[str, Any] | None = None
+        self.noted: Callable[[Rule[Any]], None] | None = None
         self._path = glob(conditions.path) if conditions.path else None
         exe = conditions.process
         self._exe = glob(exe) if isinstance(exe, str) else None
@@ -216,7 +217,9 @@ class Rule(Generic[C]):
         return self._note()
 
     def _note(self) -> "Rule[C]":
-        """Enters the rule in the module at whose top level it stands."""
+        """Enters the rule in the module at whose top level it stands; tells `noted` that it has something to do."""
+        if self.noted is not None:
+            self.noted(self)
         if self.home is not None:
             noted = self.home.setdefault(NOTED, [])
             if self not in noted:

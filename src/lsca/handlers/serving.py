@@ -30,11 +30,15 @@ def install(handlers: Handlers, session: int) -> None:
 
 @contextlib.contextmanager
 def served(handlers: Handlers, session: int) -> Iterator[None]:
-    """Answers a session's calls as long as the context lasts."""
-    server = _native.serve(session, handlers.answer, threads=THREADS)
+    """Answers a session's calls as long as the context lasts. One whose last program has ended has none to answer."""
+    server = None
     try:
+        # The launcher seals the memory when nobody else has it any more: a short program may be faster than we are.
+        with contextlib.suppress(PermissionError):
+            server = _native.serve(session, handlers.answer, threads=THREADS)
         yield
     finally:
-        server.stop()
+        if server is not None:
+            server.stop()
         handlers.end()
         handlers.close()

@@ -36,7 +36,7 @@ PURE: Final[dict[str, Callable[[Any], int]]] = {
 }
 POKES: Final = ("poke_enter", "poke_exit")
 ACTIONS: Final = ("error", "retval", "signal", "delay_enter", "delay_exit", *POKES)
-CONDITIONS: Final = ("when", "path", "fd", "if", "p", "after_bytes", "address", "process")
+CONDITIONS: Final = ("when", "path", "fd", "if", "p", "after_bytes", "address", "process", "per")
 OPTIONS: Final = (*ACTIONS, "syscall", *CONDITIONS)
 
 
@@ -198,7 +198,7 @@ def _conditions(text: str, options: dict[str, Part], seed: int | None) -> dict[s
     found: dict[str, Any] = {"per": "thread"}  # strace counts per syscall and per tracee
     for name, part in options.items():
         with _at(text, part):
-            if name in ("path", "address", "process"):
+            if name in ("path", "address", "process", "per"):
                 found[name] = part.value
             elif name == "when":
                 found["count"] = part.value

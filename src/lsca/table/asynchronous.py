@@ -25,6 +25,7 @@ class io_uring_setup(
     support=Support.NONE,
     caveat=CAVEAT,
     effect=new("anon_inode:[io_uring]"),
+    errors="ENOMEM EMFILE EPERM",
 ):
     """set up a context for performing asynchronous I/O"""
 

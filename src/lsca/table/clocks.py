@@ -115,14 +115,18 @@ class clock_adjtime(
     buf = Out(TIMEX)
 
 
-class nanosleep(Syscall, x86_64=35, generic=101, runs=Runs.PROGRAM, blocks=True, classes=()):
+class nanosleep(
+    Syscall, x86_64=35, generic=101, runs=Runs.PROGRAM, blocks=True, classes=(), errors="EINTR"
+):
     """high-resolution sleep"""
 
     duration = In(TIMESPEC)
     rem = Out(TIMESPEC, interrupted=True)
 
 
-class clock_nanosleep(Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, blocks=True, classes=()):
+class clock_nanosleep(
+    Syscall, x86_64=230, generic=115, runs=Runs.PROGRAM, blocks=True, classes=(), errors="EINTR"
+):
     """high-resolution sleep with specifiable clock"""
 
     clockid = Clock()

@@ -122,13 +122,22 @@ def note_fcntl(view: View) -> str:
     return f"{kind}{show(view.ret, view)}"
 
 
-class dup(Syscall, x86_64=32, generic=23, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
+class dup(
+    Syscall,
+    x86_64=32,
+    generic=23,
+    new_fd=True,
+    effect=by(Does.DUPLICATES, "oldfd"),
+    errors="EMFILE",
+):
     """duplicate a file descriptor"""
 
     oldfd = Fd()
 
 
-class dup2(Syscall, x86_64=33, new_fd=True, effect=by(Does.DUPLICATES, "oldfd")):
+class dup2(
+    Syscall, x86_64=33, new_fd=True, effect=by(Does.DUPLICATES, "oldfd"), errors="EMFILE EINTR"
+):
     """duplicate a file descriptor to a given number"""
 
     oldfd = Fd()
@@ -142,6 +151,7 @@ class dup3(
     since="2.6.27",
     new_fd=True,
     effect=by(Does.DUPLICATES, "oldfd"),
+    errors="EMFILE EINTR",
 ):
     """duplicate a file descriptor to a given number, with flags"""
 
@@ -161,6 +171,7 @@ class fcntl(
     caveat="under the route `proxy` F_GETLK and F_OFD_GETLK name the proxy's process as the owner "
     "of a lock that a captured program holds",
     effect=by(Does.FCNTL, "fd", "cmd"),
+    errors="EAGAIN EINTR ENOLCK EMFILE",
 ):
     """manipulate file descriptor"""
 
@@ -169,7 +180,7 @@ class fcntl(
     arg = Chosen_by(Kind.FCNTL, "cmd", COMMANDS)
 
 
-class flock(Syscall, x86_64=73, generic=32, blocks=True):
+class flock(Syscall, x86_64=73, generic=32, blocks=True, errors="EINTR EAGAIN ENOLCK"):
     """apply or remove an advisory lock on an open file"""
 
     fd = Fd()
@@ -193,13 +204,20 @@ class ioctl(
     argp = Chosen_by(Kind.IOCTL, "request", REQUESTS)
 
 
-class pipe(Syscall, x86_64=22, effect=by(Does.PIPE, "pipefd")):
+class pipe(Syscall, x86_64=22, effect=by(Does.PIPE, "pipefd"), errors="EMFILE ENFILE"):
     """create pipe"""
 
     pipefd = Out(PAIR)
 
 
-class pipe2(Syscall, x86_64=293, generic=59, since="2.6.27", effect=by(Does.PIPE, "pipefd")):
+class pipe2(
+    Syscall,
+    x86_64=293,
+    generic=59,
+    since="2.6.27",
+    effect=by(Does.PIPE, "pipefd"),
+    errors="EMFILE ENFILE",
+):
     """create pipe, with flags"""
 
     pipefd = Out(PAIR)

@@ -70,7 +70,14 @@ def creates(view: View) -> bool:
     return bool(view.value("flags") & (OPEN_FLAGS["O_CREAT"] | O_TMPFILE_BIT))
 
 
-class open(Syscall, x86_64=2, blocks=True, new_fd=True, effect=OPENS):
+class open(
+    Syscall,
+    x86_64=2,
+    blocks=True,
+    new_fd=True,
+    effect=OPENS,
+    errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
+):
     """open and possibly create a file"""
 
     pathname = Path()
@@ -79,7 +86,14 @@ class open(Syscall, x86_64=2, blocks=True, new_fd=True, effect=OPENS):
 
 
 class openat(
-    Syscall, x86_64=257, generic=56, since="2.6.16", blocks=True, new_fd=True, effect=OPENS
+    Syscall,
+    x86_64=257,
+    generic=56,
+    since="2.6.16",
+    blocks=True,
+    new_fd=True,
+    effect=OPENS,
+    errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
 ):
     """open and possibly create a file"""
 
@@ -90,7 +104,14 @@ class openat(
 
 
 class openat2(
-    Syscall, x86_64=437, generic=437, since="5.6", blocks=True, new_fd=True, effect=OPENS
+    Syscall,
+    x86_64=437,
+    generic=437,
+    since="5.6",
+    blocks=True,
+    new_fd=True,
+    effect=OPENS,
+    errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
 ):
     """open and possibly create a file (extended)"""
 
@@ -100,14 +121,28 @@ class openat2(
     size = Size()
 
 
-class creat(Syscall, x86_64=85, blocks=True, new_fd=True, effect=OPENS):
+class creat(
+    Syscall,
+    x86_64=85,
+    blocks=True,
+    new_fd=True,
+    effect=OPENS,
+    errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
+):
     """create a file or rewrite an existing one"""
 
     pathname = Path()
     mode = Mode()
 
 
-class close(Syscall, x86_64=3, generic=57, blocks=True, effect=by(Does.CLOSES, "fd")):
+class close(
+    Syscall,
+    x86_64=3,
+    generic=57,
+    blocks=True,
+    effect=by(Does.CLOSES, "fd"),
+    errors="EIO EINTR ENOSPC",
+):
     """close a file descriptor"""
 
     fd = Fd()
@@ -127,7 +162,7 @@ class close_range(
     flags = Chosen(CLOSE_RANGE)
 
 
-class lseek(Syscall, x86_64=8, generic=62, returns=show_long):
+class lseek(Syscall, x86_64=8, generic=62, returns=show_long, errors="ESPIPE EINVAL"):
     """reposition read/write file offset"""
 
     fd = Fd()
@@ -135,21 +170,28 @@ class lseek(Syscall, x86_64=8, generic=62, returns=show_long):
     whence = Chosen(SEEK)
 
 
-class truncate(Syscall, x86_64=76, generic=45, blocks=True):
+class truncate(Syscall, x86_64=76, generic=45, blocks=True, errors="EIO EACCES EFBIG ENOSPC"):
     """truncate a file to a specified length"""
 
     path = Path()
     length = Offset()
 
 
-class ftruncate(Syscall, x86_64=77, generic=46, blocks=True):
+class ftruncate(Syscall, x86_64=77, generic=46, blocks=True, errors="EIO EFBIG EINTR ENOSPC"):
     """truncate a file to a specified length"""
 
     fd = Fd()
     length = Offset()
 
 
-class fallocate(Syscall, x86_64=285, generic=47, since="2.6.23", blocks=True):
+class fallocate(
+    Syscall,
+    x86_64=285,
+    generic=47,
+    since="2.6.23",
+    blocks=True,
+    errors="ENOSPC EIO EOPNOTSUPP EINTR",
+):
     """manipulate file space"""
 
     fd = Fd()
@@ -179,25 +221,27 @@ class sync(Syscall, x86_64=162, generic=81, blocks=True):
     """commit filesystem caches to disk"""
 
 
-class syncfs(Syscall, x86_64=306, generic=267, since="2.6.39", blocks=True):
+class syncfs(Syscall, x86_64=306, generic=267, since="2.6.39", blocks=True, errors="EIO ENOSPC"):
     """commit the filesystem that contains an open file to disk"""
 
     fd = Fd()
 
 
-class fsync(Syscall, x86_64=74, generic=82, blocks=True):
+class fsync(Syscall, x86_64=74, generic=82, blocks=True, errors="EIO ENOSPC EDQUOT EINTR"):
     """synchronize a file's in-core state with storage device"""
 
     fd = Fd()
 
 
-class fdatasync(Syscall, x86_64=75, generic=83, blocks=True):
+class fdatasync(Syscall, x86_64=75, generic=83, blocks=True, errors="EIO ENOSPC EDQUOT EINTR"):
     """synchronize a file's in-core data with storage device"""
 
     fd = Fd()
 
 
-class sync_file_range(Syscall, x86_64=277, generic=84, since="2.6.17", blocks=True):
+class sync_file_range(
+    Syscall, x86_64=277, generic=84, since="2.6.17", blocks=True, errors="EIO ENOSPC"
+):
     """sync a file segment with disk"""
 
     fd = Fd()
@@ -213,6 +257,7 @@ class memfd_create(
     since="3.17",
     new_fd=True,
     effect=new("/memfd:{} (deleted)", "uname"),
+    errors="EMFILE ENFILE ENOMEM",
 ):
     """create an anonymous file"""
 

@@ -96,13 +96,15 @@ class getgroups(Syscall, x86_64=115, generic=158, runs=Runs.PROGRAM):
     list = Out(GROUPS, length="size", filled=True)
 
 
-class setuid(Syscall, x86_64=105, generic=146, runs=Runs.BOTH, identity=True):
+class setuid(
+    Syscall, x86_64=105, generic=146, runs=Runs.BOTH, identity=True, errors="EAGAIN EPERM"
+):
     """set user identity"""
 
     uid = Id()
 
 
-class setgid(Syscall, x86_64=106, generic=144, runs=Runs.BOTH, identity=True):
+class setgid(Syscall, x86_64=106, generic=144, runs=Runs.BOTH, identity=True, errors="EPERM"):
     """set group identity"""
 
     gid = Id()
@@ -150,7 +152,7 @@ class setfsgid(Syscall, x86_64=123, generic=152, runs=Runs.BOTH):
     fsgid = Id()
 
 
-class setgroups(Syscall, x86_64=116, generic=159, runs=Runs.BOTH):
+class setgroups(Syscall, x86_64=116, generic=159, runs=Runs.BOTH, errors="EPERM ENOMEM"):
     """set list of supplementary group IDs"""
 
     size = Int()

@@ -81,7 +81,7 @@ def show_shm_flags(value: int, view: View) -> str:
     return f"{flags}|{mode:#05o}".replace("0o", "0") if flags != "0" else show_octal(mode, view)
 
 
-class shmget(Syscall, x86_64=29, generic=194, runs=Runs.PROGRAM):
+class shmget(Syscall, x86_64=29, generic=194, runs=Runs.PROGRAM, errors="ENOSPC ENOMEM EACCES"):
     """allocate a System V shared memory segment"""
 
     key = Value(show_key)
@@ -120,7 +120,7 @@ class shmctl(
     buf = Pointer()
 
 
-class semget(Syscall, x86_64=64, generic=190, runs=Runs.PROGRAM):
+class semget(Syscall, x86_64=64, generic=190, runs=Runs.PROGRAM, errors="ENOSPC ENOMEM EACCES"):
     """get a System V semaphore set identifier"""
 
     key = Value(show_key)

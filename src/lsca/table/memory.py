@@ -63,7 +63,9 @@ class brk(Syscall, x86_64=12, generic=214, runs=Runs.PROGRAM, returns=show_hex):
     addr = Address()
 
 
-class mmap(Syscall, x86_64=9, generic=222, runs=Runs.BORROW, returns=show_hex):
+class mmap(
+    Syscall, x86_64=9, generic=222, runs=Runs.BORROW, returns=show_hex, errors="ENOMEM EAGAIN"
+):
     """map files or devices into memory"""
 
     addr = Address()
@@ -74,14 +76,14 @@ class mmap(Syscall, x86_64=9, generic=222, runs=Runs.BORROW, returns=show_hex):
     offset = Hex()
 
 
-class munmap(Syscall, x86_64=11, generic=215, runs=Runs.PROGRAM):
+class munmap(Syscall, x86_64=11, generic=215, runs=Runs.PROGRAM, errors="ENOMEM"):
     """unmap files or devices from memory"""
 
     addr = Address()
     length = Size()
 
 
-class mremap(Syscall, x86_64=25, generic=216, runs=Runs.PROGRAM, returns=show_hex):
+class mremap(Syscall, x86_64=25, generic=216, runs=Runs.PROGRAM, returns=show_hex, errors="ENOMEM"):
     """remap a virtual memory address"""
 
     old_address = Address()
@@ -93,7 +95,7 @@ class mremap(Syscall, x86_64=25, generic=216, runs=Runs.PROGRAM, returns=show_he
     )
 
 
-class mprotect(Syscall, x86_64=10, generic=226, runs=Runs.PROGRAM):
+class mprotect(Syscall, x86_64=10, generic=226, runs=Runs.PROGRAM, errors="ENOMEM EACCES"):
     """set protection on a region of memory"""
 
     addr = Address()
@@ -109,7 +111,7 @@ class madvise(Syscall, x86_64=28, generic=233, runs=Runs.PROGRAM):
     advice = Chosen(ADVICE)
 
 
-class msync(Syscall, x86_64=26, generic=227, runs=Runs.PROGRAM, blocks=True):
+class msync(Syscall, x86_64=26, generic=227, runs=Runs.PROGRAM, blocks=True, errors="EIO ENOMEM"):
     """synchronize a file with a memory map"""
 
     addr = Address()
@@ -132,7 +134,7 @@ class mincore(
     vec = Pointer()
 
 
-class mlock(Syscall, x86_64=149, generic=228, runs=Runs.PROGRAM):
+class mlock(Syscall, x86_64=149, generic=228, runs=Runs.PROGRAM, errors="ENOMEM EPERM"):
     """lock memory"""
 
     addr = Address()

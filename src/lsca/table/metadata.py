@@ -246,28 +246,30 @@ FILE_ATTR: Final = whole(
 )
 
 
-class stat(Syscall, x86_64=4):
+class stat(Syscall, x86_64=4, errors="EACCES ENOENT EIO ENOMEM"):
     """get file status"""
 
     pathname = Path()
     statbuf = Out(STAT)
 
 
-class fstat(Syscall, x86_64=5, generic=80):
+class fstat(Syscall, x86_64=5, generic=80, errors="EIO ENOMEM"):
     """get file status"""
 
     fd = Fd()
     statbuf = Out(STAT)
 
 
-class lstat(Syscall, x86_64=6):
+class lstat(Syscall, x86_64=6, errors="EACCES ENOENT EIO ENOMEM"):
     """get file status"""
 
     pathname = Path()
     statbuf = Out(STAT)
 
 
-class newfstatat(Syscall, x86_64=262, generic=79, since="2.6.16"):
+class newfstatat(
+    Syscall, x86_64=262, generic=79, since="2.6.16", errors="EACCES ENOENT EIO ENOMEM"
+):
     """get file status"""
 
     dirfd = DirFd()
@@ -276,7 +278,7 @@ class newfstatat(Syscall, x86_64=262, generic=79, since="2.6.16"):
     flags = Chosen(AT_FLAGS)
 
 
-class statx(Syscall, x86_64=332, generic=291, since="4.11"):
+class statx(Syscall, x86_64=332, generic=291, since="4.11", errors="EACCES ENOENT EIO ENOMEM"):
     """get file status (extended)"""
 
     dirfd = DirFd()
@@ -294,14 +296,14 @@ def show_statx_flags(value: int, view: View) -> str:
     return "AT_STATX_SYNC_AS_STAT" + ("" if rest == "0" else f"|{rest}")
 
 
-class statfs(Syscall, x86_64=137, generic=43):
+class statfs(Syscall, x86_64=137, generic=43, errors="EACCES ENOENT EIO ENOMEM"):
     """get filesystem statistics"""
 
     path = Path()
     buf = Out(STATFS)
 
 
-class fstatfs(Syscall, x86_64=138, generic=44):
+class fstatfs(Syscall, x86_64=138, generic=44, errors="EIO ENOMEM"):
     """get filesystem statistics"""
 
     fd = Fd()
@@ -320,21 +322,21 @@ class ustat(
     ubuf = Out(USTAT)
 
 
-class chmod(Syscall, x86_64=90):
+class chmod(Syscall, x86_64=90, errors="EPERM EIO EROFS"):
     """change permissions of a file"""
 
     pathname = Path()
     mode = Mode()
 
 
-class fchmod(Syscall, x86_64=91, generic=52):
+class fchmod(Syscall, x86_64=91, generic=52, errors="EPERM EIO EROFS"):
     """change permissions of a file"""
 
     fd = Fd()
     mode = Mode()
 
 
-class fchmodat(Syscall, x86_64=268, generic=53, since="2.6.16"):
+class fchmodat(Syscall, x86_64=268, generic=53, since="2.6.16", errors="EPERM EIO EROFS"):
     """change permissions of a file"""
 
     dirfd = DirFd()
@@ -351,7 +353,7 @@ class fchmodat2(Syscall, x86_64=452, generic=452, since="6.6"):
     flags = Chosen(AT_FLAGS)
 
 
-class chown(Syscall, x86_64=92):
+class chown(Syscall, x86_64=92, errors="EPERM EIO"):
     """change ownership of a file"""
 
     pathname = Path()
@@ -359,7 +361,7 @@ class chown(Syscall, x86_64=92):
     group = Id()
 
 
-class fchown(Syscall, x86_64=93, generic=55):
+class fchown(Syscall, x86_64=93, generic=55, errors="EPERM EIO"):
     """change ownership of a file"""
 
     fd = Fd()
@@ -367,7 +369,7 @@ class fchown(Syscall, x86_64=93, generic=55):
     group = Id()
 
 
-class lchown(Syscall, x86_64=94):
+class lchown(Syscall, x86_64=94, errors="EPERM EIO"):
     """change ownership of a file"""
 
     pathname = Path()
@@ -375,7 +377,7 @@ class lchown(Syscall, x86_64=94):
     group = Id()
 
 
-class fchownat(Syscall, x86_64=260, generic=54, since="2.6.16"):
+class fchownat(Syscall, x86_64=260, generic=54, since="2.6.16", errors="EPERM EIO"):
     """change ownership of a file"""
 
     dirfd = DirFd()
@@ -413,7 +415,7 @@ class futimesat(Syscall, x86_64=261, since="2.6.16"):
     times = In(TIMEVALS)
 
 
-class utimensat(Syscall, x86_64=280, generic=88, since="2.6.22"):
+class utimensat(Syscall, x86_64=280, generic=88, since="2.6.22", errors="EPERM EACCES EROFS"):
     """change file timestamps with nanosecond precision"""
 
     dirfd = DirFd()

@@ -81,14 +81,14 @@ TARGET: Final = Layout("char[]", BYTES.size, _show_target)
 DIRECTORY: Final = Layout("char[]", BYTES.size, _show_directory)
 
 
-class access(Syscall, x86_64=21):
+class access(Syscall, x86_64=21, errors="EACCES ENOENT"):
     """check user's permissions for a file"""
 
     pathname = Path()
     mode = Chosen(ACCESS)
 
 
-class faccessat(Syscall, x86_64=269, generic=48, since="2.6.16"):
+class faccessat(Syscall, x86_64=269, generic=48, since="2.6.16", errors="EACCES ENOENT"):
     """check user's permissions for a file"""
 
     dirfd = DirFd()
@@ -96,7 +96,7 @@ class faccessat(Syscall, x86_64=269, generic=48, since="2.6.16"):
     mode = Chosen(ACCESS)
 
 
-class faccessat2(Syscall, x86_64=439, generic=439, since="5.8"):
+class faccessat2(Syscall, x86_64=439, generic=439, since="5.8", errors="EACCES ENOENT"):
     """check user's permissions for a file, with flags"""
 
     dirfd = DirFd()
@@ -105,7 +105,7 @@ class faccessat2(Syscall, x86_64=439, generic=439, since="5.8"):
     flags = Chosen(ACCESS_AT)
 
 
-class readlink(Syscall, x86_64=89):
+class readlink(Syscall, x86_64=89, errors="EACCES ENOENT EIO ENOMEM"):
     """read value of a symbolic link"""
 
     pathname = Path()
@@ -113,7 +113,9 @@ class readlink(Syscall, x86_64=89):
     bufsiz = Int()
 
 
-class readlinkat(Syscall, x86_64=267, generic=78, since="2.6.16"):
+class readlinkat(
+    Syscall, x86_64=267, generic=78, since="2.6.16", errors="EACCES ENOENT EIO ENOMEM"
+):
     """read value of a symbolic link"""
 
     dirfd = DirFd()
@@ -122,14 +124,21 @@ class readlinkat(Syscall, x86_64=267, generic=78, since="2.6.16"):
     bufsiz = Int()
 
 
-class symlink(Syscall, x86_64=88, second="target"):
+class symlink(Syscall, x86_64=88, second="target", errors="EACCES EEXIST ENOSPC EIO EROFS"):
     """make a new name for a file"""
 
     target = String()
     linkpath = Path()
 
 
-class symlinkat(Syscall, x86_64=266, generic=36, since="2.6.16", second="target"):
+class symlinkat(
+    Syscall,
+    x86_64=266,
+    generic=36,
+    since="2.6.16",
+    second="target",
+    errors="EACCES EEXIST ENOSPC EIO EROFS",
+):
     """make a new name for a file"""
 
     target = String()
@@ -137,14 +146,16 @@ class symlinkat(Syscall, x86_64=266, generic=36, since="2.6.16", second="target"
     linkpath = Path()
 
 
-class link(Syscall, x86_64=86):
+class link(Syscall, x86_64=86, errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO"):
     """make a new name for a file"""
 
     oldpath = Path()
     newpath = Path()
 
 
-class linkat(Syscall, x86_64=265, generic=37, since="2.6.16"):
+class linkat(
+    Syscall, x86_64=265, generic=37, since="2.6.16", errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO"
+):
     """make a new name for a file"""
 
     olddirfd = DirFd()
@@ -154,13 +165,13 @@ class linkat(Syscall, x86_64=265, generic=37, since="2.6.16"):
     flags = Chosen(AT_FLAGS)
 
 
-class unlink(Syscall, x86_64=87):
+class unlink(Syscall, x86_64=87, errors="EACCES ENOENT EIO EROFS"):
     """delete a name and possibly the file it refers to"""
 
     pathname = Path()
 
 
-class unlinkat(Syscall, x86_64=263, generic=35, since="2.6.16"):
+class unlinkat(Syscall, x86_64=263, generic=35, since="2.6.16", errors="EACCES ENOENT EIO EROFS"):
     """delete a name and possibly the file it refers to"""
 
     dirfd = DirFd()
@@ -168,14 +179,16 @@ class unlinkat(Syscall, x86_64=263, generic=35, since="2.6.16"):
     flags = Chosen(AT_FLAGS)
 
 
-class rename(Syscall, x86_64=82):
+class rename(Syscall, x86_64=82, errors="EACCES ENOENT ENOSPC EXDEV EIO"):
     """change the name or location of a file"""
 
     oldpath = Path()
     newpath = Path()
 
 
-class renameat(Syscall, x86_64=264, generic=38, since="2.6.16"):
+class renameat(
+    Syscall, x86_64=264, generic=38, since="2.6.16", errors="EACCES ENOENT ENOSPC EXDEV EIO"
+):
     """change the name or location of a file"""
 
     olddirfd = DirFd()
@@ -184,7 +197,9 @@ class renameat(Syscall, x86_64=264, generic=38, since="2.6.16"):
     newpath = Path()
 
 
-class renameat2(Syscall, x86_64=316, generic=276, since="3.15"):
+class renameat2(
+    Syscall, x86_64=316, generic=276, since="3.15", errors="EACCES ENOENT ENOSPC EXDEV EIO"
+):
     """change the name or location of a file, with flags"""
 
     olddirfd = DirFd()
@@ -194,14 +209,16 @@ class renameat2(Syscall, x86_64=316, generic=276, since="3.15"):
     flags = Chosen(RENAME)
 
 
-class mkdir(Syscall, x86_64=83):
+class mkdir(Syscall, x86_64=83, errors="EACCES EEXIST ENOENT ENOSPC EROFS"):
     """create a directory"""
 
     pathname = Path()
     mode = Mode()
 
 
-class mkdirat(Syscall, x86_64=258, generic=34, since="2.6.16"):
+class mkdirat(
+    Syscall, x86_64=258, generic=34, since="2.6.16", errors="EACCES EEXIST ENOENT ENOSPC EROFS"
+):
     """create a directory"""
 
     dirfd = DirFd()
@@ -209,7 +226,7 @@ class mkdirat(Syscall, x86_64=258, generic=34, since="2.6.16"):
     mode = Mode()
 
 
-class rmdir(Syscall, x86_64=84):
+class rmdir(Syscall, x86_64=84, errors="EACCES ENOENT ENOTEMPTY EIO"):
     """delete a directory"""
 
     pathname = Path()
@@ -238,13 +255,17 @@ def is_device(view: View) -> bool:
     return kind in (FILE_TYPES["S_IFCHR"], FILE_TYPES["S_IFBLK"])
 
 
-class chdir(Syscall, x86_64=80, generic=49, runs=Runs.BOTH, effect=CHDIR):
+class chdir(
+    Syscall, x86_64=80, generic=49, runs=Runs.BOTH, effect=CHDIR, errors="EACCES ENOENT EIO"
+):
     """change working directory"""
 
     path = Path()
 
 
-class fchdir(Syscall, x86_64=81, generic=50, runs=Runs.BOTH, effect=by(Does.FCHDIR, "fd")):
+class fchdir(
+    Syscall, x86_64=81, generic=50, runs=Runs.BOTH, effect=by(Does.FCHDIR, "fd"), errors="EACCES"
+):
     """change working directory"""
 
     fd = Fd()
@@ -256,14 +277,14 @@ class chroot(Syscall, x86_64=161, generic=51, runs=Runs.BOTH):
     path = Path()
 
 
-class getcwd(Syscall, x86_64=79, generic=17, classes=("file",)):
+class getcwd(Syscall, x86_64=79, generic=17, classes=("file",), errors="ENOENT ENOMEM"):
     """get current working directory"""
 
     buf = Out(DIRECTORY, length="size", filled=True)
     size = Size()
 
 
-class getdents(Syscall, x86_64=78):
+class getdents(Syscall, x86_64=78, errors="EIO ENOENT"):
     """get directory entries (old form)"""
 
     fd = Fd()
@@ -271,7 +292,7 @@ class getdents(Syscall, x86_64=78):
     count = Unsigned()
 
 
-class getdents64(Syscall, x86_64=217, generic=61):
+class getdents64(Syscall, x86_64=217, generic=61, errors="EIO ENOENT"):
     """get directory entries"""
 
     fd = Fd()

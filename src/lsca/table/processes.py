@@ -175,12 +175,25 @@ def _sets_tls(view: View) -> bool:
     return bool(view.value("flags") & _flag("CLONE_SETTLS"))
 
 
-class fork(Syscall, x86_64=57, runs=Runs.PROGRAM, handled=Handled.BEFORE, effect=FORKS):
+class fork(
+    Syscall,
+    x86_64=57,
+    runs=Runs.PROGRAM,
+    handled=Handled.BEFORE,
+    effect=FORKS,
+    errors="EAGAIN ENOMEM",
+):
     """create a child process"""
 
 
 class vfork(
-    Syscall, x86_64=58, runs=Runs.PROGRAM, blocks=True, handled=Handled.BEFORE, effect=FORKS
+    Syscall,
+    x86_64=58,
+    runs=Runs.PROGRAM,
+    blocks=True,
+    handled=Handled.BEFORE,
+    effect=FORKS,
+    errors="EAGAIN ENOMEM",
 ):
     """create a child process and block parent"""
 
@@ -208,6 +221,7 @@ class clone(
         "tls": "tls",
         "child_tid": "child_tidptr",
     },
+    errors="EAGAIN ENOMEM",
 ):
     """create a child process"""
 
@@ -228,6 +242,7 @@ class clone3(
     support=Support.PARTIAL,
     caveat=NOT_SHARED,
     effect=by(Does.CLONES_3, "cl_args"),
+    errors="EAGAIN ENOMEM",
 ):
     """create a child process"""
 
@@ -235,7 +250,9 @@ class clone3(
     size = Size()
 
 
-class execve(Syscall, x86_64=59, generic=221, runs=Runs.PROGRAM):
+class execve(
+    Syscall, x86_64=59, generic=221, runs=Runs.PROGRAM, errors="EACCES ENOENT ENOMEM E2BIG"
+):
     """execute program"""
 
     pathname = Path()
@@ -249,6 +266,7 @@ class execveat(
     generic=281,
     since="3.19",
     runs=Runs.PROGRAM,
+    errors="EACCES ENOENT ENOMEM E2BIG",
 ):
     """execute program relative to a directory file descriptor"""
 
@@ -271,7 +289,7 @@ class exit_group(Syscall, x86_64=231, generic=94, runs=Runs.PROGRAM, handled=Han
     status = Int()
 
 
-class wait4(Syscall, x86_64=61, generic=260, runs=Runs.PROGRAM, blocks=True):
+class wait4(Syscall, x86_64=61, generic=260, runs=Runs.PROGRAM, blocks=True, errors="EINTR ECHILD"):
     """wait for process to change state"""
 
     pid = Pid()
@@ -288,6 +306,7 @@ class waitid(
     blocks=True,
     support=Support.PARTIAL,
     caveat="under the route `proxy` P_PIDFD needs a descriptor that the program itself has",
+    errors="EINTR ECHILD",
 ):
     """wait for process to change state, in more detail"""
 

@@ -232,7 +232,14 @@ class pause(Syscall, x86_64=34, runs=Runs.PROGRAM, blocks=True):
     """wait for signal"""
 
 
-class kill(Syscall, x86_64=62, generic=129, runs=Runs.PROGRAM, classes=("signal", "process")):
+class kill(
+    Syscall,
+    x86_64=62,
+    generic=129,
+    runs=Runs.PROGRAM,
+    classes=("signal", "process"),
+    errors="EPERM ESRCH",
+):
     """send signal to a process"""
 
     pid = Pid()

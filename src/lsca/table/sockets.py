@@ -125,7 +125,12 @@ OPTION: Final = Layout("option", SIZE_1, show_option_value)
 
 
 class socket(
-    Syscall, x86_64=41, generic=198, new_fd=True, effect=by(Does.SOCKET, "domain", "type")
+    Syscall,
+    x86_64=41,
+    generic=198,
+    new_fd=True,
+    effect=by(Does.SOCKET, "domain", "type"),
+    errors="EMFILE ENFILE EACCES ENOBUFS EAFNOSUPPORT",
 ):
     """create an endpoint for communication"""
 
@@ -135,7 +140,11 @@ class socket(
 
 
 class socketpair(
-    Syscall, x86_64=53, generic=199, effect=by(Does.SOCKETPAIR, "sv", "domain", "type")
+    Syscall,
+    x86_64=53,
+    generic=199,
+    effect=by(Does.SOCKETPAIR, "sv", "domain", "type"),
+    errors="EMFILE ENFILE",
 ):
     """create a pair of connected sockets"""
 
@@ -145,7 +154,13 @@ class socketpair(
     sv = Out(PAIR)
 
 
-class bind(Syscall, x86_64=49, generic=200, effect=by(Does.LOCAL, "sockfd", "addr")):
+class bind(
+    Syscall,
+    x86_64=49,
+    generic=200,
+    effect=by(Does.LOCAL, "sockfd", "addr"),
+    errors="EADDRINUSE EACCES",
+):
     """bind a name to a socket"""
 
     sockfd = Fd()
@@ -153,7 +168,7 @@ class bind(Syscall, x86_64=49, generic=200, effect=by(Does.LOCAL, "sockfd", "add
     addrlen = Int()
 
 
-class listen(Syscall, x86_64=50, generic=201):
+class listen(Syscall, x86_64=50, generic=201, errors="EADDRINUSE"):
     """listen for connections on a socket"""
 
     sockfd = Fd()
@@ -167,6 +182,7 @@ class accept(
     blocks=True,
     new_fd=True,
     effect=by(Does.ACCEPTS, "sockfd", "addr"),
+    errors="EMFILE ENFILE EINTR ECONNABORTED ENOBUFS",
 ):
     """accept a connection on a socket"""
 
@@ -183,6 +199,7 @@ class accept4(
     blocks=True,
     new_fd=True,
     effect=by(Does.ACCEPTS, "sockfd", "addr"),
+    errors="EMFILE ENFILE EINTR ECONNABORTED ENOBUFS",
 ):
     """accept a connection on a socket, with flags"""
 
@@ -192,7 +209,14 @@ class accept4(
     flags = Chosen(ACCEPT_FLAGS)
 
 
-class connect(Syscall, x86_64=42, generic=203, blocks=True, effect=by(Does.PEER, "sockfd", "addr")):
+class connect(
+    Syscall,
+    x86_64=42,
+    generic=203,
+    blocks=True,
+    effect=by(Does.PEER, "sockfd", "addr"),
+    errors="ECONNREFUSED ETIMEDOUT ENETUNREACH EINTR EAGAIN",
+):
     """initiate a connection on a socket"""
 
     sockfd = Fd()
@@ -216,7 +240,15 @@ class getpeername(Syscall, x86_64=52, generic=205, effect=by(Does.PEER, "sockfd"
     addrlen = InOut(SOCKLEN)
 
 
-class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long, moves=Moves.OUT):
+class sendto(
+    Syscall,
+    x86_64=44,
+    generic=206,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ECONNRESET EPIPE EINTR EAGAIN ENOBUFS",
+):
     """send a message on a socket"""
 
     sockfd = Fd()
@@ -227,7 +259,15 @@ class sendto(Syscall, x86_64=44, generic=206, blocks=True, returns=show_long, mo
     addrlen = Int()
 
 
-class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long, moves=Moves.IN):
+class recvfrom(
+    Syscall,
+    x86_64=45,
+    generic=207,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="ECONNRESET ECONNREFUSED EINTR EAGAIN ENOMEM",
+):
     """receive a message from a socket"""
 
     sockfd = Fd()
@@ -238,7 +278,15 @@ class recvfrom(Syscall, x86_64=45, generic=207, blocks=True, returns=show_long, 
     addrlen = InOut(SOCKLEN)
 
 
-class sendmsg(Syscall, x86_64=46, generic=211, blocks=True, returns=show_long, moves=Moves.OUT):
+class sendmsg(
+    Syscall,
+    x86_64=46,
+    generic=211,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ECONNRESET EPIPE EINTR EAGAIN ENOBUFS",
+):
     """send a message on a socket, with ancillary data"""
 
     sockfd = Fd()
@@ -246,7 +294,15 @@ class sendmsg(Syscall, x86_64=46, generic=211, blocks=True, returns=show_long, m
     flags = Chosen(MSG_FLAGS)
 
 
-class recvmsg(Syscall, x86_64=47, generic=212, blocks=True, returns=show_long, moves=Moves.IN):
+class recvmsg(
+    Syscall,
+    x86_64=47,
+    generic=212,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="ECONNRESET ECONNREFUSED EINTR EAGAIN ENOMEM",
+):
     """receive a message from a socket, with ancillary data"""
 
     sockfd = Fd()
@@ -254,7 +310,14 @@ class recvmsg(Syscall, x86_64=47, generic=212, blocks=True, returns=show_long, m
     flags = Chosen(MSG_FLAGS)
 
 
-class sendmmsg(Syscall, x86_64=307, generic=269, since="3.0", blocks=True):
+class sendmmsg(
+    Syscall,
+    x86_64=307,
+    generic=269,
+    since="3.0",
+    blocks=True,
+    errors="ECONNRESET EPIPE EINTR EAGAIN ENOBUFS",
+):
     """send multiple messages on a socket"""
 
     sockfd = Fd()
@@ -263,7 +326,14 @@ class sendmmsg(Syscall, x86_64=307, generic=269, since="3.0", blocks=True):
     flags = Chosen(MSG_FLAGS)
 
 
-class recvmmsg(Syscall, x86_64=299, generic=243, since="2.6.33", blocks=True):
+class recvmmsg(
+    Syscall,
+    x86_64=299,
+    generic=243,
+    since="2.6.33",
+    blocks=True,
+    errors="ECONNREFUSED EINTR EAGAIN",
+):
     """receive multiple messages on a socket"""
 
     sockfd = Fd()
@@ -273,7 +343,7 @@ class recvmmsg(Syscall, x86_64=299, generic=243, since="2.6.33", blocks=True):
     timeout = InOut(TIMESPEC)
 
 
-class shutdown(Syscall, x86_64=48, generic=210):
+class shutdown(Syscall, x86_64=48, generic=210, errors="ENOTCONN"):
     """shut down part of a full-duplex connection"""
 
     sockfd = Fd()
@@ -286,6 +356,7 @@ class setsockopt(
     generic=208,
     support=Support.PARTIAL,
     caveat=POINTER_CAVEAT,
+    errors="EINVAL ENOPROTOOPT",
 ):
     """set options on sockets"""
 
@@ -302,6 +373,7 @@ class getsockopt(
     generic=209,
     support=Support.PARTIAL,
     caveat=POINTER_CAVEAT,
+    errors="ENOPROTOOPT",
 ):
     """get options on sockets"""
 

@@ -12,6 +12,7 @@
 A row is checked when its class is made; what is wrong is said with the call's and the argument's name.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from typing import ClassVar, Final
@@ -151,6 +152,8 @@ class Syscall(Call):
     moves             its result is a number of bytes that were read or written
     labels            the arguments' names in the order in which the log writes them, where it does, and what it puts
                       before them ("flags" for flags=CLONE_VM)
+    errors            with which errnos it may fail through no fault of its caller's, as the man page lists them, the
+                      likeliest first; "" where nobody tries
     second            the argument that is its second name of a file without being a pathname (a link's target)
     """
 
@@ -174,6 +177,7 @@ class Syscall(Call):
     moves: ClassVar[Moves | None]
     second: ClassVar[str | None]
     labels: ClassVar[Mapping[str, str] | None]
+    errors: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(
         cls,
@@ -198,6 +202,7 @@ class Syscall(Call):
         moves: Moves | None = None,
         second: str | None = None,
         labels: Mapping[str, str] | None = None,
+        errors: str = "",
         table: Table = TABLE,
     ) -> None:
         super().__init_subclass__()
@@ -218,7 +223,7 @@ class Syscall(Call):
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity, cls.classes = known, identity, classes
         cls.effect, cls.moves, cls.second, cls.labels = effect, moves, second, labels
-        cls.handled = handled
+        cls.handled, cls.errors = handled, tuple(errors.split())
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)
@@ -251,6 +256,9 @@ def _check(row: type[Syscall]) -> None:
         raise wrong(f"{len(row.arguments)} arguments; a system call has at most {ARGS_MAX}")
     if (row.support is Support.FULL) != (not row.caveat):
         raise wrong("a caveat belongs to every support level but FULL, and only there")
+    unknown = [name for name in row.errors if not hasattr(errno, name)]
+    if unknown:
+        raise wrong(f"there is no errno {unknown[0]}")
     if row.known and row.runs is not Runs.PROGRAM:
         raise wrong("what is known is the program's")
     if row.known in KNOWN_WORDS and row.arguments:

@@ -89,6 +89,7 @@ class getrandom(
     runs=Runs.PROGRAM,
     blocks=True,
     returns=show_long,
+    errors="EAGAIN EINTR",
 ):
     """obtain a series of random bytes"""
 

@@ -31,7 +31,14 @@ OFFSET: Final = number("loff_t", "q", show_long)
 
 
 class read(
-    Syscall, x86_64=0, generic=63, blocks=True, terminal=True, returns=show_long, moves=Moves.IN
+    Syscall,
+    x86_64=0,
+    generic=63,
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EIO EINTR EAGAIN",
 ):
     """read from a file descriptor"""
 
@@ -41,7 +48,14 @@ class read(
 
 
 class write(
-    Syscall, x86_64=1, generic=64, blocks=True, terminal=True, returns=show_long, moves=Moves.OUT
+    Syscall,
+    x86_64=1,
+    generic=64,
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ENOSPC EIO EINTR EAGAIN EPIPE EDQUOT EFBIG",
 ):
     """write to a file descriptor"""
 
@@ -50,7 +64,15 @@ class write(
     count = Size()
 
 
-class pread64(Syscall, x86_64=17, generic=67, blocks=True, returns=show_long, moves=Moves.IN):
+class pread64(
+    Syscall,
+    x86_64=17,
+    generic=67,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EIO EINTR",
+):
     """read from a file descriptor at a given offset"""
 
     fd = Fd()
@@ -59,7 +81,15 @@ class pread64(Syscall, x86_64=17, generic=67, blocks=True, returns=show_long, mo
     offset = Offset()
 
 
-class pwrite64(Syscall, x86_64=18, generic=68, blocks=True, returns=show_long, moves=Moves.OUT):
+class pwrite64(
+    Syscall,
+    x86_64=18,
+    generic=68,
+    blocks=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ENOSPC EIO EINTR EDQUOT EFBIG",
+):
     """write to a file descriptor at a given offset"""
 
     fd = Fd()
@@ -69,7 +99,14 @@ class pwrite64(Syscall, x86_64=18, generic=68, blocks=True, returns=show_long, m
 
 
 class readv(
-    Syscall, x86_64=19, generic=65, blocks=True, terminal=True, returns=show_long, moves=Moves.IN
+    Syscall,
+    x86_64=19,
+    generic=65,
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EIO EINTR EAGAIN",
 ):
     """read data into multiple buffers"""
 
@@ -79,7 +116,14 @@ class readv(
 
 
 class writev(
-    Syscall, x86_64=20, generic=66, blocks=True, terminal=True, returns=show_long, moves=Moves.OUT
+    Syscall,
+    x86_64=20,
+    generic=66,
+    blocks=True,
+    terminal=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ENOSPC EIO EINTR EAGAIN EPIPE EDQUOT EFBIG",
 ):
     """write data from multiple buffers"""
 
@@ -89,7 +133,14 @@ class writev(
 
 
 class preadv(
-    Syscall, x86_64=295, generic=69, since="2.6.30", blocks=True, returns=show_long, moves=Moves.IN
+    Syscall,
+    x86_64=295,
+    generic=69,
+    since="2.6.30",
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EIO EINTR",
 ):
     """read data into multiple buffers at a given offset"""
 
@@ -101,7 +152,14 @@ class preadv(
 
 
 class pwritev(
-    Syscall, x86_64=296, generic=70, since="2.6.30", blocks=True, returns=show_long, moves=Moves.OUT
+    Syscall,
+    x86_64=296,
+    generic=70,
+    since="2.6.30",
+    blocks=True,
+    returns=show_long,
+    moves=Moves.OUT,
+    errors="ENOSPC EIO EINTR EDQUOT EFBIG",
 ):
     """write data from multiple buffers at a given offset"""
 
@@ -121,6 +179,7 @@ class preadv2(
     terminal=True,
     returns=show_long,
     moves=Moves.IN,
+    errors="EIO EINTR",
 ):
     """read data into multiple buffers, with flags"""
 
@@ -141,6 +200,7 @@ class pwritev2(
     terminal=True,
     returns=show_long,
     moves=Moves.OUT,
+    errors="ENOSPC EIO EINTR EDQUOT EFBIG",
 ):
     """write data from multiple buffers, with flags"""
 
@@ -160,6 +220,7 @@ class sendfile(
     returns=show_long,
     moves=Moves.OUT,
     classes=("network",),
+    errors="EIO EAGAIN ENOMEM EINVAL",
 ):
     """transfer data between file descriptors"""
 
@@ -170,7 +231,14 @@ class sendfile(
 
 
 class splice(
-    Syscall, x86_64=275, generic=76, since="2.6.17", blocks=True, returns=show_long, moves=Moves.IN
+    Syscall,
+    x86_64=275,
+    generic=76,
+    since="2.6.17",
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EAGAIN ENOMEM EINVAL",
 ):
     """splice data to/from a pipe"""
 
@@ -183,7 +251,14 @@ class splice(
 
 
 class tee(
-    Syscall, x86_64=276, generic=77, since="2.6.17", blocks=True, returns=show_long, moves=Moves.IN
+    Syscall,
+    x86_64=276,
+    generic=77,
+    since="2.6.17",
+    blocks=True,
+    returns=show_long,
+    moves=Moves.IN,
+    errors="EAGAIN ENOMEM",
 ):
     """duplicate pipe content"""
 
@@ -221,6 +296,7 @@ class copy_file_range(
     blocks=True,
     returns=show_long,
     moves=Moves.IN,
+    errors="EIO ENOSPC EXDEV ENOMEM EINVAL",
 ):
     """copy a range of data from one file to another"""
 

@@ -151,7 +151,7 @@ EVENTS: Final = array(EPOLL_EVENT)
 EVENT: Final = one(EPOLL_EVENT)
 
 
-class poll(Syscall, x86_64=7, blocks=True, note=note_poll):
+class poll(Syscall, x86_64=7, blocks=True, note=note_poll, errors="EINTR ENOMEM"):
     """wait for some event on a file descriptor"""
 
     fds = InOut(POLLFDS, length="nfds", before_only=True)
@@ -159,7 +159,15 @@ class poll(Syscall, x86_64=7, blocks=True, note=note_poll):
     timeout = Int()
 
 
-class ppoll(Syscall, x86_64=271, generic=73, since="2.6.16", blocks=True, note=note_poll):
+class ppoll(
+    Syscall,
+    x86_64=271,
+    generic=73,
+    since="2.6.16",
+    blocks=True,
+    note=note_poll,
+    errors="EINTR ENOMEM",
+):
     """wait for some event on a file descriptor, with a signal mask"""
 
     fds = InOut(POLLFDS, length="nfds", before_only=True)
@@ -169,7 +177,7 @@ class ppoll(Syscall, x86_64=271, generic=73, since="2.6.16", blocks=True, note=n
     sigsetsize = Size()
 
 
-class select(Syscall, x86_64=23, blocks=True, note=note_select):
+class select(Syscall, x86_64=23, blocks=True, note=note_select, errors="EINTR ENOMEM"):
     """synchronous I/O multiplexing"""
 
     nfds = Int()
@@ -179,7 +187,15 @@ class select(Syscall, x86_64=23, blocks=True, note=note_select):
     timeout = InOut(TIMEVAL, on_error=True, before_only=True)
 
 
-class pselect6(Syscall, x86_64=270, generic=72, since="2.6.16", blocks=True, note=note_select):
+class pselect6(
+    Syscall,
+    x86_64=270,
+    generic=72,
+    since="2.6.16",
+    blocks=True,
+    note=note_select,
+    errors="EINTR ENOMEM",
+):
     """synchronous I/O multiplexing, with a signal mask"""
 
     nfds = Int()
@@ -190,7 +206,9 @@ class pselect6(Syscall, x86_64=270, generic=72, since="2.6.16", blocks=True, not
     sigmask = Sigmask6()
 
 
-class epoll_create(Syscall, x86_64=213, new_fd=True, effect=new("anon_inode:[eventpoll]")):
+class epoll_create(
+    Syscall, x86_64=213, new_fd=True, effect=new("anon_inode:[eventpoll]"), errors="EMFILE ENOMEM"
+):
     """open an epoll file descriptor"""
 
     size = Int()
@@ -203,13 +221,14 @@ class epoll_create1(
     since="2.6.27",
     new_fd=True,
     effect=new("anon_inode:[eventpoll]"),
+    errors="EMFILE ENOMEM",
 ):
     """open an epoll file descriptor, with flags"""
 
     flags = Chosen(EPOLL_CREATE)
 
 
-class epoll_ctl(Syscall, x86_64=233, generic=21):
+class epoll_ctl(Syscall, x86_64=233, generic=21, errors="ENOMEM ENOSPC"):
     """control interface for an epoll file descriptor"""
 
     epfd = Fd()
@@ -218,7 +237,7 @@ class epoll_ctl(Syscall, x86_64=233, generic=21):
     event = In(EVENT)
 
 
-class epoll_wait(Syscall, x86_64=232, blocks=True):
+class epoll_wait(Syscall, x86_64=232, blocks=True, errors="EINTR"):
     """wait for an I/O event on an epoll file descriptor"""
 
     epfd = Fd()
@@ -227,7 +246,7 @@ class epoll_wait(Syscall, x86_64=232, blocks=True):
     timeout = Int()
 
 
-class epoll_pwait(Syscall, x86_64=281, generic=22, since="2.6.19", blocks=True):
+class epoll_pwait(Syscall, x86_64=281, generic=22, since="2.6.19", blocks=True, errors="EINTR"):
     """wait for an I/O event on an epoll file descriptor, with a signal mask"""
 
     epfd = Fd()
@@ -238,7 +257,7 @@ class epoll_pwait(Syscall, x86_64=281, generic=22, since="2.6.19", blocks=True):
     sigsetsize = Size()
 
 
-class epoll_pwait2(Syscall, x86_64=441, generic=441, since="5.11", blocks=True):
+class epoll_pwait2(Syscall, x86_64=441, generic=441, since="5.11", blocks=True, errors="EINTR"):
     """wait for an I/O event on an epoll file descriptor, with nanoseconds"""
 
     epfd = Fd()
@@ -249,14 +268,27 @@ class epoll_pwait2(Syscall, x86_64=441, generic=441, since="5.11", blocks=True):
     sigsetsize = Size()
 
 
-class eventfd(Syscall, x86_64=284, since="2.6.22", new_fd=True, effect=new("anon_inode:[eventfd]")):
+class eventfd(
+    Syscall,
+    x86_64=284,
+    since="2.6.22",
+    new_fd=True,
+    effect=new("anon_inode:[eventfd]"),
+    errors="EMFILE ENFILE",
+):
     """create a file descriptor for event notification"""
 
     initval = Unsigned()
 
 
 class eventfd2(
-    Syscall, x86_64=290, generic=19, since="2.6.27", new_fd=True, effect=new("anon_inode:[eventfd]")
+    Syscall,
+    x86_64=290,
+    generic=19,
+    since="2.6.27",
+    new_fd=True,
+    effect=new("anon_inode:[eventfd]"),
+    errors="EMFILE ENFILE",
 ):
     """create a file descriptor for event notification, with flags"""
 
@@ -265,7 +297,13 @@ class eventfd2(
 
 
 class timerfd_create(
-    Syscall, x86_64=283, generic=85, since="2.6.25", new_fd=True, effect=new("anon_inode:[timerfd]")
+    Syscall,
+    x86_64=283,
+    generic=85,
+    since="2.6.25",
+    new_fd=True,
+    effect=new("anon_inode:[timerfd]"),
+    errors="EMFILE ENFILE",
 ):
     """create a timer that notifies via a file descriptor"""
 
@@ -299,6 +337,7 @@ class signalfd(
     caveat=SIGNALFD_CAVEAT,
     effect=new("anon_inode:[signalfd]"),
     classes=("signal",),
+    errors="EMFILE ENFILE",
 ):
     """create a file descriptor for accepting signals"""
 
@@ -318,6 +357,7 @@ class signalfd4(
     caveat=SIGNALFD_CAVEAT,
     effect=new("anon_inode:[signalfd]"),
     classes=("signal",),
+    errors="EMFILE ENFILE",
 ):
     """create a file descriptor for accepting signals, with flags"""
 
@@ -334,14 +374,22 @@ class inotify_init(
 
 
 class inotify_init1(
-    Syscall, x86_64=294, generic=26, since="2.6.27", new_fd=True, effect=new("anon_inode:inotify")
+    Syscall,
+    x86_64=294,
+    generic=26,
+    since="2.6.27",
+    new_fd=True,
+    effect=new("anon_inode:inotify"),
+    errors="EMFILE ENFILE",
 ):
     """initialize an inotify instance, with flags"""
 
     flags = Chosen(INOTIFY)
 
 
-class inotify_add_watch(Syscall, x86_64=254, generic=27, since="2.6.13"):
+class inotify_add_watch(
+    Syscall, x86_64=254, generic=27, since="2.6.13", errors="ENOSPC EACCES ENOENT"
+):
     """add a watch to an initialized inotify instance"""
 
     fd = Fd()

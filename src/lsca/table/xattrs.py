@@ -16,7 +16,7 @@ ARGS_CAVEAT: Final = (
 )
 
 
-class setxattr(Syscall, x86_64=188, generic=5):
+class setxattr(Syscall, x86_64=188, generic=5, errors="ENOSPC EOPNOTSUPP EACCES"):
     """set an extended attribute value"""
 
     path = Path()
@@ -26,7 +26,7 @@ class setxattr(Syscall, x86_64=188, generic=5):
     flags = Chosen(XATTR)
 
 
-class lsetxattr(Syscall, x86_64=189, generic=6):
+class lsetxattr(Syscall, x86_64=189, generic=6, errors="ENOSPC EOPNOTSUPP"):
     """set an extended attribute value, of a link itself"""
 
     path = Path()
@@ -36,7 +36,7 @@ class lsetxattr(Syscall, x86_64=189, generic=6):
     flags = Chosen(XATTR)
 
 
-class fsetxattr(Syscall, x86_64=190, generic=7):
+class fsetxattr(Syscall, x86_64=190, generic=7, errors="ENOSPC EOPNOTSUPP"):
     """set an extended attribute value"""
 
     fd = Fd()
@@ -46,7 +46,7 @@ class fsetxattr(Syscall, x86_64=190, generic=7):
     flags = Chosen(XATTR)
 
 
-class getxattr(Syscall, x86_64=191, generic=8, returns=show_long):
+class getxattr(Syscall, x86_64=191, generic=8, returns=show_long, errors="ENODATA EOPNOTSUPP"):
     """retrieve an extended attribute value"""
 
     path = Path()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A session that programs join, instead of one that begins with a program: for tests, whose programs are many.
+
+A launcher process serves it (launch.py, native/daemon/host.c). It starts by itself meanwhile: a program that joins
+before it is there waits for it. Nobody waits for its end but who asks for that.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+from typing import Any
+
+from lsca import _native, joining, launch
+from lsca.errors import LscaError
+from lsca.handlers.dispatch import OnError
+from lsca.handlers.rule import Rule
+from lsca.session import Session
+
+SYNC, END = b"s", b"q"  # native/daemon/host.c
+PATIENCE = 10.0  # seconds for a launcher to write down what it has
+
+
+class Launchers:
+    """A process that has a launcher ready for each session: one for many of them, since its start takes some 20 ms."""
+
+    def __init__(self) -> None:
+        # Messages keep their bounds, and descriptors travel with them.
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                launch.command_for_hosts(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def start(self, session: Session, status: int, host: int) -> None:
+        """Has a launcher serve a session. LscaError if nobody is there to do it."""
+        text = f"{session.flags()}\0{session.log or ''}".encode("utf-8", "surrogateescape")
+        fds = [session.fd, status, host, *(fd for fd in (session.log_fd, session.area) if fd >= 0)]
+        try:
+            socket.send_fds(self._line, [text], fds)
+        except OSError as error:
+            raise LscaError(
+                f"the process that starts launchers is gone: {error.strerror}"
+            ) from error
+        session.is_used = True
+
+    def close(self) -> None:
+        """Launchers that are at work go on."""
+        self._line.close()
+        self._process.wait()
+
+
+class Host:
+    """The session, its launcher, and the rules that are in force."""
+
+    def __init__(
+        self,
+        log: str,
+        *,
+        launchers: Launchers | None = None,
+        strict: bool = False,
+        on_error: OnError = "go_on",
+    ) -> None:
+        self.log = log
+        self.session = Session(log=log, strict=strict, handlers=[], on_error=on_error)
+        self._stack = contextlib.ExitStack()
+        self._is_served = False
+        ours, theirs = socket.socketpair()
+        ours.settimeout(PATIENCE)
+        self._line = ours
+        self._status, writer = os.pipe()
+        self._said = b""
+        try:
+            if launchers is None:
+                launchers = Launchers()
+                self._stack.callback(launchers.close)
+            launchers.start(self.session, writer, theirs.fileno())
+        except BaseException:
+            os.close(self._status)
+            ours.close()
+            self._stack.close()
+            self.session.close()
+            raise
+        finally:
+            os.close(writer)
+            theirs.close()
+
+    def joined(self) -> "contextlib.AbstractContextManager[None]":
+        """As long as this lasts, what this process starts is caught."""
+        return joining.joined(self.session.fd)
+
+    def use(self, rules: list[Rule[Any]]) -> None:
+        """Puts these rules in force, in their order. HandlerError if they cannot be, and the old ones stay."""
+        handlers = self.session.handlers
+        assert handlers is not None
+        handlers.replace(rules)
+        if rules and not self._is_served:
+            self._stack.enter_context(self.session.served())
+            self._is_served = True
+
+    def sync(self) -> None:
+        """Brings the log's file up to date: all calls that have ended by now. LscaError if nobody is there to do it."""
+        try:
+            self._line.sendall(SYNC)
+            answer = self._line.recv(1)
+        except OSError:
+            answer = b""
+        if not answer:
+            raise LscaError(
+                f"the launcher of this session is gone: {self.problem() or 'it was killed'}; see `lsca doctor`"
+            )
+
+    def problem(self) -> str:
+        """What the launcher has said of its own failure, once it has ended."""
+        self.ended(wait=True)
+        return self._said.decode(errors="replace").partition(" ")[2].strip()
+
+    @property
+    def missed(self) -> int:
+        """How many programs ran uncaught so far."""
+        return _native.session_snapshot(self.session.fd)["uncaught"]
+
+    def end(self) -> None:
+        """Lets the session end with its last program. Nobody waits for it here: `ended` says whether it has."""
+        self._stack.close()
+        with contextlib.suppress(OSError):
+            self._line.sendall(END)
+        self._line.close()
+        self.session.close()
+
+    def ended(self, *, wait: bool = False) -> bool:
+        """Whether the launcher has written all; those whose programs go on leave somebody to do that."""
+        while self._status >= 0:
+            if not select.select([self._status], [], [], PATIENCE if wait else 0)[0]:
+                return False
+            said = os.read(self._status, 4096)
+            self._said += said
+            if not said:
+                os.close(self._status)
+                self._status = -1
+        return True

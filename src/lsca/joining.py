@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that this process starts join a session: `subprocess` and all that rests on it, `os.system`, `os.exec*`.
+
+While `joined` lasts, what is executed is lsca-join (native/join), which becomes the program within the session: process
+id, descriptors, directory, environment, signals, exit status and errors are the program's own. A child by `os.fork` is
+not caught until it executes something.
+"""
+
+import _posixsubprocess
+import contextlib
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lsca import launch
+from lsca.session import LIBRARY
+
+JOIN = os.path.join(LIBRARY, "lsca-join")
+NO_ERRORS = -1
+# Places in the arguments of _posixsubprocess.fork_exec.
+ARGS, PATHS, CLOSE_FDS, KEEP, ERRORS = 0, 1, 2, 3, 13
+Word = str | bytes | os.PathLike[Any]
+
+
+class _Original(NamedTuple):
+    """What stands in the places that are patched, when they are not."""
+
+    fork_exec: Callable[..., int]
+    posix_spawn: Callable[..., int]
+    posix_spawnp: Callable[..., int]
+    execv: Callable[..., Any]
+    execve: Callable[..., Any]
+    system: Callable[..., int]
+
+
+def command(session: int, errors: int, paths: Sequence[Word], argv: Sequence[Word]) -> list[bytes]:
+    """The words of lsca-join. `errors`: a descriptor to say on why nothing could be executed, or NO_ERRORS."""
+    where = (os.getpid(), session, errors, len(paths))
+    return [
+        b"lsca-join",
+        *(b"%d" % number for number in where),
+        *map(os.fsencode, paths),
+        b"--",
+        *map(os.fsencode, argv),
+    ]
+
+
+@contextlib.contextmanager
+def joined(session: int) -> Iterator[None]:
+    """As long as this lasts, what this process starts joins the session of this descriptor."""
+    was = _Original(
+        _posixsubprocess.fork_exec,
+        os.posix_spawn,
+        os.posix_spawnp,
+        os.execv,
+        os.execve,
+        os.system,
+    )
+    owner = os.getpid()
+
+    def here(errors: int, paths: Sequence[Word], argv: Sequence[Word]) -> list[bytes]:
+        words = command(session, errors, paths, argv)
+        words[1] = b"%d" % owner  # a forked child may have closed its descriptors
+        return words
+
+    def fork_exec(*args: Any) -> int:
+        if launch.is_own(args[ARGS]):
+            return was.fork_exec(*args)  # a launcher of ours, whose programs have a session already
+        words = list(args)
+        errors = _above(args[ERRORS])
+        try:
+            words[ARGS] = here(errors, args[PATHS], args[ARGS])
+            words[PATHS] = [os.fsencode(JOIN)]
+            words[KEEP] = tuple(sorted({*args[KEEP], errors}))
+            return was.fork_exec(*words)
+        finally:
+            os.close(errors)
+
+    def posix_spawn(path: Word, argv: Sequence[Word], env: Any, /, **options: Any) -> int:
+        if not can_be_executed(path):
+            return was.posix_spawn(path, argv, env, **options)  # which says why not
+        return was.posix_spawn(JOIN, here(NO_ERRORS, [path], argv), env, **options)
+
+    def posix_spawnp(path: Word, argv: Sequence[Word], env: Any, /, **options: Any) -> int:
+        name = os.fsencode(path)
+        places = [b""] if b"/" in name else map(os.fsencode, os.get_exec_path())
+        paths = [found for place in places if can_be_executed(found := os.path.join(place, name))]
+        if not paths:
+            return was.posix_spawnp(path, argv, env, **options)
+        return was.posix_spawn(JOIN, here(NO_ERRORS, paths, argv), env, **options)
+
+    def execv(path: Word, argv: Sequence[Word], /) -> None:
+        _check(path)
+        was.execv(JOIN, here(NO_ERRORS, [path], list(argv)))
+
+    def execve(path: Any, argv: Sequence[Word], env: Any) -> None:
+        if isinstance(path, int):
+            was.execve(path, argv, env)
+        _check(path)
+        was.execve(JOIN, here(NO_ERRORS, [path], list(argv)), env)
+
+    def system(command: Word) -> int:
+        return _system(posix_spawn, command)
+
+    now = _Original(fork_exec, posix_spawn, posix_spawnp, execv, execve, system)
+    _put(now)
+    try:
+        yield
+    finally:
+        _put(was)
+
+
+def can_be_executed(path: Word) -> bool:
+    """Whether the kernel would try to: otherwise the error is its own business."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK)
+    except (OSError, ValueError):
+        return False
+
+
+def _put(what: _Original) -> None:
+    _posixsubprocess.fork_exec = what.fork_exec  # multiprocessing asks there
+    subprocess._fork_exec = what.fork_exec  # type: ignore[attr-defined]
+    for name in ("posix_spawn", "posix_spawnp", "execv", "execve", "system"):
+        setattr(os, name, getattr(what, name))
+
+
+def _above(fd: int) -> int:
+    """A copy that the child inherits: the other one is closed when lsca-join is executed."""
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _check(path: Word) -> None:
+    if not can_be_executed(path):
+        number = errno.EACCES if os.path.exists(path) else errno.ENOENT
+        raise OSError(number, os.strerror(number), path)
+
+
+def _system(spawn: Callable[..., int], command: Word) -> int:
+    """As system(3): SIGINT and SIGQUIT are the command's alone, and SIGCHLD waits."""
+    sys.audit("os.system", command)
+    ended = (signal.SIGINT, signal.SIGQUIT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *ended})
+    try:
+        pid = spawn(
+            b"/bin/sh", [b"sh", b"-c", b"--", os.fsencode(command)], os.environ, setsigmask=mask
+        )
+        status = os.waitpid(pid, 0)[1]
+        while signal.sigtimedwait({one for one in ended if one not in mask}, 0):
+            pass  # they were meant for the command
+        return status
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
