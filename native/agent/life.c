@@ -220,11 +220,14 @@ static void parent_done(int64_t ret, struct birth *b)
 	record_end(&b->call, b->started, ret);
 }
 
-/* Nobody of lsca's is to be seen from here. Asked by a call that filters of the program's let through. */
-static int is_elsewhere(void)
+/*
+ * Nobody of lsca's is to be seen from here, nor who has made us: they may be dead, but hardly all of them. Asked by a
+ * call that filters of the program's let through.
+ */
+static int is_elsewhere(uint32_t parent)
 {
 	return session && session->launcher && !life_exists(session->launcher) &&
-	       !life_exists(get_relaxed(&session->drainer));
+	       !life_exists(get_relaxed(&session->drainer)) && !life_exists(parent);
 }
 
 static void child_process(struct birth *b, struct thread **known)
@@ -249,7 +252,7 @@ static void child_process(struct birth *b, struct thread **known)
 		memset(p, 0, sizeof *p);
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
-	p->elsewhere = elsewhere || is_elsewhere();
+	p->elsewhere = elsewhere || is_elsewhere(parent);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);
