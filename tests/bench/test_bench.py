@@ -84,7 +84,7 @@ def test_rules_and_handlers() -> None:
     command = [sys.executable, str(BENCH.with_name("handled.py")), "1", "0.01"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
-    ways = {"native", "captured", "no", "rules", "handler"}
+    ways = {"native", "captured", "no", "rules", "path", "callback", "lsca.on"}
     assert ways <= {line.split()[0] for line in done.stdout.splitlines()}
 
 
