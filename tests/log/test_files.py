@@ -307,7 +307,7 @@ while f"PPid:\\t{os.getpid()}\\n" not in open(f"/proc/{program[0]}/status").read
 print(os.waitpid(program[0], 0)[1])
 """
     log = tmp_path / "run.lsca"
-    argv = command("kernel", [program("log/counted.c"), "threads", "2", "1800000"])
+    argv = command("kernel", [program("log/counted.c"), "threads", "2", "3000000"])
     at = argv.index("run") + 1
     done = subprocess.run(
         [sys.executable, "-c", script, *argv[:at], "-o", str(log), *argv[at:]],
