@@ -233,7 +233,8 @@ log_reader_objects := $(log_reader:%=build/log/$(MACHINE)/%.o) build/log/$(MACHI
 log_objects := $(filter-out $(log_reader_objects),$(call objects,log,$(MACHINE)))
 extension_objects := $(call objects,daemon,$(MACHINE)) $(log_objects) build/daemon/$(MACHINE)/calls.o
 -include $(extension_objects:%=%.d) $(log_reader_objects:%=%.d)
-python_include = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+# Asked when it is needed, and then only once.
+python_include = $(eval python_include := $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'))$(python_include)
 
 $(GEN)/.python: Makefile
 	@mkdir -p $(@D)
