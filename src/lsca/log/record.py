@@ -52,9 +52,6 @@ class Header:
     boot_id: str
     host: str
 
-    def real_ns(self, ticks: int) -> int:
-        return self.real0_ns + int((ticks - self.ticks0) * self.ns_per_tick)
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
