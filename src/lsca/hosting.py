@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import subprocess
+import tempfile
 from typing import Any
 
 from lsca import _native, joining, launch
@@ -28,13 +29,15 @@ class Launchers:
     def __init__(self) -> None:
         # Messages keep their bounds, and descriptors travel with them.
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # What it says before it is gone: its own output is nobody's, so this is all there is.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
                 launch.command_for_hosts(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._errors,
             )
 
     def start(self, session: Session, status: int, host: int) -> None:
@@ -45,14 +48,21 @@ class Launchers:
             socket.send_fds(self._line, [text], fds)
         except OSError as error:
             raise LscaError(
-                f"the process that starts launchers is gone: {error.strerror}"
+                f"the process that starts launchers is gone: {self.problem() or error.strerror}"
             ) from error
         session.is_used = True
+
+    def problem(self) -> str:
+        """The last line that this process or one of its launchers has written."""
+        fd = self._errors.fileno()
+        text = os.pread(fd, os.fstat(fd).st_size, 0)
+        return text.decode(errors="replace").rstrip().rpartition("\n")[2]
 
     def close(self) -> None:
         """Launchers that are at work go on."""
         self._line.close()
         self._process.wait()
+        self._errors.close()
 
 
 class Host:

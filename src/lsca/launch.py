@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 HOST_MESSAGE = 1 << 16  # bytes
 HOST_FDS = 5
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SCRIPT = (
-    f"import sys; sys.path.insert(0, {SOURCES!r}); from lsca.launch import main; main(sys.argv[1:])"
-)
-HOSTS_SCRIPT = SCRIPT.replace("main", "serve_hosts")
+IMPORT = f"import sys; sys.path.insert(0, {SOURCES!r}); from lsca import launch"
+SCRIPT = f"{IMPORT}; launch.main(sys.argv[1:])"
+HOSTS_SCRIPT = f"{IMPORT}; launch.serve_hosts(sys.argv[1:])"
 
 
 def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[str]) -> list[str]:

@@ -410,3 +410,22 @@ def test_program_that_its_user_may_not_read(route: str, tmp_path: Path) -> None:
         )
     assert done.stdout == ("0\n" if route == "kernel" else "137\n")
     assert "1 program" in done.stderr and "memory cannot be opened" in done.stderr
+
+
+def test_the_package_may_lie_anywhere(tmp_path: Path) -> None:
+    place = tmp_path / 'main, serve_hosts \'n \\ "x"'
+    shutil.copytree(SOURCES / "lsca", place / "lsca", ignore=shutil.ignore_patterns("__pycache__"))
+    text = """if True:
+        import subprocess, sys
+        sys.path.insert(0, sys.argv[1])
+        import lsca
+        from lsca.testing import Fixture
+        assert lsca.__file__.startswith(sys.argv[1])
+        assert lsca.run(["true"]).returncode == 0
+        with Fixture(sys.argv[2]) as session:
+            with session.joined():
+                subprocess.run(["true"], check=True)
+            assert session.calls("exit_group")
+    """
+    log = str(tmp_path / "log.lsca")
+    subprocess.run([sys.executable, "-c", text, str(place), log], check=True, timeout=60)
