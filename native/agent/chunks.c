@@ -6,7 +6,8 @@
  */
 #include "agent.h"
 
-enum { MADV_REMOVE_ = 9, MADV_POPULATE_WRITE_ = 23, MREMAP_MAYMOVE_ = 1, PAUSE_NS = 50000000, TRIES = 64 };
+enum { MADV_REMOVE_ = 9, MADV_POPULATE_WRITE_ = 23, MREMAP_MAYMOVE_ = 1, MREMAP_FIXED_ = 2, PAUSE_NS = 50000000,
+       TRIES = 64 };
 
 /*
  * A mapping of the area from AREA_LOST on; its size is counted with what lies before. A larger one comes beside it, not
@@ -39,6 +40,23 @@ int64_t chunk_map_area(int64_t fd, int all)
 	return r;
 }
 
+/*
+ * From no bytes to so many: another view of the same file, without its descriptor. Below the one that is there, not
+ * next to the program's libraries, as the kernel would choose.
+ */
+static int64_t look_again(uint64_t bytes)
+{
+	uint64_t here = (uint64_t)area + AREA_LOST, wish = (here - bytes - AREA_LOST) & ~4095ull;
+	int64_t room = GATE6(NR_mmap, wish, bytes, 0, 0x4022, -1, 0), r; /* PROT_NONE, MAP_NORESERVE */
+
+	if (room < 0 && room > -4096)
+		return room;
+	r = GATE6(NR_mremap, here, 0, bytes, MREMAP_MAYMOVE_ | MREMAP_FIXED_, room, 0);
+	if (r < 0 && r > -4096)
+		GATE2(NR_munmap, room, bytes);
+	return r;
+}
+
 static uint8_t *place_of(uint32_t i)
 {
 	uint64_t end = AREA_AT(i + 1), size, have = __atomic_load_n(&area_size, __ATOMIC_ACQUIRE);
@@ -53,10 +71,10 @@ static uint8_t *place_of(uint32_t i)
 	have = area_size;
 	for (size = have; size < end;)
 		size *= 2;
-	/* From no bytes to so many: another view of the same file, without its descriptor. */
-	r = (int64_t)area + AREA_LOST;
 	if (size > have)
-		r = GATE4(NR_mremap, r, 0, size - AREA_LOST, MREMAP_MAYMOVE_);
+		r = look_again(size - AREA_LOST);
+	else
+		r = (int64_t)area + AREA_LOST;
 	if (r > 0 || r < -4095) {
 		__atomic_store_n(&area, (uint8_t *)r - AREA_LOST, __ATOMIC_RELAXED);
 		__atomic_store_n(&area_size, size, __ATOMIC_RELEASE); /* after where it is */

@@ -136,3 +136,27 @@ def test_the_call_in_which_a_thread_dies(route: str, tmp_path: Path) -> None:
     last = {row.thread: row for row in calls}
     assert sorted(row.nr for row in last.values()) == [PAUSE, KILL]
     assert all(row.flags & NO_RETURN for row in last.values())
+
+
+def test_libraries_stay_where_they_are(tmp_path: Path) -> None:
+    """Programs that write to chunks far along map more of the log's memory, but not among the libraries."""
+    script = """
+        for ((i = 0; i < 300; i++)); do sleep 60 & done
+        for ((i = 0; i < 50; i++)); do cat /proc/self/maps; done
+        kill $(jobs -p)
+    """
+    words = ["setarch", "-R", "bash", "-c", script]
+
+    def libraries(text: bytes) -> list[bytes]:
+        return [line.split()[0] for line in text.splitlines() if b".so" in line]
+
+    native = subprocess.run(words, capture_output=True, check=True).stdout
+    argv = command("kernel", words)
+    at = argv.index("run") + 1
+    argv[at:at] = ["-o", str(tmp_path / "log")]
+    captured = subprocess.run(
+        argv, env=environment(tmp_path), capture_output=True, check=True
+    ).stdout
+    assert libraries(captured) == libraries(native) != []
+    windows = [line for line in captured.splitlines() if b"/dev/shm/lsca-" in line]
+    assert len(windows) > 50, "each program found its chunk in the first window"
