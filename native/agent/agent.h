@@ -327,6 +327,7 @@ void signal_raise(int sig);
 void sites_hit(struct call *c);
 void sites_setup(uint32_t flags);           /* enum agent_flags */
 int sites_begin(const struct agent_config *cfg); /* sites that the launcher is about to patch; 0: it must not */
+void sites_mapped(const struct call *c, int64_t ret); /* after an mmap: what is known of the file's sites is used */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 int sites_are_quiet(void);
 void sites_lock(int makes_thread);          /* around a birth */

@@ -292,6 +292,8 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	else
 		frame_return(uc, ret);
 	record_end(&c, start, ret);
+	if (c.nr == NR_mmap)
+		sites_mapped(&c, ret);
 }
 
 /* Nobody returns from it, and what it gives back is the result of whatever the signal has interrupted. */

@@ -59,6 +59,8 @@ static int64_t by_dispatch(struct thread *t, struct fast *f, uint8_t route)
 	record_begin(&c, &start);
 	ret = dispatch_perform(&c);
 	record_end(&c, start, ret);
+	if (c.nr == NR_mmap)
+		sites_mapped(&c, ret);
 	return ret;
 }
 

@@ -19,7 +19,7 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 3u
+#define ABI_VERSION 4u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
@@ -38,6 +38,8 @@ enum {
 	KEEP_FDS = 1024,          /* descriptors whose contents can be asked for one by one */
 	LEAD_CLAIMS = 32,
 	LEADS = 24,
+	LIBRARIES = 64,
+	LIBRARY_SITES = 63,
 };
 
 enum session_flags {
@@ -113,6 +115,20 @@ struct lead_site {
 	uint16_t at, nr; /* `at`: into the page */
 };
 
+/* A site in a library, as a place in its file: see the agent's arch/x86_64/leads.c. */
+struct library_site {
+	uint32_t at;   /* 0: none */
+	uint32_t call; /* number plus 1; 0: not known yet */
+	uint32_t without, saves; /* programs that had it not patched beforehand; what that would have saved them */
+};
+
+/* A file, as one program uses it. */
+struct library {
+	uint32_t file; /* what file and whose use; 0: none */
+	uint32_t pad[3];
+	struct library_site sites[LIBRARY_SITES];
+};
+
 struct session {
 	uint32_t magic, version;
 	uint64_t size; /* of the whole area */
@@ -152,6 +168,7 @@ struct session {
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
 	struct exec_request execs[EXEC_REQUESTS];
 	struct chunk chunks[CHUNK_COUNT];
+	struct library libraries[LIBRARIES];
 };
 
 /* ---- the area: log records in chunks ----------------------------------------------------------------------------- */

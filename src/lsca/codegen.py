@@ -50,6 +50,7 @@ SPECIAL = frozenset(
         "rt_sigpending",
         "wait4",
         "waitid",
+        "mmap",
         "mremap",
         "mprotect",
         "ptrace",

@@ -180,6 +180,56 @@ def test_start_of_the_next_program(route: str, tmp_path: Path) -> None:
     assert len(last) > 10 and sum(last) <= 2, last
 
 
+def test_next_use_of_a_library(route: str, tmp_path: Path) -> None:
+    """What a program does with a library again and again it does without a signal the next time."""
+    if route == "proxy":
+        return  # who maps a file there lends the descriptor
+    log = tmp_path / "log"
+    script = "for i in 1 2 3 4 5 6; do cat big big big big big; done >/dev/null"
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "big").write_bytes(bytes(1000))
+    done = execute(
+        ["sh", "-c", script], route=route, base=tmp_path, files=files, options=["-o", str(log)]
+    )
+    assert done.status == 0
+    if route == "native":
+        return
+    programs: dict[int, list[str]] = {}
+    for record in read_log(log):
+        if record.name in ("openat", "read", "write", "fadvise64", "newfstatat", "close"):
+            programs.setdefault(record.pid, []).append(f"{record.name} {record.trapped}")
+    last = list(programs.values())[-1]
+    assert len(last) > 30 and sum(line.endswith("True") for line in last) <= 6, last
+
+
+def test_another_library_in_its_place(route: str, tmp_path: Path) -> None:
+    """Nothing is patched because of what stood in the file before, though it would look like a call."""
+    path = program("capture/x86_64/replaced.c")
+    flags = ["-shared", "-fPIC", "-nostdlib"]
+    first, second = (
+        program(
+            "capture/x86_64/replaced.c",
+            flags=[*flags, f"-DLIBRARY={version}"],
+            name=f"v{version}.so",
+        )
+        for version in (1, 2)
+    )
+    script = f"cp {first} lib; for i in 1 2 3 4; do {path} ./lib; done; cat {second} >lib; {path} ./lib show"
+    log = tmp_path / "log"
+    native = execute(["sh", "-c", script], base=tmp_path)
+    captured = execute(["sh", "-c", script], route=route, base=tmp_path, options=["-o", str(log)])
+    assert native.stdout.count(b"right") == 5 and native.stdout.count(b"b86e0000000f05") == 8
+    same(native, captured, route)
+    if route == "kernel":
+        programs: dict[int, list[bool]] = {}
+        for record in read_log(log):
+            if record.name == "getppid":
+                programs.setdefault(record.pid, []).append(record.trapped)
+        trapped = [sum(calls) for calls in programs.values()]
+        assert trapped[1] > 16 and trapped[-1] < 8, trapped
+
+
 def test_reach_of_a_jump(route: str, tmp_path: Path) -> None:
     """libc's opens of its own files: a jump that leads 4 MB up, where nothing of ours may lie."""
     if route == "native":

@@ -23,6 +23,12 @@ int sites_begin(const struct agent_config *cfg)
 	return 0;
 }
 
+void sites_mapped(const struct call *c, int64_t ret)
+{
+	(void)c;
+	(void)ret;
+}
+
 void sites_quiet(void)
 {
 }

@@ -17,6 +17,7 @@ enum {
 	NR_brk = 12,
 	NR_mremap = 25,
 	NR_mprotect = 10,
+	NR_pread64 = 17,
 	NR_pwrite64 = 18,
 	NR_arch_prctl = 158,
 	NR_membarrier = 324,

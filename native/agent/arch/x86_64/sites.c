@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Call sites of the program that have run a few times become jumps, so that their calls need no signal. Called by
- * trap() for a site that has just run; nothing is ever patched that has not, here or (sites_begin) in a program of the
- * same run before this one. Two shapes, both of which leave the bytes of the `syscall` instruction as they are, or all
+ * trap() for a site that has just run; nothing is ever patched that has not, here or (leads.c) in a program of the same
+ * run before this one. Two shapes, both of which leave the bytes of the `syscall` instruction as they are, or all
  * but the first of them:
  *
  *   table  mov $nr,%eax; syscall   b8 nr nr nr nr 0f 05   becomes   ff 24 25 lo lo 0f 05, jmp *0x050flolo: the end of
@@ -17,7 +17,6 @@
 #include "sites.h"
 
 enum {
-	TABLE_AT = 0x050f0000,
 	PUN_PAGES = 256,
 	HITS = 32, WAYS = 4, MOST = 65535,
 	PATCH_AFTER = 3,      /* patching costs about as much as two or three signals */
@@ -26,8 +25,9 @@ enum {
 };
 
 uint8_t arch_has_key;
-static uint32_t lock, off, is_quiet;
-static uint64_t table; /* TABLE_AT once it is there; 1: cannot be had */
+uint32_t sites_off;
+static uint32_t lock, is_quiet, has_begun;
+static uint64_t table; /* SITE_TABLE once it is there; 1: cannot be had */
 static uint64_t pun_pages[PUN_PAGES] COLD(4);
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
@@ -105,7 +105,7 @@ static void write_now(void *with)
 }
 
 /* With the lock. If there cannot be such a thread, nothing is written. */
-static void write_code(void (*write)(int64_t, void *), void *with)
+void sites_write(void (*write)(int64_t, void *), void *with)
 {
 	struct writing w = {write, with, (int)process_main.threaded};
 	uint64_t all = ~0ull, before;
@@ -141,11 +141,11 @@ static int64_t map_at(uint64_t at, uint64_t size, int prot)
 	return (uint64_t)r == at;
 }
 
-static int make_table(void)
+int sites_table(void)
 {
 	if (!table)
-		table = !is_in_the_way(TABLE_AT) && map_at(TABLE_AT, SITES * 8, 3) ? TABLE_AT : 1;
-	return table == TABLE_AT;
+		table = !is_in_the_way(SITE_TABLE) && map_at(SITE_TABLE, SITES * 8, 3) ? SITE_TABLE : 1;
+	return table == SITE_TABLE;
 }
 
 static int has_pun_page(uint64_t page)
@@ -173,11 +173,6 @@ static int make_pun_room(uint64_t at)
 
 /* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
-/* The bytes around a site; what cannot be read is 0. */
-struct around {
-	uint8_t before[8], at[8];
-};
-
 static int is_xor(const struct around *a, uint64_t rax)
 {
 	const uint8_t *b = a->before + 6;
@@ -195,7 +190,7 @@ static uint64_t target_of(uint64_t from, const uint8_t *rel)
 
 static int try_table(struct site *s, const struct around *a)
 {
-	if (!arch_is_lead((const uint8_t *)a + sizeof a->before, s->nr) || !make_table() ||
+	if (!arch_is_lead((const uint8_t *)a + sizeof a->before, s->nr) || !sites_table() ||
 	    (process_main.threaded && !is_registered))
 		return 0;
 	s->shape = SHAPE_TABLE;
@@ -275,7 +270,7 @@ static void write_site(int64_t fd, void *with)
 	if (p->index == site_count) {
 		sites[p->index] = *p->site;
 		if (p->site->shape == SHAPE_TABLE)
-			((uint64_t *)TABLE_AT)[p->index] = stubs_at(p->index);
+			((uint64_t *)SITE_TABLE)[p->index] = stubs_at(p->index);
 		if (!stubs_make(fd, p->index))
 			return;
 		put_release(&site_count, p->index + 1);
@@ -317,7 +312,19 @@ static int patch(uint64_t at, uint32_t nr)
 			return 0;
 	}
 	p.index = index;
-	write_code(write_site, &p);
+	sites_write(write_site, &p);
+	return p.done;
+}
+
+int sites_follow(int64_t fd, uint64_t at, uint32_t nr, const struct around *a)
+{
+	struct site s = {.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
+	struct patching p = {.site = &s, .index = site_count};
+
+	if (site_count == SITES || site_at(at) < SITES || a->at[0] != 0x0f || a->at[1] != 0x05 ||
+	    !choose(&s, a))
+		return 0;
+	write_site(fd, &p);
 	return p.done;
 }
 
@@ -353,7 +360,7 @@ void sites_restore(uint64_t from, uint64_t size)
 	sites_lock(0);
 	for (uint32_t i = 0; i < site_count; i++)
 		if (is_within(&sites[i], range)) {
-			write_code(write_old, range);
+			sites_write(write_old, range);
 			break;
 		}
 	sites_unlock();
@@ -377,58 +384,30 @@ static uint32_t count_hit(uint64_t at)
 	return 1;
 }
 
-/* Programs after us may have this site patched before they run: the launcher is told. */
-static void claim(uint64_t at, uint32_t nr)
-{
-	int64_t offset = (int64_t)(at - agent_config.entry);
-	struct around a = {{0}, {0}};
-	struct lead_claim *c;
-
-	if (!agent_config.entry || offset != (int32_t)offset || memory_read(&a, at - 8, sizeof a) < sizeof a ||
-	    !arch_is_lead((const uint8_t *)&a + sizeof a.before, nr))
-		return;
-	c = &session->leads[session->lead_end % LEAD_CLAIMS];
-	c->offset = (int32_t)offset;
-	c->nr = nr;
-	add_one(&session->lead_end);
-}
-
-int sites_begin(const struct agent_config *cfg)
-{
-	if (off || !cfg->lead_count || cfg->lead_count > LEADS || !make_table())
-		return 0;
-	for (uint32_t i = 0; i < cfg->lead_count; i++) {
-		struct site *s = &sites[i];
-
-		s->at = cfg->lead_page + cfg->leads[i].at;
-		s->resume = s->at + ARCH_SYSCALL_BYTES;
-		s->nr = cfg->leads[i].nr;
-		s->old[0] = 0xb8;
-		memcpy(s->old + 1, &s->nr, 4);
-		((uint64_t *)TABLE_AT)[i] = stubs_at(i);
-	}
-	put_release(&site_count, cfg->lead_count);
-	return 1;
-}
-
 /* A call has come by the signal from `c`'s site. */
 void sites_hit(struct call *c)
 {
 	uint64_t at = frame_pc(c->uc) - ARCH_SYSCALL_BYTES;
 	uint32_t n;
 
-	if (off || c->nr >= CALL_LIMIT || c->thread->key == NO_KEY ||
+	if (sites_off || c->nr >= CALL_LIMIT || c->thread->key == NO_KEY ||
 	    (dispatch_way[c->nr] == WAY_SLOW && !dispatch_unmasked(c->nr, c->args)))
 		return;
+	if (!has_begun && !process_main.threaded && swap_if(&lock, 0, 1)) {
+		has_begun = 1;
+		lead_first();
+		put_release(&lock, 0);
+	}
 	n = count_hit(at);
-	if (n == 1)
-		claim(at, (uint32_t)c->nr);
+	if (n < PATCH_AFTER)
+		lead_tell(at, (uint32_t)c->nr, n == 1 ? LEAD_FIRST : LEAD_HIT);
 	/* Once more each time the number of hits has doubled: something may have changed. */
 	if (n < PATCH_AFTER || (n > PATCH_AFTER && n & (n - 1)))
 		return;
 	if (!swap_if(&lock, 0, 1))
 		return;
-	patch(at, (uint32_t)c->nr);
+	if (patch(at, (uint32_t)c->nr) && n == PATCH_AFTER)
+		lead_tell(at, (uint32_t)c->nr, LEAD_PATCH);
 	put_release(&lock, 0);
 }
 
@@ -438,7 +417,7 @@ void sites_lock(int makes_thread)
 	while (!swap_if(&lock, 0, 1))
 		GATE1(NR_sched_yield, 0);
 	/* While there is one thread this is quick; later it takes milliseconds. */
-	if (makes_thread && !off && !is_registered)
+	if (makes_thread && !sites_off && !is_registered)
 		is_registered = !GATE3(NR_membarrier, REGISTER_SYNC_CORE, 0, 0);
 }
 
@@ -455,16 +434,16 @@ int sites_are_quiet(void)
 void sites_quiet(void)
 {
 	put_release(&is_quiet, 1);
-	put_release(&off, 1);
+	put_release(&sites_off, 1);
 	local_off();
 }
 
 void sites_setup(uint32_t flags)
 {
 	arch_has_key = !!(flags & AGENT_KEYS);
-	off = !arch_has_key;
+	sites_off = !arch_has_key;
 	if (flags & AGENT_QUIET)
 		sites_quiet();
-	if (!off)
+	if (!sites_off)
 		heap_start = (uint64_t)GATE1(NR_brk, 0);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sites.c (which sites, and how) and stubs.c (what they jump to, and who comes from there) share. */
+/*
+ * What sites.c (which sites, and how), leads.c (which ones beforehand) and stubs.c (what they jump to, and who comes
+ * from there) share.
+ */
 #ifndef LSCA_SITES_H
 #define LSCA_SITES_H
 
@@ -9,6 +12,7 @@ enum {
 	SITES = 1024,
 	STUB_SIZE = 96, /* entry.S */
 	PUN_SIZE = 14,
+	SITE_TABLE = 0x050f0000,
 };
 
 enum shape { SHAPE_TABLE, SHAPE_PUN, SHAPE_PUN_XOR };
@@ -25,6 +29,26 @@ struct site {
 extern struct site sites[SITES] HIDDEN;
 extern uint32_t site_count HIDDEN;
 extern const uint8_t sites_lead[3] HIDDEN; /* by shape: bytes before the `syscall` that the jump takes */
+
+/* The bytes around a site; what cannot be read is 0. */
+struct around {
+	uint8_t before[8], at[8];
+};
+
+extern uint32_t sites_off HIDDEN; /* no site is patched any more */
+
+/* 0: it cannot be had. */
+HIDDEN int sites_table(void);
+/* Has `write` write to code, with /proc/self/mem; the lock is the caller's. */
+HIDDEN void sites_write(void (*write)(int64_t fd, void *with), void *with);
+/* Within sites_write(): patches a site that has not run here. */
+HIDDEN int sites_follow(int64_t fd, uint64_t at, uint32_t nr, const struct around *a);
+
+/* What has come of a site: its first call by a signal, one more, a patch. */
+enum lead_news { LEAD_FIRST, LEAD_HIT, LEAD_PATCH };
+HIDDEN void lead_tell(uint64_t at, uint32_t nr, enum lead_news news);
+/* With the lock, when the first call has come: the launcher is gone by then. */
+HIDDEN void lead_first(void);
 
 /* Both write through `fd`, /proc/self/mem; 0: it failed. A site needs no stub made but for the jump of a pun. */
 HIDDEN int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n);
