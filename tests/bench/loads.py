@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole programs for bench.py: a make, a git, a shell with many short programs, redis, PostgreSQL.
+"""Whole programs for bench.py: two makes, a git, a shell with many short programs, redis, PostgreSQL.
 
 A load is prepared once and then run by turns, natively and captured. What a turn yields is the time of one unit in
 nanoseconds, by key; a load whose program is not installed says so and is left out. The servers are what is measured:
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 Values = dict[str, float]
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "nobody"  # PostgreSQL refuses to run as root
 
 
@@ -110,9 +111,29 @@ class Load:
 
 
 class Make(Load):
-    """A small tree, built from nothing by two compilers at a time."""
+    """LSCA's own agent, proxy and extensions, built from nothing by two compilers at a time."""
 
     keys = ("make",)
+    needs = ("make", "gcc")
+
+    def prepare(self, work: Path) -> None:
+        super().prepare(work)
+        made = shutil.ignore_patterns("lib", "*.so", "__pycache__")
+        shutil.copytree(ROOT / "native", work / "native")
+        shutil.copytree(ROOT / "src", work / "src", ignore=made)
+        shutil.copy(ROOT / "Makefile", work)
+
+    def turn(self, prefix: Sequence[str], cpus: frozenset[int]) -> Values:
+        for made in ("build", "src/lsca/lib"):
+            shutil.rmtree(self.work / made, ignore_errors=True)
+        target = "src/lsca/lib/lsca-agent.so" if self.quick else "native"
+        return self.timed(prefix, cpus, ["make", "-s", "-B", "-j2", target])
+
+
+class Small(Load):
+    """A tree of small files, where hardly anything is done but to start programs."""
+
+    keys = ("small",)
     needs = ("make", "gcc")
 
     def prepare(self, work: Path) -> None:
@@ -262,4 +283,4 @@ class Postgres(Load):
             shutil.rmtree(self.data, ignore_errors=True)
 
 
-LOADS: tuple[type[Load], ...] = (Make, Git, Shell, Redis, Postgres)
+LOADS: tuple[type[Load], ...] = (Make, Small, Git, Shell, Redis, Postgres)

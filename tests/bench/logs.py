@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from loads import Make, run
+from loads import Small, run
 
 import lsca
 
@@ -84,7 +84,7 @@ def drained(work: Path, quick: bool) -> tuple[float, float]:
 
 def size_of_a_build(command: Path, work: Path, quick: bool) -> tuple[int, float]:
     """Records that make -j2 of a small tree leaves, and bytes of the log per record."""
-    load = Make(quick)
+    load = Small(quick)
     where = work / "logged"
     where.mkdir()
     load.prepare(where)

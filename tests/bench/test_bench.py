@@ -45,7 +45,8 @@ def test_cost_of_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "values"), [("make", 1), ("git", 1), ("shell", 1), ("redis", 2), ("pgbench", 2)]
+    ("key", "values"),
+    [("make", 1), ("small", 1), ("git", 1), ("shell", 1), ("redis", 2), ("pgbench", 2)],
 )
 def test_program(key: str, values: int, tmp_path: Path) -> None:
     """Without and with a log; or it is said why not, and that is no failure."""
