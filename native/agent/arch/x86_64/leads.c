@@ -227,8 +227,8 @@ void sites_mapped(const struct call *c, int64_t ret)
 
 	if (!(args[2] & PROT_EXEC_) || args[2] & PROT_WRITE_ || (args[3] & MAP_TYPE) != MAP_PRIVATE_ ||
 	    args[3] & MAP_ANONYMOUS_ || (ret < 0 && ret > -4096) || c->route != ROUTE_KERNEL || sites_off ||
-	    process_main.threaded || c->thread->process != &process_main)
-		return;
+	    process_main.threaded || c->thread->process != &process_main || handle_has_rules(NR_mmap))
+		return; /* a handler may have mapped what it likes */
 	file = file_of(fd, "");
 	if (!file)
 		return;
