@@ -5,6 +5,7 @@ A listener stands for one address, whoever is connected to it; a socket that was
 by its own number.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from lsca.live.address import Address
@@ -25,17 +26,17 @@ class Meant:
         """The socket, "socket:[123]", was led to `target` and means `meant`."""
         self._led[socket] = (target, meant)
 
-    def show(self, call: Any, address: Address, at: int, length_at: int, room: int) -> None:
-        """Writes the address that is meant where `address` stands in the program's memory, as the kernel would."""
-        meant = self._stands.get(_key(address))
-        if meant is None:
-            led = self._led.get(call.file.path)
-            if led is None or _key(led[0]) != _key(address):
-                return
-            meant = led[1]
-        data = meant.pack()
-        call.poke(at, data[: min(room, len(data))])
-        call.poke(length_at, len(data).to_bytes(4, "little"))
+    def by(self, call: Any) -> Callable[[Address], Address | None]:
+        """What the call's socket means by an address; None: that address."""
+
+        def meant(address: Address) -> Address | None:
+            found = self._stands.get(_key(address))
+            if found is None:
+                led = self._led.get(call.file.path)
+                found = led[1] if led is not None and _key(led[0]) == _key(address) else None
+            return found
+
+        return meant
 
 
 def _key(address: Address) -> tuple[str, int]:

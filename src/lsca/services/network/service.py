@@ -20,8 +20,9 @@ from lsca import calls as c
 from lsca.errors import HandlerError
 from lsca.handlers.reports import to_stderr
 from lsca.live.address import Address
+from lsca.services import messages
 from lsca.services.denials import Denials
-from lsca.services.network import messages, relay
+from lsca.services.network import relay
 from lsca.services.network.meant import Meant
 from lsca.services.network.names import Answer, Names, Resolver, serve_datagrams, serve_stream
 from lsca.services.network.rules import RuleSet, What, rule_set, what
@@ -398,31 +399,22 @@ class Net:
                 return instead
             if instead is not None:
                 changed.append((name, instead))
-        if not changed:
-            return lsca.go_on
-        with messages.renamed(call, changed):
-            call.proceed()
-        return lsca.go_on
+        return messages.send_renamed(call, changed)
 
     def _recvfrom(self, call: c.recvfrom) -> lsca.Verdict:
         size = messages.length(call, call.args[5])
-        if call.proceed() >= 0:
-            self._meant.show(call, call.src_addr, call.args[4], call.args[5], size)
+        if messages.made(call) >= 0:
+            messages.show(call, call.args[4], call.args[5], size, self._meant.by(call))
         return lsca.go_on
 
     def _recvmsg(self, call: c.recvmsg) -> lsca.Verdict:
-        before = messages.header(call, call.args[1])
-        if call.proceed() >= 0 and before is not None and before.name:
-            after = messages.names(call, call.args[1], 1)
-            if after:
-                at = call.args[1] + messages.NAME_LENGTH_AT
-                self._meant.show(call, after[0].address, before.name, at, before.name_length)
+        messages.show_received(call, 1, self._meant.by(call))
         return lsca.go_on
 
     def _getpeername(self, call: c.getpeername) -> lsca.Verdict:
         size = messages.length(call, call.args[2])
-        if call.proceed() >= 0:
-            self._meant.show(call, call.addr, call.args[1], call.args[2], size)
+        if messages.made(call) >= 0:
+            messages.show(call, call.args[1], call.args[2], size, self._meant.by(call))
         return lsca.go_on
 
     def _bind(self, call: c.bind) -> lsca.Verdict:
