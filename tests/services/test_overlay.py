@@ -5,10 +5,8 @@ The oracle is the kernel: the same commands run natively in a copy of the direct
 and after `lsca apply` both directories must be.
 """
 
-import hashlib
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any
 
 import pytest
 from commands import lsca, refused
+from overlaying import compared, make
 
 import lsca as library
-from lsca.services.changes import apply, changes
-from lsca.services.overlay import State, overlay
+from lsca.services.overlay import overlay
 
 SCRIPTS = {
     "create": "echo new > n; mkdir -p d/e; echo deep > d/e/f; mkfifo p; ls -R",
@@ -75,82 +73,12 @@ SCRIPTS = {
 }
 
 
-def make(place: Path) -> Path:
-    (place / "dir" / "sub" / "deep").mkdir(parents=True)
-    (place / "outside").write_text("outside\n")
-    directory = place / "dir"
-    for name, text in {
-        "a": "one\n",
-        "sub/b": "two\n",
-        "sub/deep/c": "three\n",
-        "h1": "h\n",
-        "secret": "s\n",
-    }.items():
-        (directory / name).write_text(text)
-        os.utime(directory / name, (1_000_000_000, 1_000_000_000))
-    (directory / "tool").write_text("#!/bin/sh\necho tool $1 in ${PWD##*/}\n")
-    (directory / "tool").chmod(0o755)
-    (directory / "secret").chmod(0o400)
-    os.link(directory / "h1", directory / "h2")
-    (directory / "ln").symlink_to("sub/b")
-    (directory / "abs").symlink_to(directory / "a")
-    (directory / "out").symlink_to("../outside")
-    return directory
-
-
-def picture(directory: Path) -> dict[str, tuple[str, ...]]:
-    """All that is in a directory, but for times."""
-    found = {}
-    for path in sorted(directory.rglob("*")):
-        status = path.lstat()
-        mode = f"{status.st_mode:o}"
-        if stat.S_ISLNK(status.st_mode):
-            found[str(path.relative_to(directory))] = (
-                mode,
-                os.readlink(path).replace(str(directory.parent), ""),
-            )
-        elif stat.S_ISREG(status.st_mode):
-            found[str(path.relative_to(directory))] = (
-                mode,
-                hashlib.sha256(path.read_bytes()).hexdigest(),
-            )
-        else:
-            found[str(path.relative_to(directory))] = (mode,)
-    return found
-
-
-def script(text: str, directory: Path, command: list[str]) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [*command, "sh", "-c", text],
-        cwd=directory,
-        env={"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory.parent)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    where = str(directory.parent)
-    return done.returncode, done.stdout.replace(where, "@"), done.stderr.replace(where, "@")
-
-
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_an_overlay_is_as_the_directory_would_be(name: str, route: str, tmp_path: Path) -> None:
     for tool in ("git", "sqlite3", "rsync"):
         if name.startswith(tool[:6]) and shutil.which(tool) is None:
             pytest.skip(f"there is no {tool}")
-    state = tmp_path / "state"
-    native, real = make(tmp_path / "native"), make(tmp_path / "real")
-    before = picture(real)
-    wanted = script(SCRIPTS[name], native, [])
-    command = [sys.executable, "-m", "lsca", "run", "--no-daemon", "--route", route]
-    options = ["--overlay", ".", "--state", str(state), "--"]
-    assert script(SCRIPTS[name], real, [*command, *options]) == wanted
-    assert picture(real) == before
-    changed = picture(native) != before
-    assert bool(changes(State(str(state)))) == changed
-    apply(State(str(state)))
-    assert picture(real) == picture(native)
-    assert not (state / "overlay.json").exists()
+    compared(SCRIPTS[name], route, tmp_path)
 
 
 def test_what_diff_says(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ there.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -22,6 +23,8 @@ from typing import Any, Final
 
 import lsca
 from lsca import calls as c
+from lsca.services.attributes import CAPABILITY
+from lsca.services.sockets import SocketPaths
 
 FICLONE: Final = 0x40049409
 COPY_MOST: Final = 1 << 30
@@ -66,18 +69,16 @@ def copy_file(source: str, target: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file without its content. Another one may get its inode some day, but not its size and time and no blocks."""
+    """A file without its content. Another one may get its inode some day, but not its size and time and no data."""
 
     size: int
     mtime_ns: int
     content: Content
 
-    def is_it(self, status: os.stat_result) -> bool:
-        return (status.st_size, status.st_mtime_ns, status.st_blocks) == (
-            self.size,
-            self.mtime_ns,
-            0,
-        )
+    def is_it(self, path: str, status: os.stat_result) -> bool:
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
+            return False
+        return not status.st_blocks or _has_no_data(path)  # attributes may have a block, too
 
 
 class Backing:
@@ -85,7 +86,7 @@ class Backing:
 
     `mounts` says which paths of the program's lead where. `unfilled`: files that have their size and times, but not yet
     their content. `look`, if given, is told of every path below a mount before a call with it is made, and whether all
-    that is below the path is to be there, since it may move.
+    that is below the path is to be there, since it may move. `stands_for`: sockets that stand for real ones.
     """
 
     def __init__(self, root: str | None = None) -> None:
@@ -93,6 +94,7 @@ class Backing:
         self.root = os.path.realpath(root or tempfile.mkdtemp(prefix="lsca-files-"))
         self.mounts: dict[str, str] = {}
         self.unfilled: dict[Key, Pending] = {}
+        self.stands_for: dict[Key, tuple[int, str]] = {}  # its time, and which one
         self.lock = threading.RLock()
         self.look: Callable[[str, bool], None] | None = None
         self._end = weakref.finalize(self, _remove, self.root, os.getpid()) if self._own else None
@@ -143,10 +145,10 @@ class Backing:
             pending = Pending(size, status.st_mtime_ns, content)
             self.unfilled[status.st_dev, status.st_ino] = pending
 
-    def is_unfilled(self, status: os.stat_result) -> bool:
+    def is_unfilled(self, path: str, status: os.stat_result) -> bool:
         """Whether this is a file that has yet to be filled."""
         pending = self.unfilled.get((status.st_dev, status.st_ino))
-        return pending is not None and pending.is_it(status)
+        return pending is not None and pending.is_it(path, status)
 
     def fill(self, path: str) -> None:
         """Gives the file that `path` leads to its content, if it lacks it. OSError."""
@@ -159,14 +161,27 @@ class Backing:
             return
         with self.lock:
             status = os.stat(path)
-            if (status.st_dev, status.st_ino) != key or not self.is_unfilled(status):
+            if (status.st_dev, status.st_ino) != key or not self.is_unfilled(path, status):
                 return
             with _writable(path, status) as fd:
                 if os.fstat(fd).st_ino != status.st_ino:
                     return  # another one took its name meanwhile; the program may see either
-                self.unfilled[key].content(fd)
+                with _privileged(fd, status):
+                    self.unfilled[key].content(fd)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
             del self.unfilled[key]
+
+    def socket_of(self, path: str) -> str:
+        """The socket that is meant by one that `path` leads to; mostly this one."""
+        if self.stands_for:
+            with contextlib.suppress(OSError):
+                return self.real_socket(os.stat(path)) or path
+        return path
+
+    def real_socket(self, status: os.stat_result) -> str | None:
+        """What a socket stands for, if it still does: another one may have got its inode."""
+        mtime_ns, path = self.stands_for.get((status.st_dev, status.st_ino), (0, ""))
+        return path if path and mtime_ns == status.st_mtime_ns else None
 
     def prepare(self, path: str) -> str:
         """Makes a file ready whose path comes from elsewhere than a call; where it really is. OSError."""
@@ -178,8 +193,8 @@ class Backing:
 
     # ---- rules ----
 
-    def rules(self) -> "list[lsca.Rule[Any]]":
-        """What leads programs here. The rules that need no Python come first."""
+    def rules(self, *, sockets: bool = True) -> "list[lsca.Rule[Any]]":
+        """What leads programs here. The rules that need no Python come first. `sockets`: they may lie here, too."""
         places = [place for place in self.mounts.values() if below(place, self.root)]
         found = [lsca.on("%file").move(place, place) for place in places]
         if places:
@@ -193,7 +208,7 @@ class Backing:
         found += self._listings()
         rule: lsca.Rule[Any] = lsca.on(c.getcwd)
         rule(self._where)
-        return [*found, rule]
+        return [*found, rule, *(SocketPaths(self).rules() if sockets else ())]
 
     def _asking(
         self, calls: str, handler: Callable[[Any], lsca.Verdict], *more: str
@@ -311,6 +326,22 @@ def _dirent(mount: str, place: str) -> bytes:
     return DIRENT.pack(inode, LAST, size + padding, kind) + name + bytes(padding)
 
 
+def _has_no_data(path: str) -> bool:
+    """Whether a file is one hole. What may not be read has not been filled: its original may not be read either."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
 @contextlib.contextmanager
 def _writable(path: str, status: os.stat_result) -> Iterator[int]:
     """A descriptor to write to a file, whatever its mode says."""
@@ -326,6 +357,20 @@ def _writable(path: str, status: os.stat_result) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _privileged(fd: int, status: os.stat_result) -> Iterator[None]:
+    """What a program gains from being executed stays, though writing takes it away."""
+    try:
+        capability = os.getxattr(fd, CAPABILITY)
+    except OSError:
+        capability = b""
+    yield
+    if capability:
+        os.setxattr(fd, CAPABILITY, capability)
+    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        os.chmod(fd, stat.S_IMODE(status.st_mode))
 
 
 def _remove(root: str, pid: int) -> None:

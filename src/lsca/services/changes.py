@@ -3,18 +3,20 @@
 
 import difflib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from lsca.services.attributes import Attributes, attributes, changed, give, is_conflict, merged
 from lsca.services.backing import copy_file
 from lsca.services.files import walk
 from lsca.services.overlay import Base, OverlayError, State, give_status
 
 BLOCK: Final = 1 << 20
 CONFLICTS_SHOWN: Final = 5
+HERE: Final = "."  # the directory itself
+NOT_MADE: Final = "not made by apply"  # a socket is nothing without its program
 TYPES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -43,15 +45,15 @@ class Change:
 
 def changes(state: State) -> list[Change]:
     """All changes, by path."""
-    now = dict(walk(state.place))
+    now = {HERE: os.stat(state.place), **dict(walk(state.place))}
     found = []
-    for name in sorted(now.keys() | state.base.keys() - {""}):
-        row, status = state.base.get(name), now.get(name)
+    for name in sorted(now.keys() | {name or HERE for name in state.base}):
+        row, status = _base(state, name), now.get(name)
         if status is None:
             assert row is not None
             found.append(Change("deleted", name, "", _moved_on(state, name, row)))
         elif row is None:
-            what = _type(status.st_mode)
+            what = _now(status.st_mode)
             conflict = os.path.lexists(state.original(name))
             found.append(Change("added", name, "" if what == "file" else what, conflict))
         else:
@@ -65,10 +67,21 @@ def _type(mode: int) -> str:
     return TYPES.get(stat.S_IFMT(mode), "device")
 
 
+def _now(mode: int) -> str:
+    """What a program has made, in words."""
+    return _type(mode) + (f", {NOT_MADE}" if stat.S_ISSOCK(mode) else "")
+
+
+def _base(state: State, name: str) -> Base | None:
+    return state.base.get("" if name == HERE else name)
+
+
 def _difference(state: State, name: str, row: Base, status: os.stat_result) -> str:
     """What is not as it was, in words; "" if nothing is."""
     if stat.S_IFMT(row.mode) != stat.S_IFMT(status.st_mode):
-        return f"{_type(row.mode)} -> {_type(status.st_mode)}"
+        return f"{_type(row.mode)} -> {_now(status.st_mode)}"
+    if stat.S_ISSOCK(row.mode) and not _is_stand_in(state, name, status):
+        return f"another socket, {NOT_MADE}"
     words = []
     if stat.S_ISREG(row.mode) and not _same_content(state, name, row, status):
         words.append("content")
@@ -78,11 +91,16 @@ def _difference(state: State, name: str, row: Base, status: os.stat_result) -> s
             words.append(f"{row.target} -> {target}")
     elif stat.S_IMODE(row.mode) != stat.S_IMODE(status.st_mode):
         words.append(f"mode {stat.S_IMODE(row.mode):04o} -> {stat.S_IMODE(status.st_mode):04o}")
-    return ", ".join(words)
+    return ", ".join(words + changed(row.had, attributes(state.copy(name))))
+
+
+def _is_stand_in(state: State, name: str, status: os.stat_result) -> bool:
+    """Whether a socket of the overlay is still that of the directory."""
+    return state.backing.real_socket(status) == state.original(name)
 
 
 def _same_content(state: State, name: str, row: Base, status: os.stat_result) -> bool:
-    if row.inode == status.st_ino and state.backing.is_unfilled(status):
+    if row.inode == status.st_ino and state.backing.is_unfilled(state.copy(name), status):
         return True
     if status.st_size != row.size:
         return False
@@ -105,7 +123,8 @@ def _moved_on(state: State, name: str, row: Base) -> bool:
         status = os.lstat(state.original(name))
     except OSError:
         return True
-    if status.st_mode != row.mode:
+    names = row.had.keys() | attributes(state.copy(name)).keys()
+    if status.st_mode != row.mode or is_conflict(attributes(state.original(name)), row.had, names):
         return True
     is_file = stat.S_ISREG(row.mode)
     return is_file and (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
@@ -185,7 +204,10 @@ def apply(state: State, *, force: bool = False) -> list[Change]:
         for change in reversed(found):
             copy = state.copy(change.path)
             if change.kind != "deleted" and os.path.isdir(copy) and not os.path.islink(copy):
-                give_status(state.original(change.path), os.lstat(copy))
+                path = state.original(change.path)
+                wanted = _wanted(state, change)
+                give_status(path, os.lstat(copy))
+                give(path, wanted)
     except OSError as error:
         raise OverlayError(
             f"{error.filename}: {error.strerror}; what came before it is done, the rest is still in the overlay"
@@ -197,8 +219,19 @@ def apply(state: State, *, force: bool = False) -> list[Change]:
 def _has_other_type(state: State, change: Change) -> bool:
     if change.kind != "changed":
         return False
+    row = _base(state, change.path)
     mode = os.lstat(state.copy(change.path)).st_mode
-    return stat.S_IFMT(state.base[change.path].mode) != stat.S_IFMT(mode)
+    return row is not None and stat.S_IFMT(row.mode) != stat.S_IFMT(mode)
+
+
+def _wanted(state: State, change: Change) -> Attributes:
+    """The attributes that the real file is to have: a difference is made to those that it has."""
+    path, now = state.original(change.path), attributes(state.copy(change.path))
+    row = _base(state, change.path)
+    if change.kind == "added" or row is None or not os.path.lexists(path):
+        return now
+    same = not _has_other_type(state, change)
+    return merged(attributes(path), row.had, now) if same else now
 
 
 def _remove(path: str) -> None:
@@ -221,15 +254,19 @@ def _put(state: State, change: Change) -> None:
             os.mkdir(path)
         return
     if stat.S_ISLNK(status.st_mode):
+        wanted = _wanted(state, change)
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink(state.backing.seen(os.readlink(copy)), path)
+        give(path, wanted)
         return
+    wanted = _wanted(state, change)
     if stat.S_ISFIFO(status.st_mode):
         if not os.path.lexists(path):
             os.mkfifo(path)
     elif not stat.S_ISREG(status.st_mode):
-        return  # a socket was its program's
+        if not _is_stand_in(state, change.path, status):
+            return
     elif os.path.lexists(path) and os.lstat(path).st_nlink > 1:
         with open(path, "wb") as f:  # under all of its names
             copy_file(copy, f.fileno())
@@ -238,10 +275,13 @@ def _put(state: State, change: Change) -> None:
         try:
             with open(temporary, "xb") as f:
                 copy_file(copy, f.fileno())
-            shutil.copymode(copy, temporary)
+            give_status(temporary, status)
+            give(temporary, wanted)
             os.replace(temporary, path)
         except OSError:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             raise
+        return
     give_status(path, status)
+    give(path, wanted)

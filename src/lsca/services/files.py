@@ -134,7 +134,8 @@ class Tree:
             self.backing.mount(self.path, source)
         else:
             self._begin(source)
-        self.__lsca_rules__ = self.backing.rules()
+        is_file = not isinstance(source, str) and not _is_directory(source)
+        self.__lsca_rules__ = self.backing.rules(sockets=not is_file)
 
     @property
     def place(self) -> Path:
@@ -304,6 +305,11 @@ def _directory(path: str | bytes) -> str:
     if not os.path.isdir(place):
         raise HandlerError(f"{os.fsdecode(path)} is not a directory, so it cannot be shown as one")
     return place
+
+
+def _is_directory(source: Source) -> bool:
+    found = source.find("")
+    return found is None or found.is_directory
 
 
 def _absolute(path: str) -> str:

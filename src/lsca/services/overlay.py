@@ -7,22 +7,25 @@ listings, renames, links, modes and deletions are the kernel's own work. What th
 discarded.
 """
 
+import base64
 import fcntl
 import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Final
 
 from lsca.errors import LscaError
 from lsca.handlers.reports import to_stderr
 from lsca.handlers.rule import noted
+from lsca.services.attributes import Attributes, attributes, give_possible
 from lsca.services.backing import SURROUNDING_MOST, Backing, Pending, below, copy_file
 from lsca.services.files import walk
 
-VERSION: Final = 1
+VERSION: Final = 2
+READ: Final = (1, VERSION)  # 1: without attributes, which were not copied then
 MANIFEST: Final = "overlay.json"
 LOCK: Final = "lock"
 NAMED: Final = 3  # of what is left out, in a message
@@ -41,6 +44,13 @@ class Base:
     mtime_ns: int
     inode: int
     target: str = ""  # a symbolic link's
+    attributes: dict[str, str] = field(
+        default_factory=dict
+    )  # in base64; those that its copy has got
+
+    @property
+    def had(self) -> Attributes:
+        return {name: base64.b64decode(value) for name, value in self.attributes.items()}
 
 
 def default_state(directory: str) -> str:
@@ -58,7 +68,7 @@ class State:
         try:
             with open(os.path.join(self.path, MANIFEST), encoding="utf-8") as f:
                 data = json.load(f)
-            if data["version"] != VERSION:
+            if data["version"] not in READ:
                 raise OverlayError(f"{path} was written by another version of lsca")
             self.directory = str(data["directory"])
             self.base = {os.fsdecode(os.fsencode(k)): Base(*row) for k, row in data["base"].items()}
@@ -70,7 +80,7 @@ class State:
         self.backing.mount(self.directory)
         self.place = self.backing.inside(self.directory)
         self._lock = -1
-        self._find_unfilled()
+        self._find_copied()
 
     def lock(self) -> None:
         """Makes sure that nobody else uses it. OverlayError."""
@@ -88,15 +98,21 @@ class State:
         """The path of what programs see in its stead."""
         return os.path.join(self.place, name) if name else self.place
 
-    def _find_unfilled(self) -> None:
-        """Known by having no blocks, and size and time as in the beginning: to fill such a file again is no harm."""
-        waiting = {row.inode: (name, row) for name, row in self.base.items() if row.size}
-        for _, status in walk(self.place):
+    def _find_copied(self) -> None:
+        """Files without content are known by having no blocks, and size and time as in the beginning: to fill such a
+        file again is no harm. A socket is its original's as long as it is the same."""
+        waiting = {row.inode: (name, row) for name, row in self.base.items() if row.inode}
+        for copied, status in walk(self.place):
             name, row = waiting.get(status.st_ino, ("", None))
-            if row is None or not stat.S_ISREG(status.st_mode):
+            if row is None or stat.S_IFMT(row.mode) != stat.S_IFMT(status.st_mode):
+                continue
+            if stat.S_ISSOCK(row.mode):
+                meant = row.mtime_ns, self.original(name)
+                self.backing.stands_for[status.st_dev, status.st_ino] = meant
+            if not row.size:
                 continue
             pending = Pending(row.size, row.mtime_ns, _content(self.original(name)))
-            if pending.is_it(status):
+            if pending.is_it(self.copy(copied), status):
                 self.backing.unfilled[status.st_dev, status.st_ino] = pending
 
 
@@ -104,7 +120,8 @@ class Overlay:
     """A directory whose changes are kept apart; handed to `lsca.run(handlers=[...])`.
 
     `state` is where they are kept, by default in XDG_STATE_HOME. An overlay that is there already is used again.
-    `left_out` names what could not be shown: sockets and devices. OverlayError for what cannot be.
+    `left_out` names what could not be shown: devices; `without` files whose attributes or ACLs the copy has not got.
+    OverlayError for what cannot be.
     """
 
     must_be_asked = True  # a file that has not been filled is none to be read
@@ -113,6 +130,7 @@ class Overlay:
         given = os.path.abspath(directory)
         self.directory = os.path.realpath(given)
         self.left_out: list[str] = []
+        self.without: list[str] = []
         _check(self.directory, given)
         path = os.path.realpath(state or default_state(self.directory))
         if below(path, self.directory):
@@ -136,7 +154,7 @@ class Overlay:
     def go_on_without(self) -> None:
         """Programs run on when we end: all that they may open is filled now."""
         for name, status in list(walk(self.state.place)):
-            if self.backing.is_unfilled(status):
+            if self.backing.is_unfilled(self.state.copy(name), status):
                 self.backing.fill(self.state.copy(name))
 
     def close(self) -> None:
@@ -170,15 +188,15 @@ class Overlay:
     def _copied(self, backing: Backing) -> Iterator[tuple[str, Base]]:
         place = backing.inside(self.directory)
         known: dict[tuple[int, int], str] = {}
-        directories = [(place, os.stat(self.directory))]
+        directories = [("", os.stat(self.directory))]
         os.mkdir(place)
-        yield "", Base(directories[0][1].st_mode, 0, 0, 0)
         for name, status in walk(self.directory):
             original, copy = os.path.join(self.directory, name), os.path.join(place, name)
             target, key = "", (status.st_dev, status.st_ino)
             if stat.S_ISDIR(status.st_mode):
                 os.mkdir(copy)
-                directories.append((copy, status))
+                directories.append((name, status))
+                continue
             elif stat.S_ISLNK(status.st_mode):
                 target = os.readlink(original)
                 os.symlink(backing.real(target), copy)
@@ -188,17 +206,30 @@ class Overlay:
                 backing.expect(copy, status.st_size, status.st_mtime_ns, _content(original))
             elif stat.S_ISFIFO(status.st_mode):
                 os.mkfifo(copy)
+            elif stat.S_ISSOCK(status.st_mode):
+                os.mknod(
+                    copy, stat.S_IFSOCK
+                )  # nobody listens there: whoever connects means the original
             else:
                 self.left_out.append(name)
                 continue
             if status.st_nlink > 1:
                 known[key] = copy
-            give_status(copy, status)
-            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-            inode = os.lstat(copy).st_ino
-            yield name, Base(status.st_mode, size, status.st_mtime_ns, inode, target)
-        for copy, status in reversed(directories):
-            give_status(copy, status)
+            yield name, self._row(name, copy, status, target)
+        for name, status in reversed(directories):  # so late that nothing inherits an ACL of theirs
+            yield name, self._row(name, os.path.join(place, name) if name else place, status)
+
+    def _row(self, name: str, copy: str, status: os.stat_result, target: str = "") -> Base:
+        """Gives a copy all that is not content, and says what it has."""
+        give_status(copy, status)
+        wanted = attributes(os.path.join(self.directory, name))
+        given = give_possible(copy, wanted)
+        if given.keys() != wanted.keys():
+            self.without.append(name or ".")
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        inode = os.lstat(copy).st_ino
+        text = {key: base64.b64encode(value).decode() for key, value in given.items()}
+        return Base(status.st_mode, size, status.st_mtime_ns, inode, target, text)
 
 
 def overlay(directory: str | os.PathLike[str], state: str | None = None) -> Overlay:
@@ -211,10 +242,12 @@ def overlay(directory: str | os.PathLike[str], state: str | None = None) -> Over
 def option(name: str, value: str, state: str | None) -> Overlay:
     """`--overlay DIR` of the command line."""
     made = Overlay(value, state)
-    if made.left_out:
-        to_stderr(
-            f"{name} {value}: sockets and devices are not shown: {', '.join(made.left_out[:NAMED])}"
-        )
+    for what, names in (
+        ("devices are not shown", made.left_out),
+        (f"attributes have no room in {made.state.path}, those of", made.without),
+    ):
+        if names:
+            to_stderr(f"{name} {value}: {what}: {', '.join(names[:NAMED])}")
     return made
 
 
