@@ -32,9 +32,10 @@ def run(options: Options) -> int:
         with (
             without_signals()
         ):  # threads that a file of handlers starts must not take those that are passed on
-            sources = _sources(options, services)
+            seed = _seed(options)
+            sources = _sources(options, services, seed)
             if options.services:
-                sources.append(_network_and_policy(options))
+                sources.append(_network_and_policy(options, seed))
             files = Files(sources, to_stderr)
         for service in services:
             stack.callback(getattr(service, "close", int))
@@ -58,7 +59,18 @@ def run(options: Options) -> int:
         return finish(session, options, drop=False, end=end)
 
 
-def _network_and_policy(options: Options) -> list[Rule[Any]]:
+def _seed(options: Options) -> int | None:
+    """What all choices by chance depend on; said, if the user has not."""
+    texts = [text for kind, text in options.sources if kind == "-e"]
+    lossy = any(name == "--loss" for name, _ in options.services)
+    seed = options.seed
+    if seed is None and (lossy or faults.uses_chance(texts)):
+        seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
+        to_stderr(f"--seed {seed} makes the same choices again")
+    return seed
+
+
+def _network_and_policy(options: Options, seed: int | None) -> list[Rule[Any]]:
     """The rules of --net and its like, and of a policy, which comes last."""
     policy = None
     paths = [value for name, value in options.services if name == "--policy"]
@@ -75,19 +87,15 @@ def _network_and_policy(options: Options) -> list[Rule[Any]]:
 
         allowed = policy.network if policy is not None else None
         denials = policy.denials if policy is not None else None
-        rules += rules_of(net_of(words, to_stderr, policy=allowed, denials=denials))
+        rules += rules_of(net_of(words, to_stderr, policy=allowed, denials=denials, seed=seed))
     if policy is not None:
         rules += policy.rules()
     return rules
 
 
-def _sources(options: Options, services: list[Any]) -> list[Source]:
+def _sources(options: Options, services: list[Any], seed: int | None) -> list[Source]:
     """All that has rules, in the order of the command line; `services` gets the objects behind them."""
     texts = [text for kind, text in options.sources if kind == "-e"]
-    seed = options.seed
-    if seed is None and faults.uses_chance(texts):
-        seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
-        to_stderr(f"--seed {seed} makes the same choices again")
     rules = iter(faults.rules(*texts, seed=seed))
     found: list[Source] = []
     for kind, text in options.sources:

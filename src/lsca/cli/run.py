@@ -51,9 +51,10 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          HOST:PORT, NETWORK/BITS, *.NAME, :PORT, /PATH, unix ...; deny:bind:WHAT for servers
   --reroute WHAT=TARGET  connections to HOST:PORT lead to another address or Unix socket
   --resolve NAME=ADDR    a name's address, several with commas, or NXDOMAIN; *.NAME and * are patterns
-  --latency T            what is sent over TCP takes so long in each direction: 50ms
-  --bandwidth N[kM]      bytes a second of a TCP connection in each direction; 8Mbit
-  --tape FILE            record what goes over each connection
+  --latency T            what is sent takes so long in each direction, over TCP and UDP: 50ms
+  --bandwidth N[kM]      bytes a second of a connection or a socket for UDP in each direction; 8Mbit
+  --loss N%              so many datagrams of a hundred get lost, the same ones for the same --seed
+  --tape FILE            record what goes over each connection, and datagrams
   --replay FILE          play a tape in place of the network; whatever is not on it fails
   --policy FILE          what the program may do, in TOML; see `lsca policy --help` and `lsca learn --help`
   -o FILE                write a log of all calls; `lsca log FILE` prints it
@@ -99,6 +100,7 @@ NETWORK = (
     "--resolve",
     "--latency",
     "--bandwidth",
+    "--loss",
     "--tape",
     "--replay",
     "--policy",

@@ -5,6 +5,7 @@ Asked of /proc, through the process that holds the descriptor: the program's own
 """
 
 import _socket as socket  # as in lsca.live.address
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from lsca.live.address import Address
 
 _INODE = re.compile(r"socket:\[(\d+)\]")
+_PIDFD_GETFD = 438  # of both machines
 _DELETED = " (deleted)"
 _TABLES = {
     "tcp": socket.AF_INET,
@@ -85,6 +87,24 @@ class File:
         except OSError:
             return False
         return bool(found and int(found[1], 8) & os.O_NONBLOCK)
+
+    def duplicate(self) -> int:
+        """A descriptor of this process for the same open file; OSError if that may not be, or is another one by now."""
+        import ctypes  # takes longer to import than all of this
+
+        pid = int(self._where.rpartition("/")[2])
+        pidfd = os.pidfd_open(pid)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            fd = libc.syscall(_PIDFD_GETFD, pidfd, self.fd, 0)
+            if fd < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(pidfd)
+        if os.readlink(f"/proc/self/fd/{fd}").removesuffix(_DELETED) != self.path:
+            os.close(fd)
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return int(fd)
 
     @property
     def local(self) -> Address | None:

@@ -209,19 +209,8 @@ def _exactly(stream: socket.socket, size: int) -> bytes | None:
     return data
 
 
-def serve_datagrams(s: socket.socket, names: Names, server: Address) -> None:
-    """Answers what comes to a socket, until it is closed."""
-    with contextlib.suppress(OSError):
-        while True:
-            query, who = s.recvfrom(UDP_ROOM)
-            text = names.answer(query, server, udp=True)
-            if text:
-                with contextlib.suppress(OSError):
-                    s.sendto(text, who)
-
-
 def serve_stream(s: socket.socket, names: Names, server: Address) -> None:
-    """The same for one connection."""
+    """Answers what comes over a connection."""
     with s, contextlib.suppress(OSError):
         while query := read_framed(s):
             text = names.answer(query, server, udp=False)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `lsca run` that make a `Net`:
---net, --reroute, --resolve, --latency, --bandwidth, --tape, --replay."""
+--net, --reroute, --resolve, --latency, --bandwidth, --loss, --tape, --replay."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,10 +11,11 @@ from lsca.services.denials import Denials
 from lsca.services.network.rules import RuleSet
 from lsca.services.network.service import Net
 
-NAMES: Final = ("--net", "--reroute", "--resolve", "--latency", "--bandwidth", "--tape", "--replay")
-ONCE: Final = ("--latency", "--bandwidth", "--tape", "--replay")
+ONCE: Final = ("--latency", "--bandwidth", "--loss", "--tape", "--replay")
+NAMES: Final = ("--net", "--reroute", "--resolve", *ONCE)
 TIME: Final = re.compile(r"(\d+\.?\d*|\.\d+)(us|ms|s)")
 RATE: Final = re.compile(r"(\d+\.?\d*|\.\d+)([kMG]?)(B|bit)?(?:/s)?")
+PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)%")
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 FACTORS: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -35,12 +36,21 @@ def rate(text: str) -> float:
     return float(found[1]) * FACTORS[found[2]] / (8 if found[3] == "bit" else 1)
 
 
+def part(text: str) -> float:
+    """A part of 1. HandlerError."""
+    found = PART.fullmatch(text)
+    if not found or float(found[1]) > 100:
+        raise HandlerError(f"{text!r} is no part of a hundred; 5% and 0.1% are")
+    return float(found[1]) / 100
+
+
 def net_of(
     words: Sequence[tuple[str, str]],
     say: Callable[[str], None],
     *,
     policy: RuleSet | None = None,
     denials: Denials | None = None,
+    seed: int | None = None,
 ) -> Net:
     """What the options ask for. HandlerError names the option."""
     rules: list[str] = []
@@ -69,6 +79,8 @@ def net_of(
                 values["latency"] = seconds(value)
             elif name == "--bandwidth":
                 values["bandwidth"] = rate(value)
+            elif name == "--loss":
+                values["loss"] = part(value)
             else:
                 values[name[2:]] = value
             if name == "--net":
@@ -82,6 +94,7 @@ def net_of(
         say=say,
         policy=policy,
         denials=denials,
+        seed=seed or 0,
         **values,
     )
 

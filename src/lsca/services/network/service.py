@@ -6,7 +6,6 @@ connection must be more than let through, refused or sent elsewhere, it is led t
     lsca.run(["curl", "http://example.com/"], handlers=[net])
 """
 
-import contextlib
 import errno
 import os
 import socket
@@ -23,14 +22,16 @@ from lsca.live.address import Address
 from lsca.services import messages
 from lsca.services.denials import Denials
 from lsca.services.network import relay
-from lsca.services.network.meant import Meant
-from lsca.services.network.names import Answer, Names, Resolver, serve_datagrams, serve_stream
+from lsca.services.network.boxes import Answerer, Shape
+from lsca.services.network.datagrams import PROTOCOLS, Datagrams, same_kind
+from lsca.services.network.meant import INTERNET, Meant, is_whole
+from lsca.services.network.names import Answer, Names, Resolver, serve_stream
+from lsca.services.network.post import Post
 from lsca.services.network.rules import RuleSet, What, rule_set, what
 from lsca.services.network.stream import Handler, run
 from lsca.services.network.tape import Player, Recorder
 
 Target = Address | Handler
-INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 DNS_PORT: Final = 53
 MSG_FASTOPEN: Final = 0x20000000
 # Caches and servers of names on this machine, which would answer in the responder's place.
@@ -45,10 +46,11 @@ CLOSING: Final = 1.0  # seconds for functions that answer connections to come to
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where connections to these addresses lead."""
+    """Where connections to these addresses lead; `replies`: what answers datagrams, and no connections."""
 
     what: What
-    target: Target
+    target: Target | None
+    replies: Answerer | None = None
 
 
 class Net:
@@ -56,8 +58,10 @@ class Net:
 
     `rules`: `none`, `loopback`, `allow:WHAT`, `deny:WHAT` (see rules.py). `reroute`: WHAT to another address, or to a
     function of a Stream. `resolve`: names to addresses, or a function of a name. `latency`: seconds that what is sent
-    takes in each direction. `bandwidth`: bytes a second of each connection in each direction. `tape`: a file to write
-    what goes over connections to; `replay`: such a file instead of a network. `say` is told of what is refused.
+    takes in each direction. `bandwidth`: bytes a second of each connection in each direction. `loss`: the part of all
+    datagrams that gets lost, the same ones for the same `seed`. `datagrams`: WHAT to a function of an address and a
+    datagram that was sent there, which returns the answer, several, or None. `tape`: a file to write what goes over
+    connections to, and datagrams; `replay`: such a file instead of a network. `say` is told of what is refused.
     HandlerError for what cannot be.
     """
 
@@ -68,6 +72,9 @@ class Net:
         resolve: Mapping[str, Answer] | Resolver | None = None,
         latency: float = 0.0,
         bandwidth: float = 0.0,
+        loss: float = 0.0,
+        seed: int = 0,
+        datagrams: Mapping[str, Answerer] | None = None,
         tape: str | os.PathLike[str] | None = None,
         replay: str | os.PathLike[str] | None = None,
         say: Callable[[str], None] | None = to_stderr,
@@ -76,6 +83,8 @@ class Net:
     ) -> None:
         if latency < 0 or bandwidth < 0:
             raise HandlerError("a latency and a bandwidth are not below 0")
+        if not 0 <= loss <= 1:
+            raise HandlerError("what gets lost is a part of 1: 0.1 is one datagram of ten")
         if tape is not None and replay is not None:
             raise HandlerError("a tape is made or played, not both at a time")
         self.rules = rule_set(*rules) if rules else RuleSet()
@@ -90,13 +99,26 @@ class Net:
         )
         self._names: Names | None = None
         self._listeners: dict[tuple[str, int], relay.Listener] = {}
-        self._datagrams: list[socket.socket] = []
         self._pumps: list[relay.Pump] = []
         self._threads: list[threading.Thread] = []
         self._meant = Meant()
         self._lock = threading.Lock()
+        self._shape = Shape(latency, bandwidth, loss, seed)
+        self._post = Post(
+            self._shape,
+            lambda place, meant: self._meant.stand(place, meant, datagrams=True),
+            recorder=self._recorder,
+            player=self._player,
+            names=self._names_of,
+        )
+        is_shaped = bool(self._shape or self._recorder or self._player)
+        self._datagrams = Datagrams(
+            self, self._post, self._meant, is_shaped=is_shaped, player=self._player
+        )
         for place, target in (reroute or {}).items():
             self.reroute(place, target)
+        for place, function in (datagrams or {}).items():
+            self.answer_datagrams(place)(function)
 
     def reroute(self, place: str, target: str | Handler) -> None:
         """Connections to these addresses lead to another address, or are answered by a function."""
@@ -118,6 +140,19 @@ class Net:
         def note(handler: Handler) -> Handler:
             self.reroute(place, handler)
             return handler
+
+        return note
+
+    def answer_datagrams(self, place: str) -> Callable[[Answerer], Answerer]:
+        """A decorator: the function is called with the address and the bytes of each datagram to these addresses; what
+        it returns is the answer, or several, or None."""
+        found = what(place)
+
+        def note(replies: Answerer) -> Answerer:
+            if not callable(replies):
+                raise HandlerError(f"{place} is answered by a function, not by {replies!r}")
+            self._routes.append(Route(found, None, replies))
+            return replies
 
         return note
 
@@ -146,14 +181,14 @@ class Net:
 
         add(lsca.on(c.connect), self._connect)
         add(lsca.on(c.sendto, given="dest_addr"), self._sendto)
-        add(lsca.on(c.sendmsg, given="msg"), self._sendmsg)
-        add(lsca.on(c.sendmmsg), self._sendmmsg)
+        add(lsca.on(c.sendmsg, given="msg"), lambda call: self._datagrams.send(call, 1))
+        add(lsca.on(c.sendmmsg), lambda call: self._datagrams.send(call, call.vlen))
         if self.rules or self.policy:
             add(lsca.on(c.bind), self._bind)
         if self._leads:
             add(lsca.on(c.getpeername), self._getpeername)
-            add(lsca.on(c.recvfrom, given="src_addr"), self._recvfrom)
-            add(lsca.on(c.recvmsg, given="msg"), self._recvmsg)
+            for rule, handler in self._datagrams.rules():
+                add(rule, handler)
         if self._names is not None:
             opens = "open,openat,openat2"
             add(lsca.on(opens, path="/etc/hosts"), self._hosts)
@@ -168,7 +203,8 @@ class Net:
 
     @property
     def _leads(self) -> bool:
-        return bool(self._routes or self._is_shaped or self._names is not None)
+        is_changed = self._is_shaped or self._shape or self._names is not None
+        return bool(self._routes or is_changed)
 
     def _known_names(self) -> Names | None:
         wanted = [route.what.name for route in self._routes if route.what.name]
@@ -198,11 +234,11 @@ class Net:
 
     # ---- deciding ----
 
-    def _judge(self, call: lsca.Syscall, operation: str, address: Address) -> lsca.Verdict | None:
+    def judge(self, call: lsca.Syscall, operation: str, address: Address) -> lsca.Verdict | None:
         """A refusal, or None. Netlink and the like are none of this service's business."""
         if address.family not in (*INTERNET, socket.AF_UNIX):
             return None
-        names = self._names.of(address) if self._names is not None else ()
+        names = self._names_of(address)
         for rules in (self.rules, self.policy):
             allowed, text = rules.judge(operation, address, names)
             if not allowed:
@@ -220,29 +256,41 @@ class Net:
                 return denied if self.denials.enforce else None
         return None
 
+    def _names_of(self, address: Address) -> Collection[str]:
+        return self._names.of(address) if self._names is not None else ()
+
     def _route(self, address: Address) -> Target | None:
-        names = self._names.of(address) if self._names is not None else ()
+        names = self._names_of(address)
         for route in self._routes:
-            if route.what.matches(address, names):
+            if route.target is not None and route.what.matches(address, names):
                 return route.target
+        return None
+
+    def datagram_route(self, address: Address) -> Address | Answerer | None:
+        """Where datagrams to an address lead. What answers connections is not for them."""
+        names = self._names_of(address)
+        for route in self._routes:
+            target = route.replies or route.target
+            is_for_them = route.replies is not None or isinstance(target, Address)
+            if is_for_them and route.what.matches(address, names):
+                return target  # type: ignore[return-value] # no Handler
         return None
 
     def _connect(self, call: c.connect) -> lsca.Verdict:
         address = call.addr
-        if address.family not in (*INTERNET, socket.AF_UNIX):
+        if address.family not in (*INTERNET, socket.AF_UNIX) or not is_whole(address):
             return lsca.go_on
         if self._names is not None and address.path in RESOLVERS:
             return lsca.fail(errno.ENOENT)
-        protocol = call.file.protocol
-        datagram = protocol in ("UDP", "UDPv6", "UDPLITE", "UDPLITEv6", "PING", "PINGv6", "UNIX")
-        if self._is_name_server(address):
+        datagram = call.file.protocol in PROTOCOLS
+        if self._is_name_server(address, datagrams=datagram):
             call.replace(addr=self._responder(address))
             return lsca.go_on
-        refused = self._judge(call, "connect", address)
+        refused = self.judge(call, "connect", address)
         if refused is not None:
             return refused
         if datagram:
-            return self._lead_datagrams(call, address)
+            return self._datagrams.connect(call, address)
         return self._lead(call, address, "addr", waits=not call.file.is_nonblocking)
 
     def _lead(self, call: Any, address: Address, argument: str, *, waits: bool) -> lsca.Verdict:
@@ -251,7 +299,7 @@ class Net:
         shaped = self._is_shaped and (address.family in INTERNET or target is not None)
         if target is None and not shaped:
             return lsca.go_on
-        if isinstance(target, Address) and not shaped and _same_kind(address, target):
+        if isinstance(target, Address) and not shaped and same_kind(address, target):
             self._meant.lead(call.file.path, target, address)
             call.replace(**{argument: target.within(address.family)})
             return lsca.go_on
@@ -282,7 +330,7 @@ class Net:
             if taped.failed:
                 raise OSError(taped.failed, os.strerror(taped.failed))
             return lambda stream: player.play(stream, taped)
-        names = self._names.of(address) if self._names is not None else ()
+        names = self._names_of(address)
         recorder = self._recorder
         if callable(target):
             far, own = socket.socketpair()
@@ -318,13 +366,16 @@ class Net:
 
     # ---- datagrams and names ----
 
-    def _is_name_server(self, address: Address) -> bool:
-        return (
-            self._names is not None
-            and address.family in INTERNET
-            and address.port == DNS_PORT
-            and self._route(address) is None
-        )
+    def _is_name_server(self, address: Address, *, datagrams: bool) -> bool:
+        if self._names is None or address.family not in INTERNET or address.port != DNS_PORT:
+            return False
+        route = self.datagram_route(address) if datagrams else self._route(address)
+        return route is None
+
+    def name_server(self, address: Address) -> Address | None:
+        """What answers in the place of a name server, if that is one."""
+        is_one = self._is_name_server(address, datagrams=True)
+        return self._responder(address) if is_one else None
 
     def _responder(self, server: Address) -> Address:
         """The responder that stands for a name server; over UDP and TCP it has the same port."""
@@ -332,84 +383,32 @@ class Net:
         assert names is not None
         key = (f"dns {server}", server.family)
         with self._lock:
-            if key not in self._listeners:
-                while True:
-                    listener = relay.Listener(
-                        server.family, lambda s: serve_stream(s, names, server)
+            while key not in self._listeners:
+                listener = relay.Listener(server.family, lambda s: serve_stream(s, names, server))
+                try:
+                    box = self._post.box(
+                        server,
+                        lambda _, query: names.answer(query, server, udp=True) or None,
+                        at=listener.address,
                     )
-                    host = listener.address.plain_host
-                    udp = socket.socket(
-                        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
-                    )
-                    try:
-                        udp.bind((host, listener.address.port))
-                        break
-                    except OSError:  # somebody has this port for UDP
-                        listener.close()
-                        udp.close()
-                relay.start(lambda: serve_datagrams(udp, names, server), "lsca-names")
-                self._datagrams.append(udp)
+                except OSError:  # somebody has this port for UDP
+                    listener.close()
+                    continue
+                box.is_taped = False
                 self._listeners[key] = listener
                 self._meant.stand(listener.address, server)
             return self._listeners[key].address
 
-    def _lead_datagrams(self, call: c.connect, address: Address) -> lsca.Verdict:
-        target = self._route(address)
-        if isinstance(target, Address) and _same_kind(address, target):
-            self._meant.lead(call.file.path, target, address)
-            call.replace(addr=target.within(address.family))
-        return lsca.go_on
-
-    def _instead(self, call: Any, address: Address) -> lsca.Verdict | Address | None:
-        """For a datagram: a refusal, another address, or nothing."""
-        if self._is_name_server(address):
-            return self._responder(address)
-        refused = self._judge(call, "connect", address)
-        if refused is not None:
-            return refused
-        target = self._route(address)
-        if isinstance(target, Address) and _same_kind(address, target):
-            self._meant.lead(call.file.path, target, address)
-            return target.within(address.family)
-        return None
-
     def _sendto(self, call: c.sendto) -> lsca.Verdict:
         address = call.dest_addr
-        if int(call.flags) & MSG_FASTOPEN and call.file.protocol.startswith(("TCP", "MPTCP")):
-            refused = self._judge(call, "connect", address)
+        if (
+            is_whole(address)
+            and int(call.flags) & MSG_FASTOPEN
+            and call.file.protocol.startswith(("TCP", "MPTCP"))
+        ):
+            refused = self.judge(call, "connect", address)
             return refused or self._lead(call, address, "dest_addr", waits=False)
-        instead = self._instead(call, address)
-        if isinstance(instead, lsca.Verdict):
-            return instead
-        if instead is not None:
-            call.replace(dest_addr=instead)
-        return lsca.go_on
-
-    def _sendmsg(self, call: c.sendmsg) -> lsca.Verdict:
-        return self._send_messages(call, call.args[1], 1)
-
-    def _sendmmsg(self, call: c.sendmmsg) -> lsca.Verdict:
-        return self._send_messages(call, call.args[1], call.vlen)
-
-    def _send_messages(self, call: Any, at: int, count: int) -> lsca.Verdict:
-        changed = []
-        for name in messages.names(call, at, count):
-            instead = self._instead(call, name.address)
-            if isinstance(instead, lsca.Verdict):
-                return instead
-            if instead is not None:
-                changed.append((name, instead))
-        return messages.send_renamed(call, changed)
-
-    def _recvfrom(self, call: c.recvfrom) -> lsca.Verdict:
-        size = messages.length(call, call.args[5])
-        if messages.made(call) >= 0:
-            messages.show(call, call.args[4], call.args[5], size, self._meant.by(call))
-        return lsca.go_on
-
-    def _recvmsg(self, call: c.recvmsg) -> lsca.Verdict:
-        messages.show_received(call, 1, self._meant.by(call))
-        return lsca.go_on
+        return self._datagrams.sendto(call)
 
     def _getpeername(self, call: c.getpeername) -> lsca.Verdict:
         size = messages.length(call, call.args[2])
@@ -418,9 +417,9 @@ class Net:
         return lsca.go_on
 
     def _bind(self, call: c.bind) -> lsca.Verdict:
-        if call.addr.family in INTERNET and not call.addr.port:
+        if call.addr.family in INTERNET and not (call.addr.port and is_whole(call.addr)):
             return lsca.go_on  # any port: what clients do
-        return self._judge(call, "bind", call.addr) or lsca.go_on
+        return self.judge(call, "bind", call.addr) or lsca.go_on
 
     # ---- files ----
 
@@ -442,6 +441,7 @@ class Net:
     def settle(self) -> None:
         """At the end of a run: lets what was sent arrive, and says what of a tape was not played."""
         relay.wait_for(self._pumps)
+        self._post.settle()
         for thread in self._threads:
             thread.join(CLOSING)
         if self._player is not None:
@@ -456,10 +456,7 @@ class Net:
         self.settle()
         for listener in self._listeners.values():
             listener.close()
-        for udp in self._datagrams:
-            with contextlib.suppress(OSError):
-                udp.shutdown(socket.SHUT_RDWR)
-            udp.close()
+        self._post.close()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -468,13 +465,6 @@ class Net:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _same_kind(one: Address, other: Address) -> bool:
-    """A socket for the one can be connected to the other."""
-    if one.family == socket.AF_UNIX or other.family == socket.AF_UNIX:
-        return one.family == other.family
-    return one.family == other.family or one.family == socket.AF_INET6
 
 
 def _only_reads(call: Any) -> bool:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tape: what went over each connection, in order, as lines of JSON; written while programs run, and played again.
+"""A tape: what went over each connection, and which datagrams, as lines of JSON; written while programs run, and
+played again.
 
 {"tape": 1}
 {"connection": 1, "to": "198.18.0.2:80", "name": "example.com"}
@@ -7,18 +8,23 @@
 {"connection": 1, "received": "HTTP/1.1 200 OK\\r\\n..."}
 {"connection": 1, "end": "received"}                       the other side sends no more
 {"connection": 2, "to": "198.18.0.3:80", "failed": "ECONNREFUSED"}
+{"datagrams": 3, "to": "198.18.0.4:123"}                   what a socket sent to an address, and what came from there
+{"datagrams": 3, "sent": "..."}                            one datagram
+{"datagrams": 3, "received": "...", "from": "198.18.0.4:40000"}    "from": if it was another address
+{"datagrams": 3, "failed": "ECONNREFUSED"}                 nobody was there
 {"resolve": "example.com", "type": "A", "answer": ["198.18.0.2"]}   null: there is no such name
 """
 
 import base64
 import contextlib
 import errno
+import itertools
 import json
 import socket
 import struct
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -47,12 +53,16 @@ class Recorder:
 
     def begin(self, to: Address, names: Collection[str], failed: int = 0) -> int:
         """A new connection; its number."""
+        return self._begin("connection", to, names, failed)
+
+    def _begin(self, kind: str, to: Address, names: Iterable[str], failed: int) -> int:
         with self._lock:
             self._count += 1
             number = self._count
-        line: dict[str, Any] = {"connection": number, "to": str(to)}
+        line: dict[str, Any] = {kind: number, "to": str(to)}
+        names = sorted(names)
         if names:
-            line["name"] = min(names)
+            line["name"] = names[0]
         if failed:
             line["failed"] = errno.errorcode.get(failed, str(failed))
         self._write(line)
@@ -60,14 +70,19 @@ class Recorder:
 
     def note(self, number: int, side: str, data: bytes) -> None:
         """What one side sent; b"": it sends no more."""
-        if not data:
-            self._write({"connection": number, "end": side})
-            return
-        try:
-            text = data.decode("utf-8")
-            self._write({"connection": number, side: text})
-        except UnicodeDecodeError:
-            self._write({"connection": number, f"{side}64": base64.b64encode(data).decode()})
+        self._write({"connection": number, **(_written(side, data) if data else {"end": side})})
+
+    def begin_datagrams(self, to: Address, names: Iterable[str], failed: int = 0) -> int:
+        """A socket sends to an address for the first time, or cannot; the number of what they say to each other."""
+        return self._begin("datagrams", to, names, failed)
+
+    def datagram(self, number: int, side: str, data: bytes, source: str = "") -> None:
+        """One datagram; `source`: where it came from, if that is another address."""
+        line = {"datagrams": number, **_written(side, data)}
+        self._write({**line, "from": source} if source else line)
+
+    def refused(self, number: int) -> None:
+        self._write({"datagrams": number, "failed": "ECONNREFUSED"})
 
     def resolved(self, name: str, kind: str, answer: list[str] | None) -> None:
         line = {"resolve": name, "type": kind, "answer": answer}
@@ -103,6 +118,61 @@ class Taped:
         return f"connection {self.number} to {self.name + ' ' if self.name else ''}{self.to}"
 
 
+@dataclass
+class Piece:
+    """What one side sent, or "failed"; `is_done`: a program has sent just this."""
+
+    side: str
+    data: bytes = b""
+    source: str = ""
+    is_done: bool = False
+
+
+@dataclass
+class Letters:
+    """The datagrams between a socket and an address."""
+
+    number: int
+    to: str
+    name: str = ""
+    failed: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+    at: int = 0  # what is before has been played
+
+    def __str__(self) -> str:
+        return f"datagrams {self.number} to {self.name + ' ' if self.name else ''}{self.to}"
+
+    def sent(self, data: bytes, complain: Callable[[str], None]) -> list[Piece]:
+        """What a program is to receive now that it has sent this. Datagrams may change places, and come again."""
+        same = [n for n, one in enumerate(self.pieces) if one.side == "sent" and one.data == data]
+        new = [n for n in same if not self.pieces[n].is_done]
+        if not new:
+            if not same:
+                self._differs(data, complain)
+            return self._answers(same[-1] + 1) if same else []
+        self.pieces[new[0]].is_done = True
+        played = []
+        while self.at < len(self.pieces):
+            piece = self.pieces[self.at]
+            if piece.side != "sent":
+                played.append(piece)
+            elif not piece.is_done:
+                break
+            self.at += 1
+        return played
+
+    def _answers(self, at: int) -> list[Piece]:
+        """What followed a datagram, if it has been played: the program may not have got it."""
+        return list(
+            itertools.takewhile(lambda one: one.side == "received", self.pieces[at : self.at])
+        )
+
+    def _differs(self, data: bytes, complain: Callable[[str], None]) -> None:
+        left = [one.data for one in self.pieces if one.side == "sent" and not one.is_done]
+        there = f"where the tape has {left[0][:SHOWN]!r}" if left else "where the tape ends"
+        complain(f"{self}: the program sends {data[:SHOWN]!r}, {there}")
+
+
 class Player:
     """A tape that is played: connections to an address come in the order in which they were made."""
 
@@ -110,6 +180,7 @@ class Player:
         self.path = path
         self._say = say
         self._waiting: dict[str, deque[Taped]] = defaultdict(deque)
+        self._letters: dict[str, deque[Letters]] = defaultdict(deque)
         self._names: dict[tuple[str, str], list[str] | None] = {}
         self._lock = threading.Lock()
         self.problems: list[str] = []
@@ -117,6 +188,7 @@ class Player:
 
     def _load(self) -> None:
         known: dict[int, Taped] = {}
+        letters: dict[int, Letters] = {}
         try:
             with open(self.path, encoding="utf-8") as f:
                 lines = list(f)
@@ -132,6 +204,8 @@ class Player:
                         )
                 elif "resolve" in line:
                     self._names[line["resolve"], line["type"]] = line["answer"]
+                elif "datagrams" in line:
+                    self._load_datagrams(line, letters)
                 elif "to" in line:
                     failed = getattr(errno, line.get("failed", ""), 0)
                     one = Taped(line["connection"], line["to"], line.get("name", ""), failed)
@@ -148,6 +222,21 @@ class Player:
         if not lines:
             raise HandlerError(f"{self.path}: no tape, but an empty file")
 
+    def _load_datagrams(self, line: dict[str, Any], known: dict[int, Letters]) -> None:
+        number = line["datagrams"]
+        failed = getattr(errno, line.get("failed", ""), 0)
+        if "to" in line:
+            one = known[number] = Letters(number, line["to"], line.get("name", ""), failed)
+            self._letters[one.to].append(one)
+        elif failed:
+            known[number].pieces.append(Piece("failed"))
+        else:
+            side, data = _piece(line)
+            source = line.get("from", "")
+            if source:
+                Address.of(source)
+            known[number].pieces.append(Piece(side, data, source))
+
     def resolve(self, name: str, kind: str) -> list[str] | None:
         """What a server had answered; None if there is no such name, which is said if nobody had asked."""
         if (name, kind) not in self._names:
@@ -161,10 +250,28 @@ class Player:
         with self._lock:
             if self._waiting[str(to)]:
                 return self._waiting[str(to)].popleft()
-            left = sorted(address for address, ones in self._waiting.items() if ones)
-        there = f"; left on it: {', '.join(left)}" if left else ", of which all has been played"
+        there = self._what_is_left(self._waiting)
         self.complain(f"{who} connects to {to}, and this connection is not on the tape{there}")
         return None
+
+    def next_datagrams(self, to: Address, who: str) -> Letters | None:
+        """The same for a socket that begins to send to an address."""
+        with self._lock:
+            if self._letters[str(to)]:
+                return self._letters[str(to)].popleft()
+        there = self._what_is_left(self._letters)
+        self.complain(f"{who} sends to {to}, and these datagrams are not on the tape{there}")
+        return None
+
+    def datagrams_fail(self, to: Address) -> int:
+        """The error number if the next attempt to send to an address has failed, else 0."""
+        with self._lock:
+            waiting = self._letters[str(to)]
+            return waiting.popleft().failed if waiting and waiting[0].failed else 0
+
+    def _what_is_left(self, waiting: Mapping[str, deque[Any]]) -> str:
+        left = sorted(address for address, ones in list(waiting.items()) if ones)
+        return f"; left on it: {', '.join(left)}" if left else ", of which all has been played"
 
     def complain(self, text: str) -> None:
         text = f"{self.path}: {text}"
@@ -225,9 +332,17 @@ class Player:
         )
         return False
 
-    def left(self) -> list[Taped]:
-        """Connections that nobody has made."""
-        return [one for ones in self._waiting.values() for one in ones]
+    def left(self) -> list[Taped | Letters]:
+        """Connections that nobody has made, and datagrams that nobody has sent."""
+        connections = [one for ones in self._waiting.values() for one in ones]
+        return [*connections, *(one for ones in self._letters.values() for one in ones)]
+
+
+def _written(side: str, data: bytes) -> dict[str, str]:
+    try:
+        return {side: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {f"{side}64": base64.b64encode(data).decode()}
 
 
 def _piece(line: dict[str, Any]) -> tuple[str, bytes]:
