@@ -321,6 +321,22 @@ def fake_web() -> None:
     assert done.stdout == "You asked for /apples.\nYou asked for /.\n"
 
 
+def time_server() -> None:
+    program = """
+import socket, struct, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("192.0.2.123", 123))
+s.settimeout(0.5)
+while True:
+    s.send(bytes(48))
+    try: answer = s.recv(100)
+    except OSError: continue
+    break
+print(len(answer), abs(struct.unpack("!I", answer[40:44])[0] - 2_208_988_800 - time.time()) < 3600)
+"""
+    assert run("time_server.py", sys.executable, "-c", program).stdout == "48 True\n"
+
+
 def in_a_train() -> None:
     listener, port = server()
     with listener:
@@ -374,6 +390,7 @@ TESTS: dict[str, Callable[[], None]] = {
         same_every_time,
         trial,
         fake_web,
+        time_server,
         in_a_train,
         own_machine_only,
         held_to_policy,

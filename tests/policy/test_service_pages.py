@@ -43,6 +43,25 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(bytes(48), (sys.argv[1], 123))
+print(len(s.recv(100)), "bytes")
+"""
+LOST = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("127.0.0.1", 8000))
+s.settimeout(0.1)
+s.send(b"hello")
+try:
+    s.recv(100)
+except OSError as error:
+    print(error)
+"""
+
+
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[str]:
     """The server of docs/network.md, at a port that is free."""
@@ -73,7 +92,10 @@ def run(line: str, place: Path) -> str:
 
 
 def test_network(tmp_path: Path, port: str) -> None:
-    (tmp_path / "shop.py").write_text(blocks("network.md", "python")[0])
+    for number, name in enumerate(("shop.py", "clock.py")):
+        (tmp_path / name).write_text(blocks("network.md", "python")[number])
+    (tmp_path / "ask.py").write_text(ASK)
+    (tmp_path / "lost.py").write_text(LOST)
     for line, output in commands("network.md"):
         if line.startswith("lsca"):
             said = run(line.replace(":8000", f":{port}"), tmp_path)
@@ -81,7 +103,7 @@ def test_network(tmp_path: Path, port: str) -> None:
 
 
 def test_the_test_of_the_page(tmp_path: Path) -> None:
-    (tmp_path / "test_page.py").write_text(blocks("network.md", "python")[1])
+    (tmp_path / "test_page.py").write_text(blocks("network.md", "python")[2])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,

@@ -12,7 +12,7 @@ int main(void)
 	struct sockaddr_un to = {.sun_family = AF_UNIX}, from[3];
 	struct iovec iov[3] = {{"a", 1}, {"b", 1}, {"c", 1}};
 	struct mmsghdr m[3] = {0};
-	char cwd[80], got[3][4] = {0};
+	char cwd[100], got[3][4] = {0};
 	int s = socket(AF_UNIX, SOCK_DGRAM, 0), n;
 
 	snprintf(to.sun_path, sizeof to.sun_path, "%s/many", getcwd(cwd, sizeof cwd));

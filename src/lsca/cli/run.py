@@ -49,7 +49,7 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --net none|loopback|RULES
                          what may be connected to: allow:WHAT or deny:WHAT, with commas between, where WHAT is
                          HOST:PORT, NETWORK/BITS, *.NAME, :PORT, /PATH, unix ...; deny:bind:WHAT for servers
-  --reroute WHAT=TARGET  connections to HOST:PORT lead to another address or Unix socket
+  --reroute WHAT=TARGET  connections and datagrams to HOST:PORT lead to another address or Unix socket
   --resolve NAME=ADDR    a name's address, several with commas, or NXDOMAIN; *.NAME and * are patterns
   --latency T            what is sent takes so long in each direction, over TCP and UDP: 50ms
   --bandwidth N[kM]      bytes a second of a connection or a socket for UDP in each direction; 8Mbit
