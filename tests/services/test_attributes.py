@@ -3,6 +3,7 @@
 are, and `diff` and `apply` speak of them. The oracle is the kernel, in a copy of the directory.
 """
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from commands import lsca, refused
 from overlaying import compared, make, picture
 
-from lsca.services.overlay import Overlay
+from lsca.services.overlay import Overlay, option
 
 USER, GROUP, NAMED, MASK, OTHER = 0x01, 0x04, 0x02, 0x10, 0x20
 NOBODY = 0xFFFFFFFF
@@ -163,6 +164,34 @@ def test_what_the_overlay_does_not_know_stays(tmp_path: Path) -> None:
         "user.colour": b"green",
         "user.bytes": bytes(range(256)),
     }
+
+
+def test_a_state_without_room_for_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Programs do without, a line says so, and the directory keeps its own."""
+    directory, state = make(tmp_path), tmp_path / "state"
+    attributed(directory)
+    before = picture(directory)
+
+    def no_room(path: str, name: str, value: bytes, **more: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "setxattr", no_room)
+        made = option("--overlay", str(directory), str(state))
+        made.close()
+    assert made.without[:2] == ["a", "h1"] and "." in made.without
+    assert f"attributes have no room in {state}, those of: a, h1, " in capfd.readouterr().err
+    run = ["run", "--no-daemon", "--overlay", directory, "--state", state, "--"]
+    lsca(*run, "sh", "-c", f"echo new > {directory}/a; chmod 700 {directory}/sub")
+    assert (
+        lsca("apply", "--state", state)
+        == "changed  a (content)\nchanged  sub (mode 0755 -> 0700)\n"
+    )
+    after = picture(directory)
+    assert after["a"][0] == before["a"][0] and after["a"][1] != before["a"][1]
+    assert {k for k in before if before[k] != after[k]} == {"a", "sub"}
 
 
 def test_an_overlay_of_before_goes_on(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ COUNT_MOST: Final = 1024  # UIO_MAXIOV
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a message's header says of its address."""
+    """What a message's header says of its address, and where it stands."""
 
+    at: int
     name: int
     name_length: int
 
@@ -45,29 +46,31 @@ def length(call: Any, at: int) -> int:
         return 0
 
 
-def header(call: Any, at: int) -> Header | None:
+def headers(call: Any, at: int, count: int) -> list[Header]:
+    """Those of `count` messages, as far as they can be read."""
+    count = min(count, COUNT_MOST)
+    size = (count - 1) * MESSAGE_SIZE + HEADER.size
+    if count < 1:
+        return []
     try:
-        data = call.peek(at, HEADER.size)
+        data = call.peek(at, size)
     except OSError:
-        return None
-    if len(data) < HEADER.size:
-        return None
-    name, size, *_ = HEADER.unpack(data)
-    return Header(name, size)
+        return headers(call, at, count // 2)
+    found = []
+    for place in range(0, len(data) - HEADER.size + 1, MESSAGE_SIZE):
+        name, length_of_it, *_ = HEADER.unpack_from(data, place)
+        found.append(Header(at + place, name, length_of_it))
+    return found
 
 
 def names(call: Any, at: int, count: int) -> list[Name]:
     """The addresses of some messages; those without are left out."""
     found = []
-    for number in range(min(count, COUNT_MOST)):
-        place = at + number * MESSAGE_SIZE
-        one = header(call, place)
-        if one is None:
-            break
+    for one in headers(call, at, count):
         if one.name and 0 < one.name_length <= NAME_MOST:
             with contextlib.suppress(OSError):
                 address = Address.parse(call.peek(one.name, one.name_length))
-                found.append(Name(one.name, place, address))
+                found.append(Name(one.name, one.at, address))
     return found
 
 
@@ -128,17 +131,12 @@ def show(call: Any, at: int, length_at: int, room: int, translate: Translate) ->
 
 def show_received(call: Any, count: int, translate: Translate) -> None:
     """The same for the messages of recvmsg (a `count` of 1) and recvmmsg."""
-    headers = []
-    for number in range(min(count, COUNT_MOST)):
-        place = call.args[1] + number * MESSAGE_SIZE
-        one = header(call, place)
-        if one is None:
-            break
-        headers.append((place, one))
+    before = headers(call, call.args[1], count)
     result = made(call)
     some = result if call.row_name() == "recvmmsg" else 1
-    for place, one in headers[:some] if result >= 0 else ():
-        show(call, one.name, place + NAME_LENGTH_AT, one.name_length, translate)
+    for one in before[:some] if result >= 0 else ():
+        if one.name:
+            show(call, one.name, one.at + NAME_LENGTH_AT, one.name_length, translate)
 
 
 def _length(size: int) -> bytes:
