@@ -3,6 +3,7 @@
 would see of a real network. The oracle is the kernel, with the same program and a real server.
 """
 
+import gc
 import os
 import socket
 import subprocess
@@ -406,10 +407,11 @@ def test_mistakes_in_python() -> None:
         Net(loss=5)
     with pytest.raises(HandlerError, match="answered by a function"):
         Net(datagrams={AWAY: "127.0.0.1:80"})  # type: ignore[dict-item]
+    gc.collect()  # what others have left
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
         Net(datagrams={AWAY: lambda peer, data: data}).close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_nobody_hangs_when_lsca_is_killed(route: str) -> None:
