@@ -170,3 +170,30 @@ def test_tapes_that_are_none(text: str, says: str, tmp_path: Path) -> None:
     done = run("--replay", str(tmp_path / "t"), "true")
     assert done.returncode == 125
     assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_tape_without_room_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What cannot be recorded is lost, with words, and what comes when there is room again is not."""
+    done = run("--tape", "/dev/full", "true")
+    assert done.returncode == 125
+    assert done.stderr == "lsca: the tape /dev/full cannot be written: No space left on device\n"
+    text = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("192.0.2.1", 7))
+s.send(b"lost"); s.send(b"there"); print(s.recv(9))
+"""
+    with Net(tape=tmp_path / "t", datagrams={AWAY: lambda peer, data: data}) as net:
+        recorder = net._recorder
+        assert recorder is not None
+        write, failures = recorder._write, [OSError(28, "No space left on device")]
+
+        def no_room(line: dict[str, object]) -> None:
+            if failures:
+                raise failures.pop()
+            write(line)
+
+        recorder._write = no_room  # type: ignore[method-assign]
+        argv = [sys.executable, "-c", text]
+        done = lsca.run(argv, handlers=[net], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("b'there'\n", "")
+    assert "a datagram is lost: OSError: [Errno 28] No space" in capfd.readouterr().err

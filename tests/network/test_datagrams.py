@@ -195,7 +195,7 @@ if len(sys.argv) < 2: print(len(b.recv(SIZE)))
 def test_latency_and_bandwidth(route: str) -> None:
     """Natively it is there at once; here it is not, and comes."""
     text = LATE.replace("SIZE", "1000")
-    for options in (["--latency", "1s"], ["--bandwidth", "1k"]):
+    for options in (["--latency", "3s"], ["--bandwidth", "300"]):
         done = python(text, "--route", route, *options)
         assert (done.stdout, done.stderr) == ("nothing yet []\n1000\n", "")
 
@@ -205,7 +205,7 @@ def test_loss_is_the_same_for_the_same_seed() -> None:
 s = socket.socket(F, D); s.connect(("192.0.2.1", 7))
 for n in range(60): s.send(b"%d" % n)
 s.send(b"end"); got = []
-while select.select([s], [], [], 1)[0]: got.append(s.recv(10))
+while select.select([s], [], [], 2)[0]: got.append(s.recv(10))
 print(len(got), got)
 """
 
@@ -230,7 +230,7 @@ def test_loss_on_the_command_line() -> None:
 s = socket.socket(F, D); s.connect(("{host}", {port}))
 for n in range(20): s.send(b"%d" % n)
 n = 0
-while select.select([s], [], [], 1)[0]: n += 1; s.recv(20)
+while select.select([s], [], [], 2)[0]: n += 1; s.recv(20)
 print(n)
 """
         done = python(text, "--loss", "100%", "--seed", "1")

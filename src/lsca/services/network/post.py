@@ -130,7 +130,7 @@ class Post:
                 if fd == self._bell:
                     os.eventfd_read(fd)
                 elif fd in self._readers:  # closed meanwhile, if not
-                    self._readers[fd](events)
+                    _guarded(self._readers[fd], events)
             self._deliver()
 
     def _deliver(self) -> None:
@@ -140,7 +140,7 @@ class Post:
                 if not self._later or self._later[0][0] > now:
                     return
                 _, _, is_out, act = heapq.heappop(self._later)
-            act()
+            _guarded(act)
             if is_out:
                 self._under_way -= 1
 
@@ -160,13 +160,14 @@ class Post:
         for _ in range(AT_ONCE):
             self._under_way += 1  # before it is no longer in the socket, for `settle`
             try:
-                data, who = received(box.socket)
+                try:
+                    data, who = received(box.socket)
+                except OSError:
+                    return
                 alias = self._alias(box, who)
                 self._note(alias, box, "sent", data)
                 due = alias.out.due(len(data), time.monotonic())
                 self._at(due, lambda a=alias, d=data: self._send(a, box, d), out=True)  # type: ignore[misc]
-            except OSError:
-                return
             finally:
                 self._under_way -= 1
 
@@ -352,3 +353,11 @@ class Post:
             box.socket.close()
         for alias in self._aliases.values():
             alias.close()
+
+
+def _guarded(act: Callable[..., object], *words: object) -> None:
+    """What goes wrong with one datagram, as where a tape finds no room, is said, and the others go on."""
+    try:
+        act(*words)
+    except Exception as error:
+        to_stderr(f"a datagram is lost: {type(error).__name__}: {error}")

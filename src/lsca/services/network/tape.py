@@ -42,14 +42,14 @@ class Recorder:
     """Writes a tape; each line is in the file before the bytes go on."""
 
     def __init__(self, path: str) -> None:
-        try:
-            self._file: IO[str] | None = open(path, "w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise HandlerError(f"the tape {path} cannot be written: {error.strerror}") from error
         self._count = 0
         self._resolved: set[str] = set()
         self._lock = threading.Lock()
-        self._write({"tape": VERSION})
+        try:
+            self._file: IO[str] | None = open(path, "w", encoding="utf-8")  # noqa: SIM115
+            self._write({"tape": VERSION})
+        except OSError as error:
+            raise HandlerError(f"the tape {path} cannot be written: {error.strerror}") from error
 
     def begin(self, to: Address, names: Collection[str], failed: int = 0) -> int:
         """A new connection; its number."""
@@ -100,7 +100,8 @@ class Recorder:
     def close(self) -> None:
         with self._lock:
             if self._file is not None:
-                self._file.close()
+                with contextlib.suppress(OSError):  # that there is no room has been said
+                    self._file.close()
             self._file = None
 
 
