@@ -68,7 +68,7 @@ struct process_self {
 	uint32_t pid;
 	uint32_t entry; /* in session.processes; PROCESSES: none */
 	struct channel *channel;
-	int32_t lifeline;
+	int32_t lifeline, channel_fd;
 	uint32_t dead;     /* the proxy is gone: every delegated call ends with EIO */
 	uint32_t raw;      /* handlers are installed as they are: the table is another process's */
 	uint32_t no_fault; /* which of SIGSEGV and SIGBUS such a process has taken from us: SIG_BIT */

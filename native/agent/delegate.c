@@ -23,6 +23,7 @@ int64_t delegate_attach(struct process_self *p, struct thread *t, int32_t lifeli
 	GATE3(NR_madvise, r, CHANNEL_SIZE, 10); /* MADV_DONTFORK */
 	p->channel = (struct channel *)r;
 	p->lifeline = lifeline;
+	p->channel_fd = channel; /* PRIVATE_CHANNEL, but for a child that shares our descriptors */
 	p->dead = 0;
 	p->lock = 0;
 	if (slot >= SLOT_COUNT)

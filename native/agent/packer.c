@@ -19,7 +19,7 @@ static int64_t arena_reach(struct thread *t, uint64_t need)
 		size *= 2;
 	if (size == t->arena_size)
 		return 0;
-	r = GATE6(NR_mmap, 0, size, 3, 0x4001, PRIVATE_CHANNEL, ARENA_AT(t->slot)); /* MAP_NORESERVE */
+	r = GATE6(NR_mmap, 0, size, 3, 0x4001, t->process->channel_fd, ARENA_AT(t->slot)); /* MAP_NORESERVE */
 	if (packer_failed(r))
 		return r;
 	GATE3(NR_madvise, r, size, 10);
@@ -35,7 +35,7 @@ void packer_trim(struct thread *t)
 {
 	if (t->arena_size <= ARENA_KEEP)
 		return;
-	GATE4(NR_fallocate, PRIVATE_CHANNEL, 3, ARENA_AT(t->slot), t->arena_size); /* PUNCH_HOLE | KEEP_SIZE */
+	GATE4(NR_fallocate, t->process->channel_fd, 3, ARENA_AT(t->slot), t->arena_size); /* PUNCH_HOLE | KEEP_SIZE */
 	GATE2(NR_munmap, t->arena, t->arena_size);
 	t->arena = 0;
 	t->arena_size = 0;
