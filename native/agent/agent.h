@@ -394,6 +394,15 @@ int64_t handle_call(struct call *c);
 int handle_before(struct call *c, int64_t *ret);
 void handle_born(struct thread *t); /* a thread, maybe of a new process, begins to count */
 HIDDEN void handle_forked(void);
+/* names.c: calls that change what descriptors stand for. Between the two they are made; NULL: nobody wants to know. */
+struct moves *names_begin(const struct call *c);
+void names_end(const struct call *c, struct moves *m, int64_t ret);
+struct moves *names_begin_all(void);
+void names_lost(void); /* from now on nobody knows when they change */
+HIDDEN void names_forked(void);
+
+/* handle.c again */
+int handle_is_there(void); /* the session was made with handlers */
 void handle_leaving(struct thread *t); /* ask.c: an exec that nobody will see */
 
 /* fast.c */

@@ -6,7 +6,9 @@
  */
 #include "agent.h"
 
-static const struct call_row row_unknown = {.nargs = 6, .runs = RUNS_PROGRAM, .flags = CALL_BLOCKS};
+static const struct call_row row_unknown = {
+	.nargs = 6, .runs = RUNS_PROGRAM, .flags = CALL_BLOCKS, .names = NAMES_UNKNOWN,
+};
 
 /* Calls of the i386 table that would leave us in a state of another machine: refused. Others are made. */
 static int foreign_refused(uint64_t nr)
@@ -88,7 +90,7 @@ static int64_t by_route(struct call *c)
 	return c->route == ROUTE_PROXY ? borrow_route(c) : dispatch_kernel(c);
 }
 
-int64_t dispatch_normal(struct call *c)
+static int64_t as_usual(struct call *c)
 {
 	int64_t ret;
 
@@ -155,6 +157,16 @@ int64_t dispatch_normal(struct call *c)
 	return by_route(c);
 }
 
+int64_t dispatch_normal(struct call *c)
+{
+	struct moves *moves = c->row->names ? names_begin(c) : 0;
+	int64_t ret = as_usual(c);
+
+	if (moves)
+		names_end(c, moves, ret);
+	return ret;
+}
+
 int64_t dispatch_perform(struct call *c)
 {
 	return handle_has_rules(c->nr) ? handle_call(c) : dispatch_normal(c);
@@ -172,6 +184,8 @@ static void foreign(struct call *c)
 		filter_strict_end(c);
 	/* Under the route `proxy` its descriptors would be ours; and some calls would change the frame. */
 	if (c->thread->process->channel ? foreign_harmless(c->nr) : !foreign_refused(c->nr)) {
+		if (!foreign_harmless(c->nr))
+			names_lost();
 		ret = gate_foreign(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4], c->args[5]);
 		ret = (int32_t)ret;
 	}
@@ -216,6 +230,12 @@ static void ways_without_rules(uint8_t *way)
 			way[nr] = WAY_PLAIN;
 }
 
+/* names.c is told of its calls as long as there could be a rule that wants to know. */
+static int is_asked_about(uint32_t nr)
+{
+	return handle_has_rules(nr) || (handle_is_there() && call_rows[nr].names);
+}
+
 /* Other threads look at it meanwhile: each entry goes from its old value to its new one. */
 void dispatch_ways(void)
 {
@@ -223,7 +243,7 @@ void dispatch_ways(void)
 
 	ways_without_rules(way);
 	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
-		dispatch_way[nr] = way[nr] != WAY_SLOW && handle_has_rules(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
+		dispatch_way[nr] = way[nr] != WAY_SLOW && is_asked_about(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
 }
 
 void dispatch_setup(void)

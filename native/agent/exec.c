@@ -24,6 +24,8 @@ static uint32_t exec_kind(const struct call *c, const uint64_t *args)
 {
 	int is_at = c->nr == NR_execveat;
 	uint64_t path = args[is_at ? 1 : 0];
+	const struct process_self *p = c->thread->process;
+	struct moves *moves;
 	uint32_t kind;
 	char first = 0;
 
@@ -31,7 +33,11 @@ static uint32_t exec_kind(const struct call *c, const uint64_t *args)
 		return IMAGE_PLAIN; /* EFAULT */
 	if (!first && !(is_at && args[4] & 0x1000)) /* AT_EMPTY_PATH */
 		return IMAGE_PLAIN; /* ENOENT */
+	/* It takes a descriptor for a moment, which is no other thread's to be judged by. */
+	moves = p == &process_main && p->threaded ? names_begin_all() : 0;
 	kind = inspect_image(is_at ? (int32_t)args[0] : INSPECT_HERE, (const char *)path, !first);
+	if (moves)
+		names_end(c, moves, 0);
 	if (kind == IMAGE_GAINS && session->flags & SESSION_GRANTS)
 		return IMAGE_PLAIN;
 	/* A foreign image may run; it is the launcher that sees it go. */

@@ -29,6 +29,11 @@ int handle_has_rules(uint64_t nr)
 	return epoch && nr < CALL_LIMIT && handler_rules(handlers, epoch)->calls[nr].len;
 }
 
+int handle_is_there(void)
+{
+	return handlers != 0;
+}
+
 static uint32_t refreshing;
 
 /*
@@ -52,6 +57,7 @@ void handle_forked(void)
 {
 	refreshing = 0;
 	rules_forked();
+	names_forked();
 }
 
 int handle_interrupted(const struct thread *t)

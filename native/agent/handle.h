@@ -36,6 +36,9 @@ extern struct handlers *handlers HIDDEN; /* NULL: this session has none */
 HIDDEN void rules_find(struct call *c, struct ruling *r);
 HIDDEN void rules_forked(void); /* a new process counts from the beginning */
 
+/* names.c: what a descriptor of the program's stands for, as readlink has it */
+HIDDEN int64_t names_descriptor(struct call *c, int32_t fd, char *to, uint64_t room);
+
 /* tally.c: this call's number among the thread's with this counter; 0: there is no room to count */
 HIDDEN uint32_t tally_next(struct call *c, uint32_t counter);
 

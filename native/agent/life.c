@@ -12,6 +12,7 @@ enum {
 	FLAG_VM = 0x100,
 	FLAG_FS = 0x200,
 	FLAG_FILES = 0x400,
+	FLAG_NEWNS = 0x20000,
 	FLAG_SIGHAND = 0x800,
 	FLAG_PIDFD = 0x1000,
 	FLAG_VFORK = 0x4000,
@@ -82,6 +83,14 @@ static int has_private_room(void)
 	return GATE4(NR_prlimit64, 0, 7, 0, limit) || limit[0] > PRIVATE_SESSION + 4;
 }
 
+/* Processes that share descriptors, threads that do not, or other mounts: nothing is kept of what they stand for. */
+static int names_are_shared(uint64_t flags)
+{
+	uint64_t all = FLAG_FILES | FLAG_FS;
+
+	return flags & FLAG_NEWNS || (flags & FLAG_THREAD ? (flags & all) != all : !!(flags & FLAG_FILES));
+}
+
 int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 {
 	struct process_self *p = c->thread->process;
@@ -111,6 +120,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	/* Two processes have two proxies, which may share a directory, but not descriptors: each hides one of them. */
 	if (p->channel && flags & FLAG_FILES && !(flags & (FLAG_THREAD | FLAG_VFORK)))
 		return -EINVAL_;
+	if (names_are_shared(flags))
+		names_lost();
 	b = birth_new();
 	if (!b)
 		return -ENOMEM_;

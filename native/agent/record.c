@@ -412,7 +412,7 @@ void record_begin(struct call *c, uint64_t *start)
 void record_end(struct call *c, uint64_t start, int64_t ret)
 {
 	struct log_record *r = c->record;
-	uint64_t took = arch_ticks() - start;
+	uint64_t took = start ? arch_ticks() - start : 0;
 
 	if (!start || !r || !c->thread)
 		return;

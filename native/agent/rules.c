@@ -48,32 +48,12 @@ static int matches(const struct rules *r, struct rule_text pattern, const char *
 
 /* ---- paths ------------------------------------------------------------------------------------------------------- */
 
-/* What a descriptor of the program's stands for, which under the route `proxy` the proxy has to tell. */
-static int64_t descriptor_path(struct call *c, int32_t fd, char *to, uint64_t room)
-{
-	char name[32], *end = start_append(name, "/proc/self/fd/");
-	struct call ask = *c;
-
-	if (fd < 0)
-		return -EINVAL_;
-	*start_decimal(end, (uint32_t)fd) = 0;
-	if (!c->thread->process->channel)
-		return GATE4(NR_readlinkat, HERE, name, to, room);
-	ask.nr = NR_readlinkat;
-	ask.row = &call_rows[NR_readlinkat];
-	ask.args[0] = (uint64_t)(int64_t)HERE;
-	ask.args[1] = (uint64_t)name;
-	ask.args[2] = (uint64_t)to;
-	ask.args[3] = room;
-	return delegate_anywhere(&ask);
-}
-
 static int64_t directory_path(struct call *c, int32_t fd, char *to)
 {
 	int64_t r;
 
 	if (fd != HERE)
-		return descriptor_path(c, fd, to, DIRECTORY_ROOM - 1);
+		return names_descriptor(c, fd, to, DIRECTORY_ROOM - 1);
 	r = GATE2(NR_getcwd, to, DIRECTORY_ROOM - 1);
 	return r > 0 ? r - 1 : r;
 }
@@ -152,7 +132,7 @@ static int path_matches(struct call *c, struct subject *s, const struct rules *r
 	if (has_path || fd < 0)
 		return 0;
 	if (s->arg != CALL_ARGS + fd) {
-		int64_t n = descriptor_path(c, (int32_t)c->args[fd], s->text, sizeof s->text);
+		int64_t n = names_descriptor(c, (int32_t)c->args[fd], s->text, sizeof s->text);
 
 		s->arg = CALL_ARGS + fd;
 		s->path = n > 0 ? s->text : 0;

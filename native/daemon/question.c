@@ -60,6 +60,16 @@ static void speak(struct ask *s)
 	}
 }
 
+/*
+ * A function may have renamed files before the program goes on: no less than a program of the session's, and so no
+ * agent goes by what it knew before of what descriptors stand for.
+ */
+static void names_moved(struct handlers *h)
+{
+	add_one(&h->names.begun);
+	add_one(&h->names.ended);
+}
+
 int64_t question_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b)
 {
 	struct ask *s = q->slot;
@@ -68,6 +78,7 @@ int64_t question_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b)
 
 	if (!is_ours(q))
 		return -ESRCH;
+	names_moved(q->server->handlers);
 	s->op = op;
 	s->a = a;
 	s->b = b;
@@ -110,6 +121,7 @@ void question_answer(struct question *q, uint32_t answer, int64_t value)
 		return;
 	}
 	q->answered = 1;
+	names_moved(q->server->handlers);
 	s->answer = answer;
 	s->ret = value;
 	if (!swap_if(&s->word, q->turn, ASK_ANSWERED)) {

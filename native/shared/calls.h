@@ -87,6 +87,14 @@ enum call_known {
 	KNOWN_RESOLUTION, KNOWN_PRIORITY_MIN, KNOWN_PRIORITY_MAX, /* the machine's, for the first argument */
 };
 
+/* Of what a call may change the name, by which /proc/PID/fd shows a descriptor: native/agent/names.c. */
+enum call_names {
+	NAMES_STAY,
+	NAMES_OF_ARG, /* + i: of the descriptor args[i], which it closes or replaces */
+	NAMES_OF_ALL = NAMES_OF_ARG + CALL_ARGS, /* of any, in any process: it renames, deletes, mounts */
+	NAMES_UNKNOWN, /* if it succeeds, nobody knows any more when they change */
+};
+
 /* How a call from a patched site is completed in the route `kernel`; the agent's entry.S knows. */
 enum call_way {
 	WAY_PLAIN,   /* it is just made */
@@ -98,6 +106,7 @@ enum call_way {
 struct call_row {
 	uint8_t nargs, runs;
 	uint8_t flags, known;
+	uint8_t names;
 	struct call_arg args[CALL_ARGS];
 };
 

@@ -82,6 +82,11 @@ struct ask {
 	uint8_t moved[ASK_MOVED];
 };
 
+/* Calls that may change what a descriptor stands for: how many have begun, and how many are over. */
+struct moves {
+	uint32_t begun, ended;
+};
+
 enum server_state { SERVER_AWAITED, SERVER_HERE, SERVER_GONE };
 
 struct handlers {
@@ -109,7 +114,9 @@ struct handlers {
 	struct {
 		uint64_t calls, bytes;
 	} counts[RULE_COUNTERS];
-	uint64_t pad2[512 - 24 - ASK_SLOTS / 64]; /* up to a page */
+	uint64_t pad2[512 - 24 - 8 - ASK_SLOTS / 64]; /* up to a page */
+	struct moves names; /* of what any process's descriptors stand for; alone in its line, which all read */
+	uint64_t pad3[7];
 	/* then two sets of rules, the epoch's lowest bit says which; then tallies; then the slots */
 };
 
@@ -136,6 +143,7 @@ static inline uint64_t tally_key(uint64_t pids, uint32_t tid, uint32_t counter, 
 #define HANDLERS_SIZE ASK_AT(ASK_SLOTS)
 
 _Static_assert(sizeof(struct handlers) == 20480 && offsetof(struct handlers, server) == 64, "handlers");
+_Static_assert(offsetof(struct handlers, names) % 64 == 0, "handlers.names");
 _Static_assert(sizeof(struct ask) == ASK_SLOT, "ask");
 _Static_assert(offsetof(struct ask, copies) == ASK_HEAD, "ask.copies");
 _Static_assert(offsetof(struct ask, agent) == 64 && offsetof(struct ask, server) == 128, "ask bells");

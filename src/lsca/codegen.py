@@ -20,6 +20,7 @@ from lsca.table.arguments import (
     Request,
     show_dirfd,
 )
+from lsca.table.effects import Does, Names
 from lsca.table.syscall import CALL_LIMIT, KNOWN_WORDS, RowError, Syscall
 from lsca.table.text import ERRNO_NAMES
 
@@ -92,6 +93,17 @@ def call_arg(row: type[Syscall], argument: Argument, machine: str) -> str:
     return "{" + ", ".join(f".{name} = {value}" for name, value in members.items()) + "}"
 
 
+def call_names(row: type[Syscall], machine: str) -> str:
+    """Of what it changes the name: an `enum call_names`."""
+    if row.names:
+        return row.names
+    does, args = (row.effect.does, row.effect.args) if row.effect else (None, ())
+    if does is Does.CLOSES_RANGE:
+        return Names.ALL
+    replaced = args[:1] if does is Does.CLOSES else args[1:] if does is Does.DUPLICATES else ()
+    return f"NAMES_OF_ARG + {row.order[machine].index(replaced[0])}" if replaced else ""
+
+
 def call_row(row: type[Syscall], machine: str) -> str:
     """One `struct call_row` with its designator."""
     flags = ["CALL_KNOWN"]
@@ -107,6 +119,9 @@ def call_row(row: type[Syscall], machine: str) -> str:
     )
     if row.known:
         text += f"\t\t.known = {row.known},\n"
+    names = call_names(row, machine)
+    if names:
+        text += f"\t\t.names = {names},\n"
     if args:
         text += "\t\t.args = {\n" + "".join(f"\t\t\t{arg},\n" for arg in args) + "\t\t},\n"
     return text + "\t},\n"

@@ -46,6 +46,18 @@ class bare(Syscall, x86_64=8, runs=Runs.PROGRAM, table=Table()):
     """a call for the test"""
 
 
+NAMED = {
+    "close": "NAMES_OF_ARG + 0",
+    "close_range": "NAMES_OF_ALL",
+    "dup": "",
+    "dup2": "NAMES_OF_ARG + 1",
+    "dup3": "NAMES_OF_ARG + 1",
+    "io_uring_setup": "NAMES_UNKNOWN",
+    "openat": "",
+    "renameat2": "NAMES_OF_ALL",
+    "unlink": "NAMES_OF_ALL",
+}
+
 GOLDEN = """\
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls of x86_64. Written by src/lsca/codegen.py from src/lsca/table/: change those. */
@@ -103,6 +115,16 @@ def test_ways() -> None:
         row = by_name(name)
         assert row and lines[row.numbers["x86_64"] + 1] == f"\t[{row.numbers['x86_64']}] = {way},"
     assert lines[-2] == f"\t[{CALL_LIMIT - 1}] = WAY_SLOW,"
+
+
+def test_what_a_call_may_rename() -> None:
+    """The effects say it of one descriptor; where they do not, the row does."""
+    found = {}
+    for name in NAMED:
+        row = by_name(name)
+        assert row
+        found[name] = codegen.call_names(row, "x86_64")
+    assert found == NAMED
 
 
 def test_other_machine() -> None:

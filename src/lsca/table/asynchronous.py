@@ -8,7 +8,7 @@ route `proxy` answers ENOSYS, which programs take as "do it the ordinary way".
 from typing import Final
 
 from lsca.table.arguments import Fd, Hex, Long, Pointer, Size, Unsigned
-from lsca.table.effects import new
+from lsca.table.effects import Names, new
 from lsca.table.syscall import Runs, Support, Syscall
 
 CAVEAT: Final = "under the route `proxy` ENOSYS; otherwise what is in the rings is not on record"
@@ -26,6 +26,7 @@ class io_uring_setup(
     caveat=CAVEAT,
     effect=new("anon_inode:[io_uring]"),
     errors="ENOMEM EMFILE EPERM",
+    names=Names.UNKNOWN,
 ):
     """set up a context for performing asynchronous I/O"""
 
@@ -43,6 +44,7 @@ class io_uring_enter(
     support=Support.NONE,
     caveat=CAVEAT,
     classes=("signal",),
+    names=Names.UNKNOWN,
 ):
     """initiate and/or complete asynchronous I/O"""
 
@@ -63,6 +65,7 @@ class io_uring_register(
     support=Support.NONE,
     caveat=CAVEAT,
     classes=("memory",),
+    names=Names.UNKNOWN,
 ):
     """register files or user buffers for asynchronous I/O"""
 

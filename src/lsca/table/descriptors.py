@@ -136,7 +136,11 @@ class dup(
 
 
 class dup2(
-    Syscall, x86_64=33, new_fd=True, effect=by(Does.DUPLICATES, "oldfd"), errors="EMFILE EINTR"
+    Syscall,
+    x86_64=33,
+    new_fd=True,
+    effect=by(Does.DUPLICATES, "oldfd", "newfd"),
+    errors="EMFILE EINTR",
 ):
     """duplicate a file descriptor to a given number"""
 
@@ -150,7 +154,7 @@ class dup3(
     generic=24,
     since="2.6.27",
     new_fd=True,
-    effect=by(Does.DUPLICATES, "oldfd"),
+    effect=by(Does.DUPLICATES, "oldfd", "newfd"),
     errors="EMFILE EINTR",
 ):
     """duplicate a file descriptor to a given number, with flags"""

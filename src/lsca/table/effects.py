@@ -3,7 +3,7 @@
 
 From these the reader of a log works out what a descriptor stood for at a time (native/log/resolve.c, through the plans
 that `lsca.codegen` makes). A working directory counts as a descriptor, AT_FDCWD. `Moves` says for whom a result counts
-bytes.
+bytes, `Names` which calls make the agent forget what descriptors stand for (native/agent/names.c).
 """
 
 from enum import StrEnum
@@ -41,6 +41,16 @@ class Moves(StrEnum):
 
     IN = "MOVES_IN"
     OUT = "MOVES_OUT"
+
+
+class Names(StrEnum):
+    """Of what a call may change the name, by which /proc/PID/fd shows descriptors: `enum call_names` of calls.h.
+
+    A row says so where its effect does not.
+    """
+
+    ALL = "NAMES_OF_ALL"
+    UNKNOWN = "NAMES_UNKNOWN"
 
 
 class Effect(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, DirFd, Fd, Hex, In, Int, Out, Path, Pointer, Size, String
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import OPENS, UNKNOWN, new
+from lsca.table.effects import OPENS, UNKNOWN, Names, new
 from lsca.table.layouts import Struct, numbers, whole
 from lsca.table.paths import AT_FLAGS
 from lsca.table.syscall import Runs, Support, Syscall
@@ -66,6 +66,7 @@ class mount(
     support=Support.PARTIAL,
     caveat="made by the program, in the namespace that it shares with its proxy",
     second="source",
+    names=Names.ALL,
 ):
     """mount filesystem"""
 
@@ -76,14 +77,14 @@ class mount(
     data = Pointer()
 
 
-class umount2(Syscall, x86_64=166, generic=39, blocks=True):
+class umount2(Syscall, x86_64=166, generic=39, blocks=True, names=Names.ALL):
     """unmount filesystem"""
 
     target = Path()
     flags = Chosen(UMOUNT)
 
 
-class pivot_root(Syscall, x86_64=155, generic=41, runs=Runs.BOTH):
+class pivot_root(Syscall, x86_64=155, generic=41, runs=Runs.BOTH, names=Names.ALL):
     """change the root mount"""
 
     new_root = Path()
@@ -156,7 +157,7 @@ class open_tree_attr(Syscall, x86_64=467, generic=467, since="6.15", new_fd=True
     size = Size()
 
 
-class move_mount(Syscall, x86_64=429, generic=429, since="5.2"):
+class move_mount(Syscall, x86_64=429, generic=429, since="5.2", names=Names.ALL):
     """move or attach mount object to filesystem"""
 
     from_dirfd = DirFd()

@@ -19,7 +19,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import CHDIR, UNKNOWN, Does, by
+from lsca.table.effects import CHDIR, UNKNOWN, Does, Names, by
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import BYTES, Layout, number, opaque
 from lsca.table.syscall import Runs, Support, Syscall
@@ -146,7 +146,7 @@ class symlinkat(
     linkpath = Path()
 
 
-class link(Syscall, x86_64=86, errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO"):
+class link(Syscall, x86_64=86, errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO", names=Names.ALL):
     """make a new name for a file"""
 
     oldpath = Path()
@@ -154,7 +154,12 @@ class link(Syscall, x86_64=86, errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO"):
 
 
 class linkat(
-    Syscall, x86_64=265, generic=37, since="2.6.16", errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO"
+    Syscall,
+    x86_64=265,
+    generic=37,
+    since="2.6.16",
+    errors="EACCES EEXIST EXDEV EMLINK ENOSPC EIO",
+    names=Names.ALL,
 ):
     """make a new name for a file"""
 
@@ -165,13 +170,20 @@ class linkat(
     flags = Chosen(AT_FLAGS)
 
 
-class unlink(Syscall, x86_64=87, errors="EACCES ENOENT EIO EROFS"):
+class unlink(Syscall, x86_64=87, errors="EACCES ENOENT EIO EROFS", names=Names.ALL):
     """delete a name and possibly the file it refers to"""
 
     pathname = Path()
 
 
-class unlinkat(Syscall, x86_64=263, generic=35, since="2.6.16", errors="EACCES ENOENT EIO EROFS"):
+class unlinkat(
+    Syscall,
+    x86_64=263,
+    generic=35,
+    since="2.6.16",
+    errors="EACCES ENOENT EIO EROFS",
+    names=Names.ALL,
+):
     """delete a name and possibly the file it refers to"""
 
     dirfd = DirFd()
@@ -179,7 +191,7 @@ class unlinkat(Syscall, x86_64=263, generic=35, since="2.6.16", errors="EACCES E
     flags = Chosen(AT_FLAGS)
 
 
-class rename(Syscall, x86_64=82, errors="EACCES ENOENT ENOSPC EXDEV EIO"):
+class rename(Syscall, x86_64=82, errors="EACCES ENOENT ENOSPC EXDEV EIO", names=Names.ALL):
     """change the name or location of a file"""
 
     oldpath = Path()
@@ -187,7 +199,12 @@ class rename(Syscall, x86_64=82, errors="EACCES ENOENT ENOSPC EXDEV EIO"):
 
 
 class renameat(
-    Syscall, x86_64=264, generic=38, since="2.6.16", errors="EACCES ENOENT ENOSPC EXDEV EIO"
+    Syscall,
+    x86_64=264,
+    generic=38,
+    since="2.6.16",
+    errors="EACCES ENOENT ENOSPC EXDEV EIO",
+    names=Names.ALL,
 ):
     """change the name or location of a file"""
 
@@ -198,7 +215,12 @@ class renameat(
 
 
 class renameat2(
-    Syscall, x86_64=316, generic=276, since="3.15", errors="EACCES ENOENT ENOSPC EXDEV EIO"
+    Syscall,
+    x86_64=316,
+    generic=276,
+    since="3.15",
+    errors="EACCES ENOENT ENOSPC EXDEV EIO",
+    names=Names.ALL,
 ):
     """change the name or location of a file, with flags"""
 
@@ -226,7 +248,7 @@ class mkdirat(
     mode = Mode()
 
 
-class rmdir(Syscall, x86_64=84, errors="EACCES ENOENT ENOTEMPTY EIO"):
+class rmdir(Syscall, x86_64=84, errors="EACCES ENOENT ENOTEMPTY EIO", names=Names.ALL):
     """delete a directory"""
 
     pathname = Path()
@@ -271,7 +293,7 @@ class fchdir(
     fd = Fd()
 
 
-class chroot(Syscall, x86_64=161, generic=51, runs=Runs.BOTH):
+class chroot(Syscall, x86_64=161, generic=51, runs=Runs.BOTH, names=Names.ALL):
     """change root directory"""
 
     path = Path()

@@ -20,7 +20,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import FORKS, Does, by
+from lsca.table.effects import FORKS, Does, Names, by
 from lsca.table.layouts import SIZE_1, Layout, Struct, number
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
@@ -374,6 +374,7 @@ class unshare(
     identity=True,
     effect=by(Does.UNSHARES, "flags"),
     classes=(),
+    names=Names.UNKNOWN,
 ):
     """disassociate parts of the process execution context"""
 
@@ -390,6 +391,7 @@ class setns(
     caveat="a user namespace cannot be entered by a program or proxy with several threads",
     identity=True,
     classes=(),
+    names=Names.UNKNOWN,
 ):
     """reassociate thread with a namespace"""
 

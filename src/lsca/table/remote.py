@@ -15,7 +15,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import UNKNOWN, new
+from lsca.table.effects import UNKNOWN, Names, new
 from lsca.table.signals import SIGINFO, SIGNALS
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
@@ -50,6 +50,7 @@ class ptrace(
     support=Support.PLAIN,
     caveat="the last two arguments are logged as addresses; a tracee shows the agent's own calls too",
     returns=show_long,
+    names=Names.UNKNOWN,
 ):
     """process trace"""
 

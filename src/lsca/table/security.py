@@ -17,7 +17,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import new
+from lsca.table.effects import Names, new
 from lsca.table.layouts import Struct, number, opaque, whole
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_hex, show_long, show_unsigned
@@ -84,6 +84,7 @@ class seccomp(
     support=Support.PARTIAL,
     caveat="calls that the agent needs pass every filter, and so do those that the proxy makes for the "
     "program; strict mode and SECCOMP_RET_TRAP kill the program",
+    names=Names.UNKNOWN,
 ):
     """operate on Secure Computing state of the process"""
 
