@@ -13,9 +13,17 @@
 
 enum { SERVE_STOP_MS = 2000 };
 
+/* A handler says the same again and again, mostly by the same object. */
+struct said {
+	PyObject *verdict; /* whose members are numbers for ever; NULL: none yet */
+	uint32_t kind;
+	int64_t value;
+};
+
 struct served {
 	struct server *server;
 	PyObject *callback, *on_error;
+	struct said last;
 	int session_fd, error;
 	unsigned threads;
 	struct server_work work;
@@ -87,6 +95,26 @@ static int verdict(PyObject *from, uint32_t *kind, int64_t *value)
 	return 1;
 }
 
+static int understand(struct served *s, PyObject *result, uint32_t *kind, int64_t *value)
+{
+	PyObject *before;
+
+	if (result == s->last.verdict) {
+		*kind = s->last.kind;
+		*value = s->last.value;
+		return 1;
+	}
+	if (!verdict(result, kind, value))
+		return 0;
+	if (PyLong_Check(PyTuple_GetItem(result, 0)) && PyLong_Check(PyTuple_GetItem(result, 1))) {
+		before = s->last.verdict;
+		Py_INCREF(result);
+		s->last = (struct said){result, *kind, *value};
+		Py_XDECREF(before);
+	}
+	return 1;
+}
+
 static void answer(void *with, struct question *q)
 {
 	struct served *s = with;
@@ -99,7 +127,7 @@ static void answer(void *with, struct question *q)
 	r = request_new(q);
 	if (r) {
 		result = PyObject_CallFunctionObjArgs(s->callback, r, NULL);
-		good = result && verdict(result, &kind, &value);
+		good = result && understand(s, result, &kind, &value);
 	}
 	if (!good) {
 		kind = question_denies(q) ? ANSWER_RETURN : ANSWER_GO_ON;
@@ -162,6 +190,7 @@ static void served_free(struct served *s)
 		return;
 	Py_XDECREF(s->callback);
 	Py_XDECREF(s->on_error);
+	Py_XDECREF(s->last.verdict);
 	PyMem_Free(s);
 }
 

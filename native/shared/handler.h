@@ -59,9 +59,7 @@ struct ask {
 	uint32_t rule;   /* whose: struct rule.id */
 	uint32_t flags;
 	uint64_t pids; /* number of the thread's pid namespace; 0: not known */
-	uint32_t lingers; /* 1: it may be among session.spinners, and is no more if it dies now */
-	uint32_t pad;
-	uint64_t pad0[2];
+	uint64_t pad0[3];
 	struct bell agent;
 	uint64_t pad1[3];
 	struct bell server;
@@ -77,7 +75,9 @@ struct ask {
 	uint64_t a, b;
 	int64_t ret;
 	uint64_t given[CALL_ARGS];
-	uint8_t pad3[80];
+	/* Not in a line that the server looks at. 1: it may be among session.spinners, and is no more if it dies now */
+	uint32_t lingers;
+	uint8_t pad3[76];
 	uint8_t copies[ASK_INLINE];
 	uint8_t moved[ASK_MOVED];
 };

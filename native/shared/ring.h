@@ -115,7 +115,8 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 	uint32_t here = arch_cpu(), there = get_relaxed(&peer->cpu);
 	uint64_t budget = __atomic_load_n(&at->budget, __ATOMIC_RELAXED);
 
-	put_relaxed(&me->cpu, here);
+	if (get_relaxed(&me->cpu) != here) /* the peer reads this line */
+		put_relaxed(&me->cpu, here);
 	if (get_acquire(word) != value)
 		return RING_READY;
 	if (here == CPU_UNKNOWN || here != there) {
