@@ -11,13 +11,15 @@ import select
 import socket
 import subprocess
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsca import _native, joining, launch
 from lsca.errors import LscaError
-from lsca.handlers.dispatch import OnError
-from lsca.handlers.rule import Rule
 from lsca.session import Session
+
+if TYPE_CHECKING:  # most tests have no rules, and these know every call
+    from lsca.handlers.dispatch import OnError
+    from lsca.handlers.rule import Rule
 
 SYNC, END = b"s", b"q"  # native/daemon/host.c
 PATIENCE = 10.0  # seconds for a launcher to write down what it has
@@ -74,10 +76,11 @@ class Host:
         *,
         launchers: Launchers | None = None,
         strict: bool = False,
-        on_error: OnError = "go_on",
+        on_error: "OnError" = "go_on",
     ) -> None:
         self.log = log
-        self.session = Session(log=log, strict=strict, handlers=[], on_error=on_error)
+        self.session = Session(log=log, strict=strict, open_to_handlers=True)
+        self._on_error: OnError = on_error
         self._stack = contextlib.ExitStack()
         self._is_served = False
         ours, theirs = socket.socketpair()
@@ -90,6 +93,8 @@ class Host:
                 launchers = Launchers()
                 self._stack.callback(launchers.close)
             launchers.start(self.session, writer, theirs.fileno())
+            if on_error != "go_on":
+                self.use([])  # before the first rule: to be told of what it does not know
         except BaseException:
             os.close(self._status)
             ours.close()
@@ -104,11 +109,9 @@ class Host:
         """As long as this lasts, what this process starts is caught."""
         return joining.joined(self.session.fd)
 
-    def use(self, rules: list[Rule[Any]]) -> None:
+    def use(self, rules: "list[Rule[Any]]") -> None:
         """Puts these rules in force, in their order. HandlerError if they cannot be, and the old ones stay."""
-        handlers = self.session.handlers
-        assert handlers is not None
-        handlers.replace(rules)
+        self.session.handle(rules, on_error=self._on_error)
         if rules and not self._is_served:
             self._stack.enter_context(self.session.served())
             self._is_served = True

@@ -14,11 +14,11 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from lsca import _native, launch
 from lsca.errors import StartError
-from lsca.handlers.dispatch import OnError
-from lsca.handlers.reports import Report
 from lsca.session import Session
 
 if TYPE_CHECKING:
+    from lsca.handlers.dispatch import OnError
+    from lsca.handlers.reports import Report
     from lsca.log import Log
 
 Text = TypeVar("Text", str, bytes)
@@ -31,7 +31,7 @@ class Completed(subprocess.CompletedProcess[Text], Generic[Text]):
     """What subprocess.run returns, and beyond it the log, and what went wrong in handlers."""
 
     log_path: Path | None = None
-    reports: list[Report]
+    reports: "list[Report]"
 
     @property
     def log(self) -> "Log | None":
@@ -50,7 +50,7 @@ def run(
     handlers: object = ...,
     route: str = ...,
     log: str | os.PathLike[str] | None = ...,
-    on_error: OnError = ...,
+    on_error: "OnError" = ...,
     strict: bool = ...,
     hide_vdso: bool = ...,
     stdin: Stream = ...,
@@ -74,7 +74,7 @@ def run(
     handlers: object = ...,
     route: str = ...,
     log: str | os.PathLike[str] | None = ...,
-    on_error: OnError = ...,
+    on_error: "OnError" = ...,
     strict: bool = ...,
     hide_vdso: bool = ...,
     stdin: Stream = ...,
@@ -97,7 +97,7 @@ def run(
     handlers: object = None,
     route: str = "kernel",
     log: str | os.PathLike[str] | None = None,
-    on_error: OnError = "go_on",
+    on_error: "OnError" = "go_on",
     strict: bool = False,
     hide_vdso: bool = False,
     stdin: Stream = None,

@@ -14,9 +14,11 @@ TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from lsca.handlers.dispatch import Handlers, OnError
     from lsca.handlers.reports import Report
+    from lsca.handlers.rule import Rule
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
 AGENT = os.path.join(LIBRARY, "lsca-agent.so")
@@ -90,9 +92,10 @@ class Session:
     `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which
     changes nothing but their price.
 
-    `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that never
-    has any. `on_error`: a call whose handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of
-    such errors when they happen; all are in `reports`.
+    `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that has
+    none, and never will unless it is `open_to_handlers`: then `handle` brings the first ones. `on_error`: a call whose
+    handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of such errors when they happen; all
+    are in `reports`.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Session:
         handlers: object = None,
         on_error: "OnError" = "go_on",
         say: "Callable[[str], None] | None" = None,
+        open_to_handlers: bool = False,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -140,19 +144,31 @@ class Session:
                 rotate_size=how.rotate_size,
                 rotate_age=how.rotate_age,
                 flight=how.flight,
-                handlers=self.handlers is not None,
+                handlers=self.handlers is not None or open_to_handlers,
             )
         except OSError as error:
             self.close()
             raise LscaError(f"no shared memory for a session: {error.strerror}") from error
         if self.handlers is not None:
-            from lsca.handlers.serving import install
-
             try:
-                install(self.handlers, self.fd)
+                self._install(self.handlers)
             except BaseException:
                 self.close()
                 raise
+
+    def _install(self, handlers: "Handlers") -> None:
+        from lsca.handlers.serving import install
+
+        install(handlers, self.fd)
+
+    def handle(self, rules: "list[Rule[Any]]", *, on_error: "OnError" = "go_on") -> None:
+        """Puts these rules in force, from the next call of every program on. HandlerError, and the old ones stay."""
+        if self.handlers is not None:
+            self.handlers.replace(rules)
+            return
+        handlers = _handlers(rules, on_error, None)
+        self._install(handlers)
+        self.handlers = handlers
 
     def run(
         self, argv: list[bytes], env: list[bytes] | None = None, *, drop: bool = False

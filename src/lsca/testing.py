@@ -2,84 +2,28 @@
 """What the pytest fixture `lsca` is: rules about the programs that a test starts, and questions about their calls.
 
 Imported by the plugin (pytest_plugin.py) when a test asks for the fixture, and not before. It knows nothing of pytest
-and can be used without it, as a context manager.
+and can be used without it, as a context manager. Rules, and the reading of logs (asking.py), are imported by the first
+test that wants them: they know every call, which takes longer than many a test.
 """
 
 import contextlib
-import errno
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lsca
 from lsca import _native
-from lsca.errors import HandlerError
-from lsca.handlers.conditions import glob
-from lsca.handlers.dispatch import OnError
 from lsca.hosting import Host, Launchers
-from lsca.live.address import Address
-from lsca.log.descriptors import Descriptors
-from lsca.log.files import Files
-from lsca.log.record import Record
-from lsca.log.text import Style, as_text
-from lsca.log.touched import paths_of
 from lsca.running import Completed
-from lsca.table.selection import SelectionError, select
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyRelation
+    from lsca.asking import Answer, Call
+    from lsca.handlers.dispatch import OnError
 
 LAST: Final = 20  # calls that are shown of a failed test
-LINE: Final = 200  # characters of one that are shown
-STRINGS: Final = 60  # bytes of a string
-DIRECTORY: Final = re.compile(r"AT_FDCWD<[^>]*>")
-USUAL: Final = frozenset({("ioctl", "ENOTTY"), ("lseek", "ESPIPE")})
-PRELOAD: Final = b"/etc/ld.so.preload"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a program's. `error` is an errno's name, "" if it succeeded; `paths` are absolute."""
-
-    name: str
-    pid: int
-    ret: int
-    error: str
-    paths: frozenset[str]
-    text: str = field(compare=False)
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class Answer:
-    """What a question in SQL gave; everything else is asked of `relation`, DuckDB's."""
-
-    def __init__(self, relation: "DuckDBPyRelation | None") -> None:
-        self.relation = relation
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        return [] if self.relation is None else self.relation.fetchall()
-
-    def scalar(self) -> Any:
-        """The first value of the first row; None if there is none."""
-        rows = self.rows()
-        return rows[0][0] if rows and rows[0] else None
-
-    def column(self) -> list[Any]:
-        """The first value of each row."""
-        return [row[0] for row in self.rows()]
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return iter(self.rows())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.relation, name)
 
 
 class Fixture:
@@ -91,7 +35,7 @@ class Fixture:
         *,
         route: str = "kernel",
         strict: bool = False,
-        on_error: OnError = "go_on",
+        on_error: "OnError" = "go_on",
         launchers: Launchers | None = None,
     ) -> None:
         self.log_path = Path(log_path)
@@ -108,7 +52,7 @@ class Fixture:
 
     # ---- rules ----
 
-    def on(self, *calls: str | type[lsca.Syscall], **filters: Any) -> "lsca.Rule[Any]":
+    def on(self, *calls: "str | type[lsca.Syscall]", **filters: Any) -> "lsca.Rule[Any]":
         """`lsca.on`, in force for all programs of this test as soon as it says what happens."""
         rule: lsca.Rule[Any] = cast(Any, lsca.on)(*calls, **filters)
         rule.home = None
@@ -242,70 +186,47 @@ class Fixture:
             self._log.refresh()
         return self._log
 
-    def sql(self, query: str, parameters: object = None) -> Answer:
+    def sql(self, query: str, parameters: object = None) -> "Answer":
         """Asks DuckDB: `calls`, `processes`, `files`, `streams`; docs/sql.md describes them."""
+        from lsca.asking import Answer
+
         return Answer(self.log.sql(query, parameters))
 
     def calls(
         self, *names: str, path: str | None = None, error: str | None = None, pid: int | None = None
-    ) -> list[Call]:
+    ) -> "list[Call]":
         """The calls of these names or classes (all, if there is none), in order.
 
         `path`: a pattern as `on` takes it, for one of the files that the call touches. `error`: an errno's name, or "*"
         for all that failed.
         """
-        try:
-            wanted = {row.name for row in select(",".join(names))} if names else None
-        except SelectionError as failed:
-            raise HandlerError(str(failed)) from None
-        pattern = None if path is None else glob(path)
-        found = []
-        log = self.log
-        machine, stands_for = log.header.machine, Descriptors(log)
-        pids = None if pid is None else [pid]
-        for record in log.records(wanted, pids=pids, events=False):
-            code = _error(record)
-            if error is not None and (not code if error == "*" else code != error):
-                continue
-            file = stands_for.of(record)
-            paths = frozenset(paths_of(record, machine, file))
-            if pattern is not None and not any(map(pattern.fullmatch, paths)):
-                continue
-            text = as_text(record, _style(machine), file=file)
-            found.append(Call(record.name or "", record.pid, record.ret, code, paths, text))
-        return found
+        from lsca.asking import calls
+
+        return calls(self.log, names, path=path, error=error, pid=pid)
 
     def files_read(self) -> list[str]:
         """Paths from which bytes were read."""
-        return [file.path for file in Files.of(self.log).chosen(["read"])]
+        from lsca.asking import files
+
+        return files(self.log, "read")
 
     def files_written(self) -> list[str]:
         """Paths to which bytes were written, or that came to be by a rename or another call of the kind."""
-        return [file.path for file in Files.of(self.log).chosen(["written", "created"])]
+        from lsca.asking import files
+
+        return files(self.log, "written", "created")
 
     def connections(self) -> list[str]:
         """The addresses to which programs have connected or tried to: "127.0.0.1:80", "[::1]:80", "/run/x", "@x"."""
-        found: dict[str, None] = {}
-        for record in self.log.records(["connect"], events=False):
-            if 1 in record.entry:
-                address = str(Address.parse(record.entry[1].data))
-                found[address] = None
-        return list(found)
+        from lsca.asking import connections
+
+        return connections(self.log)
 
     def last_calls(self, count: int = LAST) -> str:
         """The last calls in words: first those that failed, then the last ones of all."""
-        log = self.log
-        stands_for, style = Descriptors(log), _style(log.header.machine)
-        records = list(log.records(events=False))
-        errors = [record for record in records if _error(record) and not _is_usual(record)][-count:]
-        failed = [_shown(record, style, stands_for) for record in errors]
-        last = [_shown(record, style, stands_for) for record in records[-count:]]
-        if not records:
-            return "no program has made a call"
-        parts = [f"the last {len(last)} of {len(records)} calls", *last]
-        if failed:
-            parts = [f"the last {len(failed)} that failed", *failed, "", *parts]
-        return "\n".join(parts)
+        from lsca.asking import last_calls
+
+        return last_calls(self.log, count)
 
     # ---- the end ----
 
@@ -336,25 +257,3 @@ class _Completed(Completed[Any]):
     @property
     def log(self) -> "lsca.Log":
         return self.fixture.log
-
-
-def _error(record: Record) -> str:
-    failed = record.returns and -4096 < record.ret < 0
-    return errno.errorcode.get(-record.ret, str(-record.ret)) if failed else ""
-
-
-def _is_usual(record: Record) -> bool:
-    """Fails in nearly every program: it asks whether this is a terminal, whether there is something to preload."""
-    if (record.name, _error(record)) in USUAL:
-        return True
-    path = record.entry.get(0)
-    return record.name == "access" and path is not None and path.data.startswith(PRELOAD)
-
-
-def _style(machine: str) -> Style:
-    return Style(machine, clock="none", duration=False, route=False, strings=STRINGS)
-
-
-def _shown(record: Record, style: Style, descriptors: Descriptors) -> str:
-    line = DIRECTORY.sub("AT_FDCWD", as_text(record, style, file=descriptors.of(record)))
-    return line if len(line) <= LINE else f"{line[: LINE - 3]}..."

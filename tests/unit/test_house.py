@@ -28,7 +28,7 @@ FLOORS = (
     ("launch",),
     ("joining",),
     ("running", "hosting"),
-    ("services", "tui", "plot"),
+    ("services", "tui", "plot", "asking"),
     ("testing", "exploring"),
     ("cli", "pytest_plugin"),
 )
