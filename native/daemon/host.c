@@ -3,15 +3,70 @@
  * A launcher without a first program: programs join its session one by one (native/join), for as long as whoever has
  * the other end of a socket wants. A byte on it asks for the log's file to be brought up to date, and is answered with
  * one; HOST_END, or the end of the socket, lets the session end with its last program. A thread of the launcher.
+ *
+ * One process forks many of them, and each but the first finds prepared what all need: the agent, and the call sites
+ * that those before it have found in the dynamic linker. These are checked against every program anew (lead.c).
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "launch.h"
 #include "ring.h"
+
+/* Memory of the launchers alone: no program has it. */
+struct learned {
+	uint32_t lock; /* of one who was killed: then nobody learns from the others any more */
+	uint32_t clock;
+	struct lead_page pages[LEAD_PAGES];
+};
+
+static struct image prepared;
+static struct learned *learned; /* NULL: nothing is prepared */
+
+const char *host_prepare(const char *agent)
+{
+	const char *wrong = image_load(&prepared, agent);
+	void *memory;
+
+	if (wrong)
+		return wrong;
+	image_share(&prepared);
+	session_baseline();
+	memory = mmap(NULL, sizeof *learned, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return "cannot be prepared: no memory";
+	learned = memory;
+	return NULL;
+}
+
+int host_prepared(struct launch *l)
+{
+	if (!learned)
+		return 0;
+	l->image = prepared;
+	if (swap_if(&learned->lock, 0, 1)) {
+		l->leads.clock = learned->clock;
+		memcpy(l->leads.pages, learned->pages, sizeof learned->pages);
+		put_release(&learned->lock, 0);
+	}
+	return 1;
+}
+
+void host_keep(const struct launch *l)
+{
+	if (!learned || l->plan->host_fd < 0 || !swap_if(&learned->lock, 0, 1))
+		return;
+	if (l->leads.clock > learned->clock) { /* of two at a time, the one that has seen more programs */
+		learned->clock = l->leads.clock;
+		memcpy(learned->pages, l->leads.pages, sizeof learned->pages);
+	}
+	put_release(&learned->lock, 0);
+}
 
 static void sync_log(struct launch *l)
 {

@@ -126,14 +126,17 @@ static const char *begin(struct launch *l, const struct inherited *was)
 {
 	static char text[TEXT_SIZE];
 	const struct plan *p = l->plan;
-	const char *wrong = image_load(&l->image, p->agent);
+	const char *wrong;
 	int e;
 
-	if (wrong) {
-		snprintf(text, sizeof text, "%s %s", p->agent, wrong);
-		return text;
+	if (p->host_fd < 0 || !host_prepared(l)) {
+		wrong = image_load(&l->image, p->agent);
+		if (wrong) {
+			snprintf(text, sizeof text, "%s %s", p->agent, wrong);
+			return text;
+		}
+		image_share(&l->image);
 	}
-	image_share(&l->image);
 	if (p->strict)
 		l->session->flags |= SESSION_STRICT;
 	if (!p->is_proxy && spawn_grants())
@@ -324,6 +327,7 @@ static void finish(struct launch *l)
 	int e = l->starting->error, code = e == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 
 	__atomic_or_fetch(&l->session->flags, SESSION_CLOSED, __ATOMIC_ACQ_REL);
+	host_keep(l);
 	if (l->main_ended && l->main)
 		program_ended(&l->drain, (uint32_t)l->main, l->main_status);
 	drain_finish(&l->drain);

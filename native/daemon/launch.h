@@ -82,6 +82,7 @@ int futex_sleep(uint32_t *word, uint32_t value, long ms);
 void futex_call(uint32_t *word);
 double ticks_rate(uint64_t ticks0, uint64_t mono0); /* ns per tick since then */
 double session_rate(void);
+void session_baseline(void); /* for it: from now on */
 
 /* spawn.c */
 int above_standard(int fd);
@@ -160,6 +161,9 @@ void front_run(const struct plan *p, struct outcome *out);
 
 /* host.c */
 enum { HOST_END = 'q' };
+const char *host_prepare(const char *agent); /* for all launchers that this process forks: NULL, or what is wrong */
+int host_prepared(struct launch *l); /* 0: nothing is */
+void host_keep(const struct launch *l); /* what it has learned, for those that begin after it */
 int host_start(struct launch *l);
 
 /* probe.c: 0 it works, else errno */

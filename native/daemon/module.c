@@ -328,6 +328,21 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 	return result;
 }
 
+static PyObject *py_host_prepare(PyObject *self, PyObject *args)
+{
+	const char *agent, *wrong;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "y", &agent))
+		return NULL;
+	wrong = host_prepare(agent);
+	if (wrong) {
+		PyErr_Format(PyExc_ValueError, "%s %s", agent, wrong);
+		return NULL;
+	}
+	Py_RETURN_NONE;
+}
+
 static PyObject *py_probe(PyObject *self, PyObject *none)
 {
 	PyObject *result = PyDict_New();
@@ -361,6 +376,7 @@ static PyMethodDef methods[] = {
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
+	{"host_prepare", py_host_prepare, METH_VARARGS, "host_prepare(agent)"},
 	{"probe", py_probe, METH_NOARGS, "probe() -> {name: errno or 0}"},
 	{NULL, NULL, 0, NULL},
 };

@@ -60,13 +60,17 @@ double ticks_rate(uint64_t ticks0, uint64_t mono0)
 	return (double)ns / (double)ticks;
 }
 
+void session_baseline(void)
+{
+	began_mono = clock_ns(CLOCK_MONOTONIC);
+	began_ticks = arch_ticks();
+}
+
 /* Since the session was made: by the time it is asked for, nobody has to wait for a baseline. */
 double session_rate(void)
 {
-	if (!began_mono) {
-		began_mono = clock_ns(CLOCK_MONOTONIC);
-		began_ticks = arch_ticks();
-	}
+	if (!began_mono)
+		session_baseline();
 	return ticks_rate(began_ticks, began_mono);
 }
 
@@ -121,8 +125,7 @@ int session_create(int is_proxy, const struct log_options *log, uint32_t preload
 	fill(s, is_proxy, log);
 	s->size = size;
 	s->handlers_at = has_handlers ? SESSION_SIZE : 0;
-	began_mono = clock_ns(CLOCK_MONOTONIC);
-	began_ticks = arch_ticks();
+	session_baseline();
 	if (preloaded) {
 		s->flags |= SESSION_PRELOAD;
 		session_enter(s, preloaded, 0, 0);

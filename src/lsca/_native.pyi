@@ -192,5 +192,8 @@ def run(
     running a program, serve those that join until it is closed; see native/daemon/host.c.
     """
 
+def host_prepare(agent: bytes, /) -> None:
+    """What all launchers without a program need, for those that this process will fork. ValueError if it cannot be."""
+
 def probe() -> dict[str, int]:
     """What this machine allows: 0 or the errno of the attempt, by name."""

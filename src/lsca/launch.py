@@ -14,10 +14,13 @@ from lsca.session import AGENT, PROXY, original_environment
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from socket import socket as Socket
     from typing import NoReturn
 
 HOST_MESSAGE = 1 << 16  # bytes
 HOST_FDS = 5
+DEATHS = 10  # one after the other
+PAUSE = 0.005  # seconds
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IMPORT = f"import sys; sys.path.insert(0, {SOURCES!r}); from lsca import launch"
 SCRIPT = f"{IMPORT}; launch.main(sys.argv[1:])"
@@ -79,7 +82,9 @@ def serve_hosts(argv: list[str]) -> "NoReturn":
     """Forks a launcher without a program for each message on a socket: that is cheaper than to start one.
 
     A message is the session's switches and the path of its log, with the descriptors that `main` wants and the host's.
+    One launcher is always there ahead of its message.
     """
+    import select
     import signal
     import socket
 
@@ -87,20 +92,55 @@ def serve_hosts(argv: list[str]) -> "NoReturn":
     line.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, and meant for the tests
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        text, fds, _, _ = socket.recv_fds(line, HOST_MESSAGE, HOST_FDS)
-        if not text:
-            os._exit(0)
+    try:
+        _native.host_prepare(os.fsencode(AGENT))
+    except ValueError as error:
+        sys.exit(f"lsca: {error}")
+    deaths = 0
+    while deaths < DEATHS:
+        taken, used = os.pipe()
         if not os.fork():
+            os.close(taken)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            line.close()
-            flags, _, path = text.decode("utf-8", "surrogateescape").partition("\0")
-            session, status, host, *more = fds
-            log, area = more or (-1, -1)
-            # The pipe is the front's alone: whoever goes on in the background closes what is inheritable.
-            main([str(session), str(log), str(area), str(status), path, f"{flags},host={host}"])
-        for fd in fds:
-            os.close(fd)
+            _host(line, used)
+        os.close(used)
+        if os.read(taken, 1):
+            deaths = 0
+            select.select(
+                [line], [], [], PAUSE
+            )  # it has work to do, and the next one is hardly wanted yet
+        elif _is_over(line):
+            os._exit(0)
+        else:
+            deaths += 1
+        os.close(taken)
+    sys.exit("lsca: launchers are killed before they are used")
+
+
+def _is_over(line: "Socket") -> bool:
+    import socket
+
+    try:
+        return not line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+
+
+def _host(line: "Socket", used: int) -> "NoReturn":
+    """A launcher that waits for its session; on `used` it says that it has one."""
+    import socket
+
+    text, fds, _, _ = socket.recv_fds(line, HOST_MESSAGE, HOST_FDS)
+    if not text:
+        os._exit(0)
+    os.write(used, b"!")
+    os.close(used)
+    line.close()
+    flags, _, path = text.decode("utf-8", "surrogateescape").partition("\0")
+    session, status, host, *more = fds
+    log, area = more or (-1, -1)
+    # The pipe is the front's alone: whoever goes on in the background closes what is inheritable.
+    main([str(session), str(log), str(area), str(status), path, f"{flags},host={host}"])
 
 
 def die_of(signal: int) -> None:

@@ -2,6 +2,7 @@
 """Proves that a program that joins a session is what it would be without: given the same, ending the same, caught."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 import lsca
 from lsca import joining
 from lsca.errors import LscaError
+from lsca.hosting import Launchers
 from lsca.testing import Fixture
 
 PROBE = [sys.executable, "-I", str(Path(__file__).with_name("probe.py"))]
@@ -257,3 +259,58 @@ def test_a_session_that_nobody_serves_does_not_hold_a_program() -> None:
     done = subprocess.run(command, executable=joining.JOIN, capture_output=True)
     assert done.returncode == 0 and done.stdout
     assert subprocess.run([joining.JOIN], stderr=subprocess.DEVNULL).returncode == 125
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_launcher_that_is_killed_before_it_is_wanted(tmp_path: Path) -> None:
+    launchers = Launchers()
+    try:
+        for number in range(3):
+            while not (ready := children(launchers._process.pid)):
+                pass
+            os.kill(ready[0], signal.SIGKILL)
+            while ready[0] in children(launchers._process.pid):
+                pass  # it could still take a message along
+            with Fixture(tmp_path / f"{number}.lsca", launchers=launchers) as session:
+                with session.joined():
+                    subprocess.run(["true"], check=True)
+                assert session.host.missed == 0 and session.calls("exit_group")
+    finally:
+        launchers.close()
+
+
+def test_sessions_at_the_same_time(tmp_path: Path) -> None:
+    launchers = Launchers()
+    try:
+        with contextlib.ExitStack() as stack:
+            all_of_them = [
+                stack.enter_context(Fixture(tmp_path / f"{n}.lsca", launchers=launchers))
+                for n in range(5)
+            ]
+            for session in all_of_them:
+                session.run(["true"], check=True)
+            for session in all_of_them:
+                assert session.host.missed == 0 and len(session.calls("exit_group")) == 1
+    finally:
+        launchers.close()
+
+
+def test_a_session_begins_with_the_call_sites_that_others_have_found(tmp_path: Path) -> None:
+    """A call site of the dynamic linker costs a signal until it is known."""
+    launchers, signals = Launchers(), []
+    try:
+        for number in range(2):
+            with Fixture(tmp_path / f"{number}.lsca", launchers=launchers) as session:
+                for _ in range(2):
+                    session.run(["true"], check=True)
+                rows = session.sql("select sum(trapped::int) from calls group by pid order by pid")
+            session.ended(wait=True)
+            signals += rows.column()
+    finally:
+        launchers.close()
+    first, second, later, _ = signals
+    assert later == second
+    assert second < first or lsca._native.probe()["keys"]  # or this machine cannot
