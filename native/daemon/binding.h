@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Python's side of the extension: what module.c, request.c and served.c share. The only file that includes Python.h. */
+/*
+ * Python's side of the extension: what module.c, request.c, served.c and started.c share. The only file that includes
+ * Python.h.
+ */
 #ifndef LSCA_BINDING_H
 #define LSCA_BINDING_H
 
@@ -9,6 +12,12 @@
 struct plan;
 struct question;
 struct served; /* a server, and the functions that it calls */
+
+/* module.c: pointers into the list's own bytes objects; the caller holds the list. NULL with an exception. */
+char **module_strings(PyObject *list);
+
+/* started.c */
+PyObject *py_start(PyObject *self, PyObject *args);
 
 /* request.c */
 int request_types(PyObject *module); /* -1 with an exception */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else, as
- * request.c and served.c do for handlers. Types and meanings are described in src/lsca/_native.pyi.
+ * lsca._native: what Python may ask of the launcher. Converts arguments and results and nothing else, as request.c and
+ * served.c do for handlers, started.c for programs. Types and meanings are described in src/lsca/_native.pyi.
  */
 #include "binding.h"
 
@@ -268,8 +268,7 @@ static PyObject *py_session_snapshot(PyObject *self, PyObject *args)
 	return result;
 }
 
-/* Pointers into the list's own bytes objects; the caller holds the list. */
-static char **strings(PyObject *list)
+char **module_strings(PyObject *list)
 {
 	Py_ssize_t n = PyList_Check(list) ? PyList_Size(list) : -1;
 	char **to;
@@ -309,8 +308,8 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched,
 					 &serve, &threads, &on_error, &plan.host_fd))
 		return NULL;
-	plan.argv = strings(argv);
-	plan.env = plan.argv ? strings(env) : NULL;
+	plan.argv = module_strings(argv);
+	plan.env = plan.argv ? module_strings(env) : NULL;
 	if (plan.env && !plan.argv[0] && plan.host_fd < 0)
 		PyErr_SetString(PyExc_ValueError, "no program is named");
 	else if (plan.env &&
@@ -376,6 +375,7 @@ static PyMethodDef methods[] = {
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
+	{"start", py_start, METH_VARARGS, "start(session, argv, paths, ...) -> process id"},
 	{"host_prepare", py_host_prepare, METH_VARARGS, "host_prepare(agent)"},
 	{"probe", py_probe, METH_NOARGS, "probe() -> {name: errno or 0}"},
 	{NULL, NULL, 0, NULL},

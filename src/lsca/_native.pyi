@@ -192,6 +192,33 @@ def run(
     running a program, serve those that join until it is closed; see native/daemon/host.c.
     """
 
+def start(
+    session: int,
+    argv: list[bytes],
+    paths: list[bytes],
+    close_fds: bool,
+    pass_fds: tuple[int, ...],
+    cwd: bytes | None,
+    env: list[bytes] | None,
+    p2cread: int,
+    p2cwrite: int,
+    c2pread: int,
+    c2pwrite: int,
+    errread: int,
+    errwrite: int,
+    errpipe_read: int,
+    errpipe_write: int,
+    restore_signals: bool,
+    start_new_session: bool,
+    process_group: int,
+    umask: int,
+    /,
+) -> int:
+    """A child that executes a program within a session, as _posixsubprocess.fork_exec would; its process id.
+
+    OSError: no child could be started, or not this way.
+    """
+
 def host_prepare(agent: bytes, /) -> None:
     """What all launchers without a program need, for those that this process will fork. ValueError if it cannot be."""
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that this process starts join a session: `subprocess` and all that rests on it, `os.system`, `os.exec*`.
 
-While `joined` lasts, what is executed is lsca-join (native/join), which becomes the program within the session: process
-id, descriptors, directory, environment, signals, exit status and errors are the program's own. A child by `os.fork` is
-not caught until it executes something.
+While `joined` lasts, a child of `subprocess` asks the session's launcher to be there at its exec
+(native/daemon/start.c). All others execute lsca-join (native/join), which does that and becomes the program. Either way
+process id, descriptors, directory, environment, signals, exit status and errors are the program's own. A child by
+`os.fork` is not caught until it executes something.
 """
 
 import _posixsubprocess
@@ -17,13 +18,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from lsca import launch
+from lsca import _native, launch
 from lsca.session import LIBRARY
 
 JOIN = os.path.join(LIBRARY, "lsca-join")
 NO_ERRORS = -1
 # Places in the arguments of _posixsubprocess.fork_exec.
-ARGS, PATHS, CLOSE_FDS, KEEP, ERRORS = 0, 1, 2, 3, 13
+ARGS, PATHS, CLOSE_FDS, KEEP, DIRECTORY, ENVIRONMENT, ERRORS, GROUP = 0, 1, 2, 3, 4, 5, 13, 16
+OTHER_USERS, UMASK, BEFORE, VFORK, COUNT = slice(17, 20), 20, 21, 22, 23
 Word = str | bytes | os.PathLike[Any]
 
 
@@ -50,6 +52,32 @@ def command(session: int, errors: int, paths: Sequence[Word], argv: Sequence[Wor
     ]
 
 
+def start(session: int, args: Sequence[Any]) -> int | None:
+    """A child with these arguments of fork_exec that joins the session by itself. None: it cannot, lsca-join has to.
+
+    That is a child with another user or a function to call, and one of a Python whose fork_exec has other arguments.
+    """
+    if len(args) != COUNT or args[BEFORE] is not None or not args[VFORK]:
+        return None
+    if any(one is not None for one in args[OTHER_USERS]) or args[ERRORS] < 3:
+        return None
+    where, env = args[DIRECTORY], args[ENVIRONMENT]
+    given = [
+        session,
+        list(map(os.fsencode, args[ARGS])),
+        list(map(os.fsencode, args[PATHS])),
+        *args[CLOSE_FDS:DIRECTORY],
+        None if where is None else os.fsencode(where),
+        None if env is None else list(env),
+        *args[ENVIRONMENT + 1 : GROUP + 1],
+        args[UMASK],
+    ]
+    try:
+        return _native.start(*given)
+    except OSError:
+        return None
+
+
 @contextlib.contextmanager
 def joined(session: int) -> Iterator[None]:
     """As long as this lasts, what this process starts joins the session of this descriptor."""
@@ -71,6 +99,9 @@ def joined(session: int) -> Iterator[None]:
     def fork_exec(*args: Any) -> int:
         if launch.is_own(args[ARGS]):
             return was.fork_exec(*args)  # a launcher of ours, whose programs have a session already
+        pid = start(session, args)
+        if pid is not None:
+            return pid
         words = list(args)
         errors = _above(args[ERRORS])
         try:

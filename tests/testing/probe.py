@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Says what a program was given at its beginning, as one JSON object; tests start it natively and within a session."""
 
+import fcntl
 import json
 import os
 import resource
 import signal
+import stat
 import sys
 
 
@@ -16,19 +18,21 @@ def status(name: str) -> str:
 def main() -> None:
     with open("/proc/self/cmdline", "rb") as file:
         argv = file.read().decode().split("\0")[:-1]
-    fds = []
+    fds, kinds = [], []
     for fd in range(256):
         try:
-            os.fstat(fd)
+            kind = stat.S_IFMT(os.fstat(fd).st_mode)
         except OSError:
             continue
         fds.append(fd)
+        kinds.append((kind, fcntl.fcntl(fd, fcntl.F_GETFL), fcntl.fcntl(fd, fcntl.F_GETFD)))
     told = {
         "argv": argv,
         "name": status("Name"),
         "cwd": os.getcwd(),
         "environ": dict(os.environ),
         "fds": fds,
+        "kinds": kinds,
         "leads": os.getpgid(0) == os.getpid(),
         "session": os.getsid(0) == os.getpid(),
         "parent": os.getppid(),

@@ -10,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,11 @@ def probe(**options: Any) -> dict[str, Any]:
     return told
 
 
+def children(pid: int) -> list[int]:
+    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return sorted(int(word) for words in lists for word in words.split())
+
+
 WAYS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "plain": lambda _: {},
     "directory": lambda place: {"cwd": place},
@@ -51,16 +57,44 @@ WAYS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "before": lambda _: {"preexec_fn": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN)},
     "name": lambda _: {"executable": sys.executable},
     "closed": lambda _: {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT},
+    "existing group": lambda _: {"process_group": os.getpgid(0)},
+    "bytes and paths": lambda place: {"cwd": os.fsencode(place), "env": {b"A": b"\xff"}},
+    "user": lambda _: {"user": os.getuid(), "group": os.getgid(), "extra_groups": os.getgroups()},
+    "no vfork": lambda _: {},
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_is_given_the_same(way: str, session: Fixture, tmp_path: Path) -> None:
+def test_a_program_is_given_the_same(
+    way: str, session: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = WAYS[way](tmp_path)
+    monkeypatch.setattr(subprocess, "_USE_VFORK", way != "no vfork")
     native = probe(**options)
     with session.joined():
         assert probe(**options) == native
     assert session.calls("exit_group")
+
+
+def test_signals_that_the_parent_blocks_and_ignores(session: Fixture) -> None:
+    was = signal.signal(signal.SIGUSR1, signal.SIG_IGN), signal.signal(signal.SIGUSR2, print)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGALRM})
+    try:
+        native = probe()
+        with session.joined():
+            assert probe() == native
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, was[0])
+        signal.signal(signal.SIGUSR2, was[1])
+    assert native["blocked"] != native["ignored"] != "0" * 16
+
+
+def test_standard_descriptors_that_were_closed(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("standard.py")
+    done = subprocess.run([sys.executable, script, tmp_path], stdout=subprocess.PIPE, check=True)
+    cases, differ, missed, programs = json.loads(done.stdout)
+    assert (cases, differ, missed, programs) == (64, 0, 0, 64)
 
 
 def test_passed_descriptors(session: Fixture) -> None:
@@ -254,15 +288,80 @@ def test_a_launcher_that_was_killed(session: Fixture) -> None:
         session.calls()
 
 
+@pytest.mark.parametrize("then", [signal.SIGCONT, signal.SIGKILL])
+def test_a_launcher_that_is_stopped_holds_one_thread(
+    session: Fixture, then: signal.Signals
+) -> None:
+    """And no other one: whoever waits for it has let go of the interpreter."""
+    session.host.sync()
+    launcher = lsca._native.session_snapshot(session.host.session.fd)["launcher"]
+    os.kill(launcher, signal.SIGSTOP)
+    while Path(f"/proc/{launcher}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        pass
+    with session.joined():
+        ended: list[int] = []
+        before = children(os.getpid())
+        thread = threading.Thread(target=lambda: ended.append(subprocess.call(["true"])))
+        thread.start()
+        while children(os.getpid()) == before:
+            pass
+        assert not ended
+        os.kill(launcher, then)
+        thread.join(60)
+    assert ended == [0]
+    assert session.host.missed == (then == signal.SIGKILL)
+
+
+def test_threads_start_programs_at_the_same_time(session: Fixture) -> None:
+    failed: list[object] = []
+
+    def work(number: int) -> None:
+        for count in range(10):
+            done = subprocess.run(["echo", f"{number} {count}"], stdout=subprocess.PIPE, text=True)
+            if done.stdout != f"{number} {count}\n":
+                failed.append(done)
+            with pytest.raises(FileNotFoundError):
+                subprocess.run(["/nowhere"])
+
+    with session.joined():
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failed
+    assert session.host.missed == 0
+    assert len(session.calls("exit_group")) == 60
+
+
+def test_arguments_that_are_none(session: Fixture) -> None:
+    wrong: list[tuple[Any, dict[str, Any]]] = [
+        (["true", "a\0b"], {}),
+        (["true", 1], {}),
+        (["true"], {"cwd": "a\0b"}),
+        (["true"], {"env": {"A": "a\0b"}}),
+        (["true"], {"pass_fds": [999]}),
+        (["true"], {"process_group": 999999999}),
+    ]
+
+    def failures() -> list[tuple[type[BaseException], str]]:
+        found = []
+        for argv, options in wrong:
+            with pytest.raises((ValueError, TypeError, OSError)) as raised:
+                subprocess.run(argv, **options)
+            found.append((raised.type, str(raised.value)))
+        return found
+
+    native = failures()
+    with session.joined():
+        assert failures() == native
+
+
 def test_a_session_that_nobody_serves_does_not_hold_a_program() -> None:
     command = joining.command(10**6, joining.NO_ERRORS, [CAT], ["cat", "/etc/hostname"])
     done = subprocess.run(command, executable=joining.JOIN, capture_output=True)
     assert done.returncode == 0 and done.stdout
     assert subprocess.run([joining.JOIN], stderr=subprocess.DEVNULL).returncode == 125
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_launcher_that_is_killed_before_it_is_wanted(tmp_path: Path) -> None:
