@@ -12,7 +12,7 @@
 #define AREA_MAGIC "LSCAREA\n"
 #define AREA_VERSION 1u
 
-enum log_sync { SYNC_CLOSE, SYNC_SEGMENT, SYNC_INTERVAL };
+enum log_sync { SYNC_CLOSE, SYNC_SEGMENT, SYNC_INTERVAL, SYNC_NEVER };
 
 struct log_options {
 	uint64_t rotate_size; /* bytes of a segment; 0: there is only one */

@@ -178,7 +178,7 @@ int output_rotate(struct output *o, const struct segment_end *end)
 			close(fd);
 		return -1;
 	}
-	if (o->options.sync != SYNC_CLOSE)
+	if (o->options.sync == SYNC_SEGMENT || o->options.sync == SYNC_INTERVAL)
 		output_sync(o);
 	close(o->fd);
 	o->fd = fd;
@@ -198,7 +198,7 @@ void output_end(struct output *o, const struct segment_end *end)
 {
 	if (!o->ended && put_end(o, end) && !o->broken)
 		output_give_up(o);
-	if (o->options.sync != SYNC_CLOSE || !o->broken)
+	if (o->options.sync != SYNC_NEVER && (o->options.sync != SYNC_CLOSE || !o->broken))
 		output_sync(o);
 	close(o->fd);
 	o->fd = -1;

@@ -113,7 +113,8 @@ def session_create(
 
     `preloaded` is the id of a program that has its agent already, so that nobody will launch it. `log_path` is
     absolute, empty for what is no file, None without a log. `keep` bytes of plain buffers are kept, all of what goes
-    through the descriptors `keep_read` and `keep_write`. `sync`: 0 at the end, 1 at each segment's, 2 every second.
+    through the descriptors `keep_read` and `keep_write`. `sync`: 0 at the end, 1 at each segment's, 2 every second,
+    3 never.
     `handlers`: there may be rules, and somebody who serves.
     """
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsca import _native, joining, launch
 from lsca.errors import LscaError
-from lsca.session import Session
+from lsca.session import LogOptions, Session
 
 if TYPE_CHECKING:  # most tests have no rules, and these know every call
     from lsca.handlers.dispatch import OnError
@@ -68,7 +68,7 @@ class Launchers:
 
 
 class Host:
-    """The session, its launcher, and the rules that are in force."""
+    """The session, its launcher, and the rules that are in force. `sync`: as in LogOptions."""
 
     def __init__(
         self,
@@ -77,9 +77,12 @@ class Host:
         launchers: Launchers | None = None,
         strict: bool = False,
         on_error: "OnError" = "go_on",
+        sync: str = "close",
     ) -> None:
         self.log = log
-        self.session = Session(log=log, strict=strict, open_to_handlers=True)
+        self.session = Session(
+            log=log, strict=strict, open_to_handlers=True, log_options=LogOptions(sync=sync)
+        )
         self._on_error: OnError = on_error
         self._stack = contextlib.ExitStack()
         self._is_served = False

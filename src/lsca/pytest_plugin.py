@@ -6,6 +6,7 @@ testing.py has all that the fixture can do. A session of its own for each test t
 many workers (xdist) there are.
 """
 
+import contextlib
 import os
 import re
 import tempfile
@@ -79,16 +80,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def lsca(request: pytest.FixtureRequest) -> "Iterator[Fixture]":
     """The programs that this test starts: rules about their calls, and questions about what they did."""
     from lsca.errors import LscaError
-    from lsca.testing import Fixture
 
     config = request.config
     if ENDING not in config.stash:
-        config.stash[ENDING] = Ending(config.getoption("--lsca-log"))
+        config.stash[ENDING] = Ending(config.getoption("--lsca-log"), _options(config))
     ending = config.stash[ENDING]
     try:
-        fixture = Fixture(
-            ending.path(request.node.nodeid), launchers=ending.launchers(), **_settings(request)
-        )
+        fixture = ending.fixture(request.node.nodeid, _settings(request))
     except LscaError as error:
         pytest.fail(f"lsca: {error}", pytrace=False)
     request.node.stash[FIXTURE] = fixture
@@ -107,11 +105,16 @@ def lsca(request: pytest.FixtureRequest) -> "Iterator[Fixture]":
     _complain(fixture, missed, reports)
 
 
+def _options(config: pytest.Config) -> dict[str, Any]:
+    found: dict[str, Any] = {"route": config.getoption("--lsca-route")}
+    if config.getoption("--lsca-strict"):
+        found["strict"] = True
+    return found
+
+
 def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What options say, and the markers of the module, the class and the test after them."""
-    found: dict[str, Any] = {"route": request.config.getoption("--lsca-route")}
-    if request.config.getoption("--lsca-strict"):
-        found["strict"] = True
+    found = _options(request.config)
     for mark in reversed(list(request.node.iter_markers("lsca"))):
         unknown = set(mark.kwargs) - set(SETTINGS)
         if unknown or mark.args:
@@ -157,37 +160,72 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 class Ending:
-    """Sessions whose test is over: nobody waits for them before the next test, only before pytest ends."""
+    """Sessions whose test is over: nobody waits for them before the next test, only before pytest ends.
 
-    def __init__(self, directory: str | None) -> None:
+    And the next one, ahead of its test unless its log is to have that one's name: its launcher starts while pytest is
+    between the two. `usual`: the settings of tests without a marker.
+    """
+
+    def __init__(self, directory: str | None, usual: dict[str, Any]) -> None:
         self._kept = Path(directory).absolute() if directory else None
         self._directory: Path | None = None
         self._open: list[Fixture] = []
+        self._usual = usual
+        self._next: Fixture | None = None
+        self._made = 0
         self._launchers: Launchers | None = None
 
-    def launchers(self) -> "Launchers":
-        """Who starts the sessions' launchers."""
+    def fixture(self, nodeid: str, settings: dict[str, Any]) -> "Fixture":
+        """For this test. LscaError."""
+        if self._kept is not None:
+            return self._new(settings, nodeid)
+        ready, self._next = self._next, None
+        if ready is None:
+            return self._new(settings)
+        if settings == self._usual and not ready.ended():  # else somebody has killed its launcher
+            return ready
+        ready.end()
+        self._open.append(ready)
+        return self._new(settings)
+
+    def _new(self, settings: dict[str, Any], nodeid: str = "") -> "Fixture":
         if self._launchers is None:
             from lsca.hosting import Launchers
 
             self._launchers = Launchers()
-        return self._launchers
+        from lsca.testing import Fixture
 
-    def path(self, nodeid: str) -> Path:
+        return Fixture(
+            self._path(nodeid),
+            launchers=self._launchers,
+            sync="close" if self._kept else "never",
+            **settings,
+        )
+
+    def _path(self, nodeid: str) -> Path:
         """Where the log of a test is written."""
         if self._directory is None:
             self._directory = self._kept or Path(tempfile.mkdtemp(prefix="lsca-"))
             self._directory.mkdir(parents=True, exist_ok=True)
+        if self._kept is None:
+            self._made += 1
+            return self._directory / f"{self._made}.lsca"
         stem = re.sub(r"[^\w.+-]+", "-", nodeid.replace("::", "-")).strip("-")[-NAME_LENGTH:]
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         for number in range(1, 10000):
             name = f"{stem}{f'-{number}' if number > 1 else ''}.lsca"
             path = self._directory / name
-            if self._kept is None or not worker or not path.exists():
+            if not worker or not path.exists():
                 return path
         return self._directory / f"{stem}-{worker}.lsca"
 
     def add(self, fixture: "Fixture") -> None:
+        """One that has just ended; where there was one, there will be another."""
+        from lsca.errors import LscaError
+
+        if self._kept is None:
+            with contextlib.suppress(LscaError):  # the test that wants it will hear
+                self._next = self._new(self._usual)
         self._open.append(fixture)
         self._open = [one for one in self._open if not self._is_over(one)]
 
@@ -199,6 +237,9 @@ class Ending:
         return over
 
     def finish(self) -> None:
+        if self._next is not None:
+            self._next.end()
+            self._open.append(self._next)
         for fixture in self._open:
             self._is_over(fixture, wait=True)
         if self._launchers is not None:

@@ -35,7 +35,7 @@ def original_environment() -> list[bytes]:
         return [key + b"=" + value for key, value in os.environb.items()]
 
 
-SYNCS = ("close", "segment", "interval")
+SYNCS = ("close", "segment", "interval", "never")
 
 
 class LogOptions:

@@ -27,7 +27,10 @@ LAST: Final = 20  # calls that are shown of a failed test
 
 
 class Fixture:
-    """The programs of one test. `log_path` is the log's file, `route` and `strict` as in `lsca.run`."""
+    """The programs of one test. `log_path` is the log's file, `route` and `strict` as in `lsca.run`.
+
+    `sync`: as in LogOptions; "never" for a log that nobody keeps.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,15 @@ class Fixture:
         strict: bool = False,
         on_error: "OnError" = "go_on",
         launchers: Launchers | None = None,
+        sync: str = "close",
     ) -> None:
         self.log_path = Path(log_path)
         self.route = route
         self.strict = strict
         self.on_error: OnError = on_error
-        self.host = Host(os.fspath(log_path), launchers=launchers, strict=strict, on_error=on_error)
+        self.host = Host(
+            os.fspath(log_path), launchers=launchers, strict=strict, on_error=on_error, sync=sync
+        )
         self._rules: list[lsca.Rule[Any]] = []
         self._more: list[Path] = []  # logs of runs in another session
         self._reports: list[lsca.Report] = []

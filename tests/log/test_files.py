@@ -20,6 +20,7 @@ from killing import Victim, alive, kill, victim
 from lsca import _native
 from lsca.errors import LogError
 from lsca.log.recover import Recovered, areas, dump, recover
+from lsca.session import SYNCS
 from rawlog import CALL, STATUS, areas_of, gaps, read_segment
 
 GETPPID = 110
@@ -100,6 +101,15 @@ def test_a_pipe(tmp_path: Path) -> None:
         segment.is_last
         and sum(row.nr == GETPPID for row in segment.rows if row.kind == CALL) == 1000
     )
+
+
+@pytest.mark.parametrize("sync", SYNCS)
+def test_a_log_is_whole_however_it_is_synced(sync: str, tmp_path: Path) -> None:
+    log = tmp_path / "run.lsca"
+    assert run(tmp_path, log, "--sync", sync).returncode == 0
+    segment = read_segment(log, rows=False)
+    assert segment.is_last and gaps(segment.runs) == []
+    assert sum(one.rows for one in segment.runs) > 200_000
 
 
 # ---- segments ----

@@ -64,9 +64,9 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
   --flight N             keep the last N calls in memory, and write them when the run ends
   --rotate-size N[kMG]   go on in FILE.1, FILE.2 ... when a file has so many bytes
   --rotate-age S         the same after so many seconds
-  --sync close|segment|interval
+  --sync close|segment|interval|never
                          make the log safe against a power cut when it is complete (default), at the end of each
-                         of its files, or every second
+                         of its files, every second, or not at all
   --lossy                rather lose records, and count them, than let the program wait for a slow disk
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
                          that may not be traced) does not run, and the exit code is 125 if there was one
