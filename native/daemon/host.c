@@ -5,7 +5,8 @@
  * one; HOST_END, or the end of the socket, lets the session end with its last program. A thread of the launcher.
  *
  * One process forks many of them, and each but the first finds prepared what all need: the agent, and the call sites
- * that those before it have found in the dynamic linker. These are checked against every program anew (lead.c).
+ * that the programs of those before it have used. They are checked anew in every program: by us (lead.c) in the dynamic
+ * linker, by its agent in the rest.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@ struct learned {
 	uint32_t lock; /* of one who was killed: then nobody learns from the others any more */
 	uint32_t clock;
 	struct lead_page pages[LEAD_PAGES];
+	struct library libraries[LIBRARIES]; /* the agents' word, which they check */
 };
 
 static struct image prepared;
@@ -52,6 +54,9 @@ int host_prepared(struct launch *l)
 	if (swap_if(&learned->lock, 0, 1)) {
 		l->leads.clock = learned->clock;
 		memcpy(l->leads.pages, learned->pages, sizeof learned->pages);
+		for (uint32_t i = 0; i < LIBRARIES; i++)
+			if (learned->libraries[i].file) /* most are not there, and their memory neither */
+				l->session->libraries[i] = learned->libraries[i];
 		put_release(&learned->lock, 0);
 	}
 	return 1;
@@ -64,6 +69,7 @@ void host_keep(const struct launch *l)
 	if (l->leads.clock > learned->clock) { /* of two at a time, the one that has seen more programs */
 		learned->clock = l->leads.clock;
 		memcpy(learned->pages, l->leads.pages, sizeof learned->pages);
+		memcpy(learned->libraries, l->session->libraries, sizeof learned->libraries);
 	}
 	put_release(&learned->lock, 0);
 }

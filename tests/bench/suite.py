@@ -81,6 +81,7 @@ def once(place: Path, caught: bool) -> float:
     """Seconds that the tests took."""
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(place)]
     environment = os.environ | {"CAUGHT": str(int(caught))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who imports would compile, each time
     done = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True)
     found = re.search(r"^TOOK ([\d.]+)$", done.stdout, re.MULTILINE)
     if done.returncode or not found:

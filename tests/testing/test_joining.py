@@ -398,7 +398,7 @@ def test_sessions_at_the_same_time(tmp_path: Path) -> None:
 
 
 def test_a_session_begins_with_the_call_sites_that_others_have_found(tmp_path: Path) -> None:
-    """A call site of the dynamic linker costs a signal until it is known."""
+    """A call site costs signals until it is known."""
     launchers, signals = Launchers(), []
     try:
         for number in range(2):
@@ -411,5 +411,5 @@ def test_a_session_begins_with_the_call_sites_that_others_have_found(tmp_path: P
     finally:
         launchers.close()
     first, second, later, _ = signals
-    assert later == second
+    assert later <= second
     assert second < first or lsca._native.probe()["keys"]  # or this machine cannot
