@@ -73,6 +73,46 @@ def test_the_fixture(pytester: pytest.Pytester) -> None:
     run(pytester, text).assert_outcomes(passed=4)
 
 
+def test_a_session_that_was_begun_ahead_is_used_only_if_it_will_do(
+    pytester: pytest.Pytester,
+) -> None:
+    text = """
+        import os, signal, subprocess
+        import pytest
+        from lsca import _native
+        from lsca.pytest_plugin import ENDING
+
+        def check(lsca):
+            subprocess.run(["true"], check=True)
+            assert len(lsca.calls("exit_group")) == 1
+
+        def ahead(pytestconfig):
+            return pytestconfig.stash[ENDING]._next
+
+        def test_first(lsca, pytestconfig):
+            assert ahead(pytestconfig) is None
+            check(lsca)
+
+        def test_killed(pytestconfig):
+            host = ahead(pytestconfig).host
+            host.sync()
+            os.kill(_native.session_snapshot(host.session.fd)["launcher"], signal.SIGKILL)
+            assert host.ended(wait=True)
+
+        def test_after_it(lsca):
+            check(lsca)
+
+        def test_usual(lsca):
+            check(lsca)
+
+        @pytest.mark.lsca(strict=True)
+        def test_another_kind(lsca):
+            assert lsca.strict
+            check(lsca)
+    """
+    run(pytester, text).assert_outcomes(passed=5)
+
+
 def test_the_last_calls_of_a_failing_test(pytester: pytest.Pytester) -> None:
     done = run(pytester, FAILS)
     done.assert_outcomes(failed=1)
