@@ -17,7 +17,7 @@
 
 enum {
 	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EACCES_ = 13,
-	EFAULT_ = 14, ENOTDIR_ = 20, EINVAL_ = 22,
+	EFAULT_ = 14, EBUSY_ = 16, ENOTDIR_ = 20, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */
 	SIGSYS_ = 31, SIGKILL_ = 9, SIGBUS_ = 7, SIGSEGV_ = 11, SIGPIPE_ = 13, SIGTTIN_ = 21, SIGTTOU_ = 22,
@@ -461,6 +461,7 @@ void record_event_end(struct thread *t, struct log_record *r);
 int event_follows(uint64_t nr);
 void event_after(struct call *c, int64_t ret);
 void event_all(struct thread *t); /* all that this process has */
+void event_program(struct thread *t);
 
 void *memcpy(void *to, const void *from, unsigned long n);
 void *memset(void *to, int c, unsigned long n);

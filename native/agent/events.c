@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a descriptor stands for, told to the log as an event where no call says it: those received from others, the two
- * ends of a connection, and at a preloaded agent's beginning all that are open. Called after the call's own record.
+ * ends of a connection, and all that are open where the agent came late. Called after the call's own record.
  * Under the route `proxy` the descriptor is the proxy's, and is borrowed to be looked at.
  */
 #include "agent.h"
@@ -163,4 +163,22 @@ void event_all(struct thread *t)
 		}
 	if (dir >= 0)
 		GATE1(NR_close, dir);
+}
+
+/* What runs here, where neither a launcher nor an exec has said so. */
+void event_program(struct thread *t)
+{
+	struct log_record *r = record_event_begin(t, RECORD_PROGRAM, 0, PIECES_ROOM);
+	int64_t fd, n = 0;
+
+	if (!r)
+		return;
+	fd = GATE4(NR_openat, AT_FDCWD_, "/proc/self/cmdline", 02000000, 0); /* O_CLOEXEC */
+	if (fd >= 0) {
+		n = GATE3(NR_read, fd, record_event_place(r), PATH_ROOM);
+		GATE1(NR_close, fd);
+	}
+	if (n > 0)
+		record_event_piece(r, 0, (uint64_t)n);
+	record_event_end(t, r);
 }

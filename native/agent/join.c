@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent as a library: preloaded, or named when the program was linked. The dynamic linker calls us; if LSCA_DAEMON
- * names the socket of a daemon of our own user, it gives us a session's memory and from then on this thread and what it
- * starts are caught. In every other case the program runs as if we were not there: without a daemon nobody could see
- * what was caught, and whatever answers at that socket may be dead, stopped, or somebody else. So nothing here waits
- * without an end, and nothing is changed in the process before a session is mapped.
+ * The agent in a process that runs already. As a library, preloaded, or named when the program was linked: the dynamic
+ * linker calls us; if LSCA_DAEMON names the socket of a daemon of our own user, it gives us a session's memory and from
+ * then on this thread and what it starts are caught. In every other case the program runs as if we were not there:
+ * without a daemon nobody could see what was caught, and whatever answers at that socket may be dead, stopped, or
+ * somebody else. So nothing here waits without an end, and nothing is changed before a session is mapped. Or in the
+ * child of a fork, which has been given a session's descriptors (native/daemon/enter.c).
  */
 #include "agent.h"
 
+#include "handler.h"
 #include "outside.h"
 
 enum {
@@ -167,8 +169,11 @@ static int64_t answer(int64_t fd, uint32_t pid, int32_t given[2])
 	return 0;
 }
 
-/* Its size is sealed, so that no access can end behind its end; what stands in it is the daemon's word. */
-static struct session *mapped(int64_t fd)
+/*
+ * Its size is sealed, so that no access can end behind its end; what stands in it is the daemon's word. `kind` is the
+ * flag of sessions that are entered like this.
+ */
+static struct session *mapped(int64_t fd, uint32_t kind)
 {
 	uint64_t about[32] = {0}, size;
 	struct session *s;
@@ -179,13 +184,13 @@ static struct session *mapped(int64_t fd)
 	if (GATE6(NR_statx, fd, "", 0x1000, 0x200, about, 0) < 0) /* AT_EMPTY_PATH, STATX_SIZE */
 		return 0;
 	size = about[5];
-	if (size < sizeof *s || size > 2 * sizeof *s)
+	if (size < sizeof *s || size > 2 * sizeof *s + HANDLERS_SIZE)
 		return 0;
 	r = GATE6(NR_mmap, 0, size, 3, 1, fd, 0);
 	if (r < 0 && r > -4096)
 		return 0;
 	s = (struct session *)r;
-	if (s->magic == SESSION_MAGIC && s->version == ABI_VERSION && s->size == size && s->flags & SESSION_PRELOAD)
+	if (s->magic == SESSION_MAGIC && s->version == ABI_VERSION && s->size == size && s->flags & kind)
 		return s;
 	GATE2(NR_munmap, s, size);
 	return 0;
@@ -215,7 +220,7 @@ static struct session *session_of_daemon(const char *path)
 	if (connected(fd, path, &pid) >= 0 && ask(fd) > 0)
 		answer(fd, pid, given);
 	if (given[0] >= 0) {
-		s = mapped(given[0]);
+		s = mapped(given[0], SESSION_PRELOAD);
 		GATE1(NR_close, given[0]);
 	}
 	if (given[1] >= 0) {
@@ -303,4 +308,33 @@ __attribute__((constructor)) static void join_daemon(int argc, char **argv, char
 	if (session && !begin(mask, flags))
 		mask &= ~SIG_BIT(SIGSYS_);
 	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
+}
+
+/*
+ * Called in a child whose parent is not caught, by whoever has mapped us there. 0, or why its calls are not caught: it
+ * is as it was then.
+ */
+__attribute__((visibility("default"))) int64_t agent_enter(int32_t fd, int32_t area)
+{
+	uint64_t full = MASK_FULL, mask;
+	uint32_t flags = 0;
+	int64_t r;
+
+	if (is_caught())
+		return -EBUSY_;
+	is_privileged(&flags); /* nobody's environment has brought us here: only the machine is asked about */
+	r = GATE4(NR_rt_sigprocmask, 2, &full, &mask, 8);
+	if (r)
+		return r;
+	session = mapped(fd, SESSION_HOSTED);
+	if (session && area >= 0)
+		map_area(session, area);
+	r = session ? begin(mask, flags) : -EINVAL_;
+	if (!r) {
+		add_one(&session->live);
+		event_program(thread_self());
+		mask &= ~SIG_BIT(SIGSYS_);
+	}
+	GATE4(NR_rt_sigprocmask, 2, &mask, 0, 8);
+	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads lsca-agent.so into the form in which it is put into programs: one flat piece of memory, a list of relative
- * relocations, and the addresses of the two symbols that the launcher needs. Anything that would need a dynamic linker
+ * relocations, and the addresses of the symbols by which it is entered. Anything that would need a dynamic linker
  * is an error here, once, and not a crash in the program later.
  */
 #include "launch.h"
@@ -124,6 +124,8 @@ static void take_symbols(struct image *image, const Elf64_Shdr *s, const Elf64_S
 			image->entry = symbol[i].st_value;
 		else if (!strcmp(name, "agent_config"))
 			image->config = symbol[i].st_value;
+		else if (!strcmp(name, "agent_enter"))
+			image->enter = symbol[i].st_value;
 	}
 }
 

@@ -33,7 +33,7 @@ struct image {
 	struct image_segment segments[IMAGE_SEGMENTS];
 	uint32_t segment_count, relocation_count;
 	struct image_relocation *relocations;
-	uint64_t entry, config; /* agent_entry, agent_config */
+	uint64_t entry, config, enter; /* agent_entry, agent_config, agent_enter */
 	int fd;                 /* a memfd with the same, for all programs to map; -1: none */
 	uint64_t data_at, data_size; /* the one segment of it that is not to be executed but written */
 };

@@ -147,7 +147,6 @@ static const char *begin(struct launch *l, const struct inherited *was)
 			return text;
 	}
 	if (p->host_fd >= 0) {
-		l->session->flags |= SESSION_HOSTED;
 		l->started = 1;
 	} else {
 		wrong = begin_program(l, was, text);
@@ -447,7 +446,9 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 		tell(l, MESSAGE_FAILED, EXIT_OWN_FAILURE, "no memory for the session");
 		_exit(0);
 	}
-	l->session->launcher = (uint32_t)getpid();
+	if (p->host_fd >= 0)
+		l->session->flags |= SESSION_HOSTED;
+	put_release(&l->session->launcher, (uint32_t)getpid()); /* after how it is to be asked */
 	l->leads.session = l->session;
 	l->handlers = session_handlers(l->session, p->session_fd);
 	bell = l->starting->bell = &l->session->exec_bell;

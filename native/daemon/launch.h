@@ -97,6 +97,9 @@ pid_t spawn_proxy(const struct plan *p, const struct inherited *was, int *lifeli
 		  struct channel **channel, char *text);
 void drop_inherited(int keep_stderr);
 
+/* enter.c: this process, a child of a fork. 0, or a negative errno: it is not caught. */
+int64_t enter_session(const char *agent, int session_fd, int area_fd);
+
 /* program.c: the launcher's own records, of the program `pid`: what it inherits, and how it ends */
 void program_begins(struct drain *d, uint32_t pid, char **argv);
 void program_joined(struct drain *d, uint32_t pid); /* at its exec stop */

@@ -342,6 +342,18 @@ static PyObject *py_host_prepare(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/* The interpreter's lock stays: there is no other thread. */
+static PyObject *py_session_enter(PyObject *self, PyObject *args)
+{
+	const char *agent;
+	int fd, area;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "iiy", &fd, &area, &agent))
+		return NULL;
+	return PyBool_FromLong(!enter_session(agent, fd, area));
+}
+
 static PyObject *py_probe(PyObject *self, PyObject *none)
 {
 	PyObject *result = PyDict_New();
@@ -370,6 +382,7 @@ static PyMethodDef methods[] = {
 	{"rules_set", py_rules_set, METH_VARARGS, "rules_set(descriptor, rules)"},
 	{"serve", (PyCFunction)(void (*)(void))py_serve, METH_VARARGS | METH_KEYWORDS,
 	 "serve(descriptor, callback, *, threads=64, on_error=None) -> Server"},
+	{"session_enter", py_session_enter, METH_VARARGS, "session_enter(descriptor, area, agent) -> bool"},
 	{"session_has", py_session_has, METH_VARARGS, "session_has(descriptor, process id) -> bool"},
 	{"session_keep", py_session_keep, METH_VARARGS, "session_keep(descriptor, area, log, log_path) -> process id"},
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},

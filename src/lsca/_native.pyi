@@ -152,6 +152,12 @@ def area_recover(name: str, output: bytes | None = None, /) -> tuple[str, int, s
 def area_dump(name: str, fd: int, /) -> int:
     """Writes what an area has in memory as a log of its own; how many records. OSError."""
 
+def session_enter(fd: int, area: int, agent: bytes, /) -> bool:
+    """Has the calls of this process caught, from now on: a child that was forked a moment ago, with one thread.
+
+    False if they cannot be; the session then counts it as uncaught, and the process is as it was.
+    """
+
 def session_has(fd: int, pid: int, /) -> bool:
     """Whether a process of this number is in a session."""
 

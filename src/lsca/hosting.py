@@ -110,7 +110,7 @@ class Host:
 
     def joined(self) -> "contextlib.AbstractContextManager[None]":
         """As long as this lasts, what this process starts is caught."""
-        return joining.joined(self.session.fd)
+        return joining.joined(self.session.fd, self.session.area, strict=self.session.strict)
 
     def use(self, rules: "list[Rule[Any]]") -> None:
         """Puts these rules in force, in their order. HandlerError if they cannot be, and the old ones stay."""

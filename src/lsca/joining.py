@@ -4,25 +4,29 @@
 While `joined` lasts, a child of `subprocess` asks the session's launcher to be there at its exec
 (native/daemon/start.c). All others execute lsca-join (native/join), which does that and becomes the program. Either way
 process id, descriptors, directory, environment, signals, exit status and errors are the program's own. A child by
-`os.fork` is not caught until it executes something.
+`os.fork` goes on with the code that it has, so the agent is put into it (native/daemon/enter.c) before `os.fork` is
+over there.
 """
 
 import _posixsubprocess
 import contextlib
 import errno
+import functools
 import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lsca import _native, launch
-from lsca.session import LIBRARY
+from lsca.session import AGENT, LIBRARY
 
 JOIN = os.path.join(LIBRARY, "lsca-join")
 NO_ERRORS = -1
+NOT_EXECUTABLE = 126
 # Places in the arguments of _posixsubprocess.fork_exec.
 ARGS, PATHS, CLOSE_FDS, KEEP, DIRECTORY, ENVIRONMENT, ERRORS, GROUP = 0, 1, 2, 3, 4, 5, 13, 16
 OTHER_USERS, UMASK, BEFORE, VFORK, COUNT = slice(17, 20), 20, 21, 22, 23
@@ -38,6 +42,29 @@ class _Original(NamedTuple):
     execv: Callable[..., Any]
     execve: Callable[..., Any]
     system: Callable[..., int]
+
+
+class _ForkExec:
+    """Stands in the place of `_posixsubprocess.fork_exec`, and knows what is to be done in a child by `os.fork`."""
+
+    def __init__(self, start: Callable[..., int], forked: Callable[[], None]) -> None:
+        self._start = start
+        self.forked = forked
+
+    def __call__(self, *args: Any) -> int:
+        return self._start(*args)
+
+
+@functools.cache
+def _watch_forks() -> None:
+    """Once for all: what is registered stays for good."""
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _forked() -> None:
+    now = _posixsubprocess.fork_exec
+    if isinstance(now, _ForkExec):
+        now.forked()
 
 
 def command(session: int, errors: int, paths: Sequence[Word], argv: Sequence[Word]) -> list[bytes]:
@@ -79,8 +106,11 @@ def start(session: int, args: Sequence[Any]) -> int | None:
 
 
 @contextlib.contextmanager
-def joined(session: int) -> Iterator[None]:
-    """As long as this lasts, what this process starts joins the session of this descriptor."""
+def joined(session: int, area: int = -1, *, strict: bool = False) -> Iterator[None]:
+    """As long as this lasts, what this process starts joins the session of this descriptor, and forked children do.
+
+    `area`: the log's memory. `strict`: a child that cannot be caught ends at once, with exit code 126.
+    """
     was = _Original(
         _posixsubprocess.fork_exec,
         os.posix_spawn,
@@ -90,6 +120,8 @@ def joined(session: int) -> Iterator[None]:
         os.system,
     )
     owner = os.getpid()
+    # Threads whose next child executes lsca-join, whatever it runs before.
+    starting: set[int] = set()
 
     def here(errors: int, paths: Sequence[Word], argv: Sequence[Word]) -> list[bytes]:
         words = command(session, errors, paths, argv)
@@ -108,9 +140,19 @@ def joined(session: int) -> Iterator[None]:
             words[ARGS] = here(errors, args[PATHS], args[ARGS])
             words[PATHS] = [os.fsencode(JOIN)]
             words[KEEP] = tuple(sorted({*args[KEEP], errors}))
+            starting.add(threading.get_ident())
             return was.fork_exec(*words)
         finally:
+            starting.discard(threading.get_ident())
             os.close(errors)
+
+    def forked() -> None:
+        if threading.get_ident() in starting:
+            return
+        if _native.session_enter(session, area, os.fsencode(AGENT)):
+            _put(was)  # the agent sees to what it starts
+        elif strict:
+            os._exit(NOT_EXECUTABLE)
 
     def posix_spawn(path: Word, argv: Sequence[Word], env: Any, /, **options: Any) -> int:
         if not can_be_executed(path):
@@ -138,7 +180,8 @@ def joined(session: int) -> Iterator[None]:
     def system(command: Word) -> int:
         return _system(posix_spawn, command)
 
-    now = _Original(fork_exec, posix_spawn, posix_spawnp, execv, execve, system)
+    _watch_forks()
+    now = _Original(_ForkExec(fork_exec, forked), posix_spawn, posix_spawnp, execv, execve, system)
     _put(now)
     try:
         yield

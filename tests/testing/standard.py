@@ -5,11 +5,13 @@ A program of its own, because pytest's descriptors are pytest's: `standard.py PL
 session; what differs is written to stderr.
 """
 
+import contextlib
 import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lsca.testing import Fixture
@@ -25,11 +27,14 @@ for fd in range(20):
 with open(sys.argv[1], "w") as file:
     print(found, file=file)
 """
+Within = Callable[[], "contextlib.AbstractContextManager[None]"]
 STREAMS = (None, subprocess.PIPE)
 
 
-def started(place: Path, closed: tuple[int, ...], streams: tuple[int | None, ...]) -> str:
-    """In a child, whose descriptors may be closed."""
+def started(
+    place: Path, closed: tuple[int, ...], streams: tuple[int | None, ...], within: Within
+) -> str:
+    """In a child, whose descriptors may be closed, and which itself is not caught."""
     told = place / "told"
     told.write_text("nothing")
     pid = os.fork()
@@ -39,7 +44,7 @@ def started(place: Path, closed: tuple[int, ...], streams: tuple[int | None, ...
                 os.close(fd)
             given = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
             command = [sys.executable, "-IS", "-c", LOOK, str(told)]
-            with subprocess.Popen(command, **given) as process:
+            with within(), subprocess.Popen(command, **given) as process:
                 process.communicate()
             os._exit(process.returncode)
         finally:
@@ -55,10 +60,9 @@ def main() -> None:
         for closed in itertools.combinations(range(3), count)
         for streams in itertools.product(STREAMS, repeat=3)
     ]
-    native = [started(place, *case) for case in cases]
+    native = [started(place, *case, contextlib.nullcontext) for case in cases]
     with Fixture(place / "log.lsca") as session:
-        with session.joined():
-            caught = [started(place, *case) for case in cases]
+        caught = [started(place, *case, session.joined) for case in cases]
         missed, programs = session.host.missed, len(session.calls("execve", "exit_group"))
     differ = [
         (*case, one, other)
