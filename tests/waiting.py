@@ -47,6 +47,7 @@ class Waiting:
         self.slept: list[float] = []
         self.opened: list[tuple[bytes, int]] = []
         self.made: list[tuple[tuple[int, ...], dict[int, bytes]]] = []
+        self.came: list[int] = []  # signals, while it was made
         self.reads = 0
         self._make = make
         self._memory: dict[int, bytearray] = {}
@@ -121,10 +122,14 @@ class Waiting:
         return len(part)
 
     def proceed(
-        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
+        self,
+        args: Sequence[int] | None = None,
+        replace: dict[int, bytes] | None = None,
+        signal: int = 0,
     ) -> int:
         given = self.args if args is None else tuple(args)
         self.made.append((given, dict(replace or {})))
+        self.came.extend([signal] if signal else [])
         return self._make(self, given, replace or {}) if self._make else 0
 
     def open(self, fd: int, flags: int, /) -> int:

@@ -298,6 +298,7 @@ int64_t dispatch_kernel_args(struct call *c, const uint64_t *args);
 void signal_arrived(int sig, struct siginfo *info, struct ucontext *uc);
 void signal_own(struct siginfo *info, struct ucontext *uc); /* a SIGSYS that is the program's business */
 void signal_ended(struct call *c, uint64_t mask);           /* a wait under another mask was cut short */
+void signal_unkeep(struct thread *t, int fast);
 void signal_release(struct thread *t, struct ucontext *uc);
 int signal_sys_pending(void);
 int signal_sys_take(struct siginfo *info);
@@ -322,6 +323,7 @@ void signal_cleared(const struct process_self *p); /* a child whose handlers the
 void signal_takeover(void); /* handlers from before the agent */
 void signal_leave(const struct process_self *p, int over); /* around an exec: what the next image inherits */
 void signal_raise(int sig);
+int signal_cuts(const struct thread *t, int sig);
 
 /* arch/sites.c: call sites that are patched once they have run a few times */
 void sites_hit(struct call *c);

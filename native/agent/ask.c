@@ -22,7 +22,7 @@ enum {
 /* One question. */
 struct asking {
 	struct call *call;
-	const struct ruling *ruling;
+	struct ruling *ruling;
 	struct ask *slot;
 	uint32_t lease, round;
 	uint64_t used; /* of the copies */
@@ -352,13 +352,15 @@ static int64_t open_here(struct asking *q, uint64_t flags)
 	return delegate_anywhere(&open);
 }
 
-static int64_t proceed(struct asking *q, int64_t *ret, int *made)
+static int64_t proceed(struct asking *q, uint64_t signal, int64_t *ret, int *made)
 {
 	uint64_t given[CALL_ARGS];
 
 	if (q->slot->flags & (ASK_ASIDE | ASK_WATCHED))
 		return -EOPNOTSUPP_;
 	memcpy(given, q->slot->given, sizeof given);
+	if (signal && signal < SIG_COUNT)
+		q->ruling->signal = (uint32_t)signal;
 	*ret = handle_changed(q->call, q->ruling, given);
 	*made = 1;
 	return *ret;
@@ -379,7 +381,7 @@ static int64_t obey(struct asking *q, int64_t *ret, int *made)
 	case ASK_ROOM:
 		return make_room(q, s->a);
 	case ASK_PROCEED:
-		return proceed(q, ret, made);
+		return proceed(q, s->a, ret, made);
 	case ASK_OPEN:
 		return open_here(q, s->a);
 	}
@@ -451,7 +453,7 @@ void handle_leaving(struct thread *t)
 		wake(&t->question->word);
 }
 
-enum asked ask_handler(struct call *c, const struct ruling *r, uint32_t flags, int64_t *ret, int *made)
+enum asked ask_handler(struct call *c, struct ruling *r, uint32_t flags, int64_t *ret, int *made)
 {
 	struct asking q = {.call = c, .ruling = r};
 	enum asked result;

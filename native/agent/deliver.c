@@ -235,6 +235,17 @@ void signal_ended(struct call *c, uint64_t mask)
 	c->thread->wait_mask = mask & ~SIG_BIT(SIGSYS_);
 }
 
+/* The one that was kept is not to be delivered, and the call is to be made once more. */
+void signal_unkeep(struct thread *t, int fast)
+{
+	t->kept_signal = 0;
+	t->is_masked = 0;
+	if (!fast)
+		return;
+	t->put_off = (uint32_t)signal_sys_pending();
+	signal_set_mask(t->mask & ~SIG_BIT(SIGSYS_));
+}
+
 /* The call is over, and `uc` is as the program is to find it: now is the time for what came meanwhile. */
 void signal_release(struct thread *t, struct ucontext *uc)
 {

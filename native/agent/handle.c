@@ -244,7 +244,7 @@ static void change_address(struct call *c, const struct ruling *r, struct change
 	m->message[1] = r->address_len;
 }
 
-int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *given)
+int64_t handle_changed(struct call *c, struct ruling *r, const uint64_t *given)
 {
 	struct call other = *c;
 	struct changed m;
@@ -261,7 +261,8 @@ int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *g
 		cut_short(&other, r->cut, &m);
 	if (r->address_len && other.args[r->address_arg] == c->args[r->address_arg])
 		change_address(&other, r, &m);
-	ret = handle_make(&other);
+	ret = r->signal ? handle_during(&other, (int)r->signal) : handle_make(&other);
+	r->signal = 0;
 	c->route = other.route;
 	c->record = other.record; /* that of an exec is written by now */
 	c->replaces = other.replaces;
@@ -270,7 +271,7 @@ int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *g
 
 /* ---- the rule ---------------------------------------------------------------------------------------------------- */
 
-static int64_t ask(struct call *c, const struct ruling *r)
+static int64_t ask(struct call *c, struct ruling *r)
 {
 	int64_t ret = 0;
 	int made = 0;
@@ -334,7 +335,7 @@ int64_t handle_call(struct call *c)
 	rules_tally(&r, ret);
 	if (r.behind)
 		sleep_until(c, now_ns() + r.behind);
-	/* At the end, since it would keep the call from being made. */
+	/* There was no call during which it could come. */
 	if (r.signal)
 		signal_raise((int)r.signal);
 	return ret;

@@ -15,7 +15,7 @@ struct ruling {
 	uint32_t verdict, id;
 	int64_t value;
 	uint32_t deny; /* what it is when nobody answers */
-	uint32_t signal;
+	uint32_t signal; /* 0: none, or it has been sent */
 	uint64_t before, behind; /* delays in ns */
 	uint64_t cut;
 	uint32_t has_cut;
@@ -47,7 +47,8 @@ HIDDEN void rules_tally(const struct ruling *r, int64_t ret); /* the call has mo
 /* handle.c */
 HIDDEN int64_t handle_make(struct call *c); /* by its normal route */
 /* The same, with what a rule changes; `given`: a handler's arguments, of which a rule changes what is the program's. */
-HIDDEN int64_t handle_changed(struct call *c, const struct ruling *r, const uint64_t *given);
+HIDDEN int64_t handle_changed(struct call *c, struct ruling *r, const uint64_t *given);
+HIDDEN int64_t handle_during(struct call *c, int sig); /* by its normal route, while a signal comes: during.c */
 HIDDEN int handle_interrupted(const struct thread *t); /* a signal waits for the end of the call */
 HIDDEN int64_t handle_sleep(struct call *c, uint64_t nr, uint64_t a, uint64_t b, uint64_t d, uint64_t e);
 
@@ -59,6 +60,6 @@ enum asked { ASKED_NOBODY, ASKED_GO_ON, ASKED_RETURN, ASKED_KILL };
  * Bring the call before the session's handler. `made`: it has been made meanwhile, and *ret is its result; with
  * ASKED_RETURN *ret is what the program gets, with ASKED_KILL the signal.
  */
-HIDDEN enum asked ask_handler(struct call *c, const struct ruling *r, uint32_t flags, int64_t *ret, int *made);
+HIDDEN enum asked ask_handler(struct call *c, struct ruling *r, uint32_t flags, int64_t *ret, int *made);
 
 #endif

@@ -308,6 +308,33 @@ void signal_raise(int sig)
 	GATE3(NR_tgkill, GATE1(NR_getpid, 0), GATE1(NR_gettid, 0), sig);
 }
 
+/*
+ * Would it cut a wait of this thread's short? One that ends the program as well: it arrives at us, then, who let the
+ * call come to an end first. One that only stops the program, or does nothing, leaves the wait as it is.
+ */
+int signal_cuts(const struct thread *t, int sig)
+{
+	const uint64_t harmless = SIG_BIT(17) | SIG_BIT(18) | SIG_BIT(23) | SIG_BIT(28); /* CHLD, CONT, URG, WINCH */
+	const uint64_t stops = SIG_BIT(19) | SIG_BIT(20) | SIG_BIT(SIGTTIN_) | SIG_BIT(SIGTTOU_);
+	struct sigaction now, ours = {(uint64_t)signal_arrived,
+				      ON_SIGNAL_SIGINFO | ON_SIGNAL_ONSTACK | ON_SIGNAL_RESTORER,
+				      (uint64_t)trap_restorer, MASK_FULL};
+
+	if (sig == SIGKILL_ || t->mask & SIG_BIT(sig) || GATE4(NR_rt_sigaction, sig, 0, &now, 8))
+		return 0;
+	if (now.handler == (uint64_t)signal_arrived)
+		now = handlers[sig];
+	else
+		handlers[sig] = now;
+	if (now.handler)
+		return now.handler != 1;
+	if ((harmless | stops) & SIG_BIT(sig))
+		return 0;
+	if (!(SIG_BIT(sig) & SIG_FAULTS))
+		GATE4(NR_rt_sigaction, sig, &ours, 0, 8);
+	return 1;
+}
+
 /* Which of SIGTTIN and SIGTTOU would not stop the caller. */
 uint32_t signal_ttystop(const struct call *c)
 {

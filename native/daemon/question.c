@@ -219,14 +219,14 @@ int64_t question_place(struct question *q, const void *from, uint64_t n)
 	return (int64_t)at;
 }
 
-int64_t question_proceed(struct question *q, const uint64_t *args)
+int64_t question_proceed(struct question *q, const uint64_t *args, uint32_t signal)
 {
 	int64_t r;
 
 	if (q->gone || q->answered)
 		return -ESRCH;
 	memcpy(q->slot->given, args, sizeof q->slot->given);
-	r = question_ask(q, ASK_PROCEED, 0, 0);
+	r = question_ask(q, ASK_PROCEED, signal, 0);
 	if (r == -512) /* a restart, which only the program's thread can bring about */
 		r = -EINTR;
 	q->made = 1;

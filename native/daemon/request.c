@@ -452,13 +452,14 @@ static int given_args(PyObject *from, uint64_t *to)
 
 static PyObject *request_proceed(PyObject *self, PyObject *positional, PyObject *named)
 {
-	static char *names[] = {"args", "replace", NULL};
+	static char *names[] = {"args", "replace", "signal", NULL};
 	struct question *q = question_of(self);
 	PyObject *args = Py_None, *replace = Py_None;
 	uint64_t given[CALL_ARGS];
+	unsigned signal = 0;
 	int64_t r;
 
-	if (!q || !PyArg_ParseTupleAndKeywords(positional, named, "|OO", names, &args, &replace))
+	if (!q || !PyArg_ParseTupleAndKeywords(positional, named, "|OOI", names, &args, &replace, &signal))
 		return NULL;
 	if (q->flags & (ASK_ASIDE | ASK_WATCHED)) {
 		PyErr_Format(PyExc_NotImplementedError, "call %d %s; a handler cannot have it made", (int)q->nr,
@@ -471,7 +472,7 @@ static PyObject *request_proceed(PyObject *self, PyObject *positional, PyObject 
 	if (replace != Py_None && replace_all(q, given, replace))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	r = question_proceed(q, given);
+	r = question_proceed(q, given, signal);
 	Py_END_ALLOW_THREADS;
 	if (r < 0 && q->gone)
 		return request_error(-ESRCH);
@@ -563,7 +564,7 @@ static PyMethodDef request_methods[] = {
 	{"write", request_write, METH_VARARGS, "write(address, data) -> count"},
 	{"fill", request_fill, METH_VARARGS, "fill(argument, data) -> count"},
 	{"proceed", (PyCFunction)(void (*)(void))request_proceed, METH_VARARGS | METH_KEYWORDS,
-	 "proceed(args=None, replace=None) -> result"},
+	 "proceed(args=None, replace=None, signal=0) -> result"},
 	{"open", request_open, METH_VARARGS, "open(descriptor, flags) -> the program's descriptor"},
 	{"wait", request_wait, METH_O, "wait(seconds) -> whether it was interrupted"},
 	{NULL, NULL, 0, NULL},

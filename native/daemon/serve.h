@@ -61,7 +61,7 @@ int64_t question_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b);
 int64_t question_read(struct question *q, uint64_t addr, void *to, uint64_t n);
 int64_t question_write(struct question *q, uint64_t addr, const void *from, uint64_t n);
 int64_t question_string(struct question *q, uint64_t addr, char *to, uint64_t room);
-int64_t question_proceed(struct question *q, const uint64_t *args);
+int64_t question_proceed(struct question *q, const uint64_t *args, uint32_t signal); /* 0: none comes meanwhile */
 int64_t question_open(struct question *q, int fd, int flags);
 /* `n` bytes into memory of the program's that nobody else uses; their address there. */
 int64_t question_place(struct question *q, const void *from, uint64_t n);

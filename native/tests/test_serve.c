@@ -108,7 +108,7 @@ static void use_everything(struct question *q)
 		question_place(q, buffer, n);
 	memcpy(args, q->args, sizeof args);
 	question_open(q, 3, 0);
-	question_proceed(q, args);
+	question_proceed(q, args, 0);
 	question_wait(q, 0.0001);
 	question_is_interrupted(q);
 	question_denies(q);

@@ -72,13 +72,17 @@ class Request:
         """Put data where the call would: one buffer, or several. How many bytes found room. ValueError, OSError."""
 
     def proceed(
-        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
+        self,
+        args: Sequence[int] | None = None,
+        replace: dict[int, bytes] | None = None,
+        signal: int = 0,
     ) -> int:
         """Have the call made by its normal route, perhaps with other arguments; its result or negative errno.
 
         `replace`: other strings, buffers or contents of vectors and messages; the argument that says how long they are
         follows. ValueError if an argument is not of that kind, NotImplementedError if the call is made in the
-        program's own context (fork) or does not return. A signal may end it: -EINTR.
+        program's own context (fork) or does not return. A signal may end it: -EINTR. `signal` comes to the calling
+        thread while the call is made.
         """
 
     def open(self, descriptor: int, flags: int, /) -> int:

@@ -270,10 +270,14 @@ class Handlers:
                 break  # no further rule is asked
             if verdict is not None and verdict is not go_on and verdict.kind is not Kind.GO_ON:
                 break
-        answer = self.finish(call, request, verdict, later=bool(behind or signal))
+        goes_on = verdict is None or verdict.kind is Kind.GO_ON
+        if signal and goes_on and call.result is None and call.handled is Handled.ANY:
+            call.proceed(signal=signal)
+            signal = 0
+        answer = self.finish(call, request, verdict, later=bool(behind))
         if behind:
             request.wait(behind)
-        if signal:  # last of all, since it would keep the call from being made
+        if signal:  # there was no call during which it could come
             call.process.signal(signal)
         return answer
 

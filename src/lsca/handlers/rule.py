@@ -175,7 +175,7 @@ class Rule(Generic[C]):
         return self._note()
 
     def signal(self, signal: int | str) -> "Rule[C]":
-        """Sends the calling process a signal as well."""
+        """Sends the calling thread a signal as well, during the call: one that waits is interrupted."""
         self.effects.signal = signal_of(signal)
         self.effects.beside = True
         return self._note()

@@ -40,9 +40,12 @@ class Request(Protocol):
         """Writes into the memory that the call would fill; the number of bytes that fitted."""
 
     def proceed(
-        self, args: Sequence[int] | None = None, replace: dict[int, bytes] | None = None
+        self,
+        args: Sequence[int] | None = None,
+        replace: dict[int, bytes] | None = None,
+        signal: int = 0,
     ) -> int:
-        """Has the program make the call, with these arguments; its result."""
+        """Has the program make the call, with these arguments; its result. The signal comes to its thread meanwhile."""
 
     def open(self, fd: int, flags: int, /) -> int:
         """Opens what this process's descriptor stands for, in the program; the new descriptor there."""

@@ -256,12 +256,13 @@ def _handler(options: dict[str, Part], text: str) -> Callable[[Any], lsca.Verdic
         verdict = values.get("verdict")
         if verdict is None and "syscall" in values:
             verdict = lsca.ret(values["syscall"](call))
-        if verdict is None and options.keys() & {"poke_exit", "delay_exit", "signal"}:
-            call.proceed()
+        is_made = verdict is None and options.keys() & {"poke_exit", "delay_exit", "signal"}
+        if is_made:
+            call.proceed(signal=values.get("signal", 0))
         _poke(call, values.get("poke_exit", ()))
         if "delay_exit" in values:
             lsca.sleep(values["delay_exit"])
-        if "signal" in values:  # last of all, since it would keep the call from being made
+        if "signal" in values and not is_made:  # there was no call during which it could come
             call.process.signal(values["signal"])
         return verdict or lsca.go_on
 

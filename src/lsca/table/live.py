@@ -255,16 +255,19 @@ class Call:
         """`replace` was called, so that the call is no longer the program's."""
         return self._changed
 
-    def proceed(self) -> int:
-        """Has the call made, with what `replace` has put into it, and returns its result. At most once."""
+    def proceed(self, *, signal: int = 0) -> int:
+        """Has the call made, with what `replace` has put into it, and returns its result. At most once.
+
+        `signal` comes to the calling thread meanwhile, and interrupts a call that waits.
+        """
         if self._result is not None:
             raise RuntimeError(
                 f"{self.row_name()} has been made already: it returned {self._result}"
             )
         if self.changed:
-            result = self._request.proceed(tuple(self._args), self._memory)
+            result = self._request.proceed(tuple(self._args), self._memory, signal=signal)
         else:
-            result = self._request.proceed()
+            result = self._request.proceed(signal=signal)
         # The program knows of the buffer that it passed, not of the one that was sent.
         if self._full and result == self._full[0]:
             result = self._full[1]

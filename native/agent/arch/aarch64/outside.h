@@ -23,6 +23,9 @@ enum {
 	NR_getsockname = 204,
 	NR_getpeername = 205,
 	NR_pidfd_getfd = 438,
+	NR_timer_create = 107,
+	NR_timer_settime = 110,
+	NR_timer_delete = 111,
 	NR_getdents64 = 61,
 };
 

@@ -23,6 +23,9 @@ enum {
 	NR_getsockname = 51,
 	NR_getpeername = 52,
 	NR_pidfd_getfd = 438,
+	NR_timer_create = 222,
+	NR_timer_settime = 223,
+	NR_timer_delete = 226,
 	NR_getdents64 = 217,
 };
 
