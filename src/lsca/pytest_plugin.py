@@ -94,15 +94,17 @@ def lsca(request: pytest.FixtureRequest) -> "Iterator[Fixture]":
         with fixture.joined():
             yield fixture
     finally:
-        missed, reports = fixture.host.missed, fixture.problems()
+        missed, reports, strays = fixture.host.missed, fixture.problems(), 0
         problem = (fixture.host.problem() or "it was killed") if fixture.ended() else ""
+        with contextlib.suppress(LscaError):  # the launcher was killed just now
+            strays = fixture.strays()
         fixture.end()
         ending.add(fixture)
     if problem:
         pytest.fail(
             f"lsca: the launcher is gone, and programs ran uncaught: {problem}", pytrace=False
         )
-    _complain(fixture, missed, reports)
+    _complain(fixture, missed, reports, strays)
 
 
 def _options(config: pytest.Config) -> dict[str, Any]:
@@ -127,12 +129,17 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     return found
 
 
-def _complain(fixture: "Fixture", missed: int, reports: list[Any]) -> None:
+def _complain(fixture: "Fixture", missed: int, reports: list[Any], strays: int) -> None:
     if reports and not fixture.has_looked:
         texts = "\n".join(map(str, reports))
         pytest.fail(f"lsca: {len(reports)} handlers went wrong:\n{texts}", pytrace=False)
     if missed and fixture.strict:
         pytest.fail(f"lsca: {missed} programs could not be caught", pytrace=False)
+    if strays:
+        text = f"{strays} processes stayed with the kernel: only `lsca.run` starts them by route {fixture.route}"
+        if fixture.strict:
+            pytest.fail(f"lsca: {text}", pytrace=False)
+        warnings.warn(text, LscaWarning, stacklevel=2)
     if missed:
         warnings.warn(
             f"{missed} programs ran uncaught, so nothing is known of them; `lsca doctor` may say why",

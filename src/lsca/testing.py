@@ -180,6 +180,13 @@ class Fixture:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(one, how)
 
+    def strays(self) -> int:
+        """How many processes stayed with the kernel though the route is another one: `run` did not start them."""
+        if self.route == "kernel":
+            return 0
+        self.host.sync()
+        return len(lsca.open_log([self.log_path]).pids - {0})
+
     # ---- the log ----
 
     @property

@@ -191,6 +191,27 @@ def test_the_marker(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["*lsca(route=*"])
 
 
+def test_who_stays_with_the_kernel_is_counted(pytester: pytest.Pytester) -> None:
+    text = """
+        import os, subprocess
+
+        def test_some(lsca):
+            lsca.run(["true"])
+            subprocess.run(["true"])
+            if not os.fork():
+                os._exit(0)
+            os.wait()
+
+        def test_none(lsca):
+            lsca.run(["true"])
+    """
+    done = run(pytester, text, "--lsca-route=proxy", "-Wdefault")
+    done.assert_outcomes(passed=2, warnings=1)
+    done.stdout.fnmatch_lines(["*2 processes stayed with the kernel: only `lsca.run` starts them*"])
+    done = run(pytester, text, "--lsca-route=proxy", "--lsca-strict")
+    done.assert_outcomes(passed=2, errors=1)
+
+
 def test_workers(pytester: pytest.Pytester, tmp_path: Path) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     text = """
