@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lsca._native.Request: a question of a program's (question.c) as Python sees it. What an argument points to is found
- * by its row, as everywhere. The interpreter's lock is given away for whatever may wait. Types and meanings are
- * described in src/lsca/_native.pyi.
- * Longer than 500 lines because Python's own conventions take up more room than what is said in them.
+ * lsca._native.Request: a question of a program's (question.c) as Python sees it. What an argument points to, parts.c
+ * knows. The interpreter's lock is given away for whatever may wait. Types and meanings are described in
+ * src/lsca/_native.pyi.
  */
 #include "binding.h"
 
@@ -13,10 +12,10 @@
 
 #include "launch.h"
 #include "pack.h"
-#include "ring.h"
+#include "parts.h"
 #include "serve.h"
 
-enum { PARTS = 1024, MEMORY_MOST = 1 << 30 };
+enum { MEMORY_MOST = 1 << 30 };
 
 struct request {
 	PyObject_HEAD
@@ -42,13 +41,6 @@ static struct question *question_of(PyObject *self)
 	return q;
 }
 
-static const struct call_row *row_of(const struct question *q)
-{
-	static const struct call_row none;
-
-	return q->nr < CALL_LIMIT ? &call_rows[q->nr] : &none;
-}
-
 /* An argument's number from Python; -1 with an exception. */
 static int argument(const struct question *q, PyObject *number)
 {
@@ -56,120 +48,11 @@ static int argument(const struct question *q, PyObject *number)
 
 	if (i == -1 && PyErr_Occurred())
 		return -1;
-	if (i < 0 || i >= row_of(q)->nargs) {
+	if (i < 0 || i >= parts_row(q)->nargs) {
 		PyErr_Format(PyExc_IndexError, "call %d has no argument %ld", (int)q->nr, i);
 		return -1;
 	}
 	return (int)i;
-}
-
-/* ---- where an argument's memory is ------------------------------------------------------------------------------- */
-
-struct parts {
-	uint8_t kind; /* the argument's, resolved */
-	uint32_t count;
-	uint64_t total;
-	uint64_t iov[PARTS][2];
-};
-
-static int64_t read_vector(struct question *q, uint64_t at, uint64_t count, struct parts *p)
-{
-	int64_t r;
-
-	if (count > PARTS)
-		return -EINVAL;
-	r = question_read(q, at, p->iov, 16 * count);
-	if (r != (int64_t)(16 * count))
-		return r < 0 ? r : -EFAULT;
-	p->count = (uint32_t)count;
-	for (uint64_t i = 0; i < count; i++) {
-		if (p->iov[i][1] > PACK_MAX)
-			return -EINVAL;
-		p->total += p->iov[i][1];
-	}
-	return 0;
-}
-
-/* The buffers that argument `i` stands for, as the program wrote it down. */
-static int64_t find_parts(struct question *q, int i, struct parts *p)
-{
-	const struct call_row *row = row_of(q);
-	const struct call_arg *arg = &row->args[i];
-	uint64_t head[7];
-	uint32_t deref = 0;
-	struct shape shape;
-	int64_t r;
-
-	p->count = 0;
-	p->total = 0;
-	if (arg->length == LEN_DEREF && q->args[arg->len_arg] &&
-	    (r = question_read(q, q->args[arg->len_arg], &deref, 4)) != 4)
-		return r < 0 ? r : -EFAULT;
-	shape = pack_shape(row, i, q->args, deref);
-	p->kind = shape.kind;
-	if (!q->args[i] || !pack_is_pointer(shape.kind))
-		return 0;
-	switch (shape.kind) {
-	case ARG_SIGMASK:
-		shape.len = 8;
-		/* fall through */
-	case ARG_IN:
-	case ARG_OUT:
-	case ARG_INOUT:
-		p->iov[0][0] = q->args[i];
-		p->iov[0][1] = p->total = shape.len;
-		p->count = 1;
-		return 0;
-	case ARG_IOV_IN:
-	case ARG_IOV_OUT:
-		return read_vector(q, q->args[i], shape.len, p);
-	case ARG_MSG_IN:
-	case ARG_MSG_OUT:
-		r = question_read(q, q->args[i], head, sizeof head);
-		if (r != sizeof head)
-			return r < 0 ? r : -EFAULT;
-		return read_vector(q, head[2], head[3], p);
-	}
-	return 0;
-}
-
-static int64_t gather(struct question *q, const struct parts *p, char *to, uint64_t n)
-{
-	uint64_t done = 0;
-
-	for (uint32_t i = 0; i < p->count && done < n; i++) {
-		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = question_read(q, p->iov[i][0], to + done, part);
-
-		if (r < 0)
-			return r;
-		done += (uint64_t)r;
-		if ((uint64_t)r < part)
-			break;
-	}
-	return (int64_t)done;
-}
-
-static int64_t scatter(struct question *q, const struct parts *p, const char *from, uint64_t n)
-{
-	uint64_t done = 0;
-
-	for (uint32_t i = 0; i < p->count && done < n; i++) {
-		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = question_write(q, p->iov[i][0], from + done, part);
-
-		if (r < 0)
-			return r;
-		done += (uint64_t)r;
-		if ((uint64_t)r < part)
-			break;
-	}
-	return (int64_t)done;
-}
-
-static int is_output(uint8_t kind)
-{
-	return kind == ARG_OUT || kind == ARG_IOV_OUT || kind == ARG_MSG_OUT;
 }
 
 /* ---- what a Request can do --------------------------------------------------------------------------------------- */
@@ -195,20 +78,6 @@ static PyObject *request_string(PyObject *self, PyObject *number)
 	return n < 0 ? request_error(n) : PyBytes_FromStringAndSize(text, n);
 }
 
-/* Of an output, what the call has left there. */
-static uint64_t worth(const struct question *q, int i, const struct parts *p)
-{
-	const struct call_arg *arg = &row_of(q)->args[i];
-
-	if (!is_output(p->kind))
-		return p->total;
-	if (!q->made || q->result < 0)
-		return 0;
-	if (p->kind == ARG_OUT)
-		return pack_filled(arg, p->total, q->result);
-	return (uint64_t)q->result < p->total ? (uint64_t)q->result : p->total;
-}
-
 static PyObject *request_memory(PyObject *self, PyObject *number)
 {
 	struct question *q = question_of(self);
@@ -223,15 +92,15 @@ static PyObject *request_memory(PyObject *self, PyObject *number)
 	if (i < 0)
 		return NULL;
 	n = question_copy(q, i, &from);
-	if (n >= 0 && (uint64_t)n == q->full[i] && row_of(q)->args[i].kind != ARG_STRING)
+	if (n >= 0 && (uint64_t)n == q->full[i] && parts_row(q)->args[i].kind != ARG_STRING)
 		return PyBytes_FromStringAndSize((const char *)from, n);
 	p = PyMem_Malloc(sizeof *p);
 	if (!p)
 		return PyErr_NoMemory();
 	Py_BEGIN_ALLOW_THREADS;
-	n = find_parts(q, i, p);
+	n = parts_find(q, i, p);
 	if (n >= 0)
-		want = worth(q, i, p);
+		want = parts_worth(q, i, p);
 	Py_END_ALLOW_THREADS;
 	if (n < 0 || want > MEMORY_MOST) {
 		PyMem_Free(p);
@@ -241,7 +110,7 @@ static PyObject *request_memory(PyObject *self, PyObject *number)
 	to = result ? PyBytes_AsString(result) : NULL;
 	if (to) {
 		Py_BEGIN_ALLOW_THREADS;
-		n = gather(q, p, to, want);
+		n = parts_gather(q, p, to, want);
 		Py_END_ALLOW_THREADS;
 		if (n >= 0 && (uint64_t)n < want) {
 			PyObject *less = PyBytes_FromStringAndSize(to, n);
@@ -328,13 +197,13 @@ static PyObject *request_fill(PyObject *self, PyObject *args)
 	if (!p)
 		return i < 0 ? NULL : PyErr_NoMemory();
 	Py_BEGIN_ALLOW_THREADS;
-	r = find_parts(q, i, p);
-	if (r >= 0 && !is_output(p->kind) && p->kind != ARG_INOUT)
+	r = parts_find(q, i, p);
+	if (r >= 0 && !parts_are_output(p->kind) && p->kind != ARG_INOUT)
 		r = -ENXIO;
 	else if (r >= 0)
-		r = scatter(q, p, from, (uint64_t)n < p->total ? (uint64_t)n : p->total);
+		r = parts_scatter(q, p, from, (uint64_t)n < p->total ? (uint64_t)n : p->total);
 	Py_END_ALLOW_THREADS;
-	if (r == -ENXIO && !is_output(p->kind))
+	if (r == -ENXIO && !parts_are_output(p->kind))
 		PyErr_Format(PyExc_ValueError, "argument %d of call %d is not one that the call fills", i, (int)q->nr);
 	else if (r < 0 || (!r && n && p->total))
 		request_error(r < 0 ? r : -EFAULT);
@@ -343,59 +212,6 @@ static PyObject *request_fill(PyObject *self, PyObject *args)
 }
 
 /* ---- proceed ----------------------------------------------------------------------------------------------------- */
-
-static int64_t place_vector(struct question *q, const void *data, uint64_t n)
-{
-	uint64_t iov[2] = {0, n};
-	int64_t at = question_place(q, data, n);
-
-	if (at < 0 && at > -4096)
-		return at;
-	iov[0] = (uint64_t)at;
-	return question_place(q, iov, sizeof iov);
-}
-
-/* `data` for argument `i`, and what other arguments say of its length. -ENXIO: not one that can be replaced. */
-static int64_t replace_one(struct question *q, uint64_t *args, int i, const char *data, uint64_t n)
-{
-	const struct call_row *row = row_of(q);
-	const struct call_arg *arg = &row->args[i];
-	struct shape shape = pack_shape(row, i, q->args, 0);
-	uint64_t head[7];
-	int64_t at;
-
-	switch (shape.kind) {
-	case ARG_STRING:
-		at = question_place(q, data, n + 1); /* Python's bytes end with a NUL */
-		break;
-	case ARG_IN:
-		at = question_place(q, data, n);
-		if (arg->length == LEN_ARG)
-			args[arg->len_arg] = arg->size ? n / arg->size : n;
-		break;
-	case ARG_IOV_IN:
-		at = place_vector(q, data, n);
-		args[arg->len_arg] = 1;
-		break;
-	case ARG_MSG_IN:
-		at = question_read(q, q->args[i], head, sizeof head);
-		if (at != sizeof head)
-			return at < 0 ? at : -EFAULT;
-		at = place_vector(q, data, n);
-		if (at < 0 && at > -4096)
-			return at;
-		head[2] = (uint64_t)at;
-		head[3] = 1;
-		at = question_place(q, head, sizeof head);
-		break;
-	default:
-		return -ENXIO;
-	}
-	if (at < 0 && at > -4096)
-		return at;
-	args[i] = (uint64_t)at;
-	return 0;
-}
 
 static int replace_all(struct question *q, uint64_t *args, PyObject *replace)
 {
@@ -414,7 +230,7 @@ static int replace_all(struct question *q, uint64_t *args, PyObject *replace)
 		if (i < 0 || PyBytes_AsStringAndSize(data, &from, &n))
 			return -1;
 		Py_BEGIN_ALLOW_THREADS;
-		r = replace_one(q, args, i, from, (uint64_t)n);
+		r = parts_replace(q, args, i, from, (uint64_t)n);
 		Py_END_ALLOW_THREADS;
 		if (r == -ENXIO) {
 			PyErr_Format(PyExc_ValueError,
