@@ -115,7 +115,8 @@ static void bell(uint32_t *word)
 static void full_add(uint32_t i)
 {
 	put_release(&session->chunks[i].state, CHUNK_FULL);
-	if (add_one(&session->full) >= CHUNKS_AT_LEISURE)
+	add_one(&session->full); /* until its records are in the file, which is later than when they were taken */
+	if (!(add_one(&session->filled) % CHUNKS_AT_LEISURE))
 		bell(&session->log_bell);
 }
 

@@ -32,7 +32,7 @@ enum {
 	PROCESSES = 4096,
 	CHUNK_SIZE = 32768,
 	CHUNK_COUNT = 16384,
-	CHUNKS_AT_LEISURE = 64,   /* so many full ones wait until the drainer looks by itself: soon, and all at once */
+	CHUNKS_AT_LEISURE = 64,   /* so many become full before the drainer is woken; it looks by itself, too */
 	CHUNKS_BEHIND = 2048,     /* so many full ones, and nobody makes another before some are drained */
 	KEEP_MOST = 8192,         /* of a plain buffer, at most */
 	KEEP_FDS = 1024,          /* descriptors whose contents can be asked for one by one */
@@ -162,7 +162,8 @@ struct session {
 	uint32_t drains; /* tid of the drainer's thread, on its robust list: the kernel adds WORD_DIED */
 	/* Processes that were about to be born, and those that are on the list or never came to be. */
 	uint32_t births, births_over;
-	uint32_t pad[4];
+	uint32_t filled; /* chunks that have become full, ever; it wraps */
+	uint32_t pad[3];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
 	struct lead_claim leads[LEAD_CLAIMS];
 	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
