@@ -316,7 +316,9 @@ static void *run(void *arg)
 {
 	struct drain *d = arg;
 
+	pthread_mutex_lock(&d->lock); /* the session is gone for a moment when somebody looks whether it has others */
 	be_known(d);
+	pthread_mutex_unlock(&d->lock);
 	while (!get_acquire(&d->stop)) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		uint32_t seen;
