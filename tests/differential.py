@@ -187,6 +187,16 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     return base | dict(extra or {})
 
 
+def run_in(
+    where: Path, argv: Sequence[str], timeout: float = 60, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs that command there, with the small environment and nothing to read."""
+    given = {"env": environment(where), "capture_output": True} | options
+    return subprocess.run(
+        argv, cwd=where, stdin=subprocess.DEVNULL, timeout=timeout, check=False, **given
+    )
+
+
 @contextlib.contextmanager
 def fresh_directory(files: Path | None, base: Path) -> Iterator[Path]:
     """An empty directory, or a copy of `files`; removed afterwards so that its name can come back."""

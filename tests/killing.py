@@ -38,10 +38,9 @@ class Victim:
     def __init__(self, where: Path, *options: str, route: str = "kernel") -> None:
         self.counters = where / "counters"
         self.log = where / "run.lsca"
-        argv = command(route, [program("log/counted.c"), "endless", "2", "0", str(self.counters)])
-        at = argv.index("run") + 1
+        argv = [program("log/counted.c"), "endless", "2", "0", str(self.counters)]
         self.front = subprocess.Popen(
-            [*argv[:at], "-o", str(self.log), *options, *argv[at:]],
+            command(route, argv, "-o", str(self.log), *options),
             env=environment(where),
             cwd=where,
             stdin=subprocess.DEVNULL,

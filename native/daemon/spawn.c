@@ -21,24 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "inspect_libc.h"
 #include "ring.h"
-
-enum {
-	NR_openat = SYS_openat,
-	NR_read = SYS_read,
-	NR_close = SYS_close,
-	NR_statx = SYS_statx,
-	NR_faccessat2 = SYS_faccessat2,
-	NR_getxattr = SYS_getxattr,
-	NR_fstatfs = SYS_fstatfs,
-	NR_prctl = SYS_prctl,
-	NR_getuid = SYS_getuid,
-	NR_geteuid = SYS_geteuid,
-	NR_getgid = SYS_getgid,
-	NR_getegid = SYS_getegid,
-};
-
-#include "inspect.h"
 
 enum { HIGH = 200, PRIVATE_LIFELINE = 3, PRIVATE_CHANNEL = 4, PRIVATE_SESSION = 5, PROXY_PATIENCE = 5000 };
 
@@ -83,13 +67,6 @@ static const char *environment(char **env, const char *name)
 		if (!strncmp(*env, name, n) && (*env)[n] == '=')
 			return *env + n + 1;
 	return NULL;
-}
-
-static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
-{
-	int64_t r = syscall((long)nr, a, b, c, d, e);
-
-	return r < 0 ? -errno : r;
 }
 
 /* Being traced by whom may trace anybody takes no privileges away. */

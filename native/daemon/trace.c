@@ -2,9 +2,8 @@
 /*
  * Programs on their way through an exec. A program asks in the session's memory, is traced, calls execve, gets the
  * agent put in at the exec stop, and is let go: a tracer is there for a fraction of a millisecond. Called from the
- * launcher's loop with requests and with what waitpid says; waits for nobody, so any number of them may
- * be under way. What a
- * request says is the program's word: it is copied and checked, and can at worst harm the program's own exec.
+ * launcher's loop with requests and with what waitpid says; waits for nobody, so any number of them may be under way.
+ * What a request says is the program's word: it is copied and checked, and can at worst harm the program's own exec.
  */
 #include "launch.h"
 

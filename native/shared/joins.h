@@ -19,24 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "inspect_libc.h"
 #include "ring.h"
-
-enum {
-	NR_openat = SYS_openat,
-	NR_read = SYS_read,
-	NR_close = SYS_close,
-	NR_statx = SYS_statx,
-	NR_faccessat2 = SYS_faccessat2,
-	NR_getxattr = SYS_getxattr,
-	NR_fstatfs = SYS_fstatfs,
-	NR_prctl = SYS_prctl,
-	NR_getuid = SYS_getuid,
-	NR_geteuid = SYS_geteuid,
-	NR_getgid = SYS_getgid,
-	NR_getegid = SYS_getegid,
-};
-
-#include "inspect.h"
 
 enum {
 	JOIN_TRIES = 1000, /* for a request, with JOIN_PAUSE in between */
@@ -51,13 +35,6 @@ struct joining {
 	struct session *session; /* NULL: it cannot be had, and nobody catches us */
 	int looks;
 };
-
-static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
-{
-	int64_t r = syscall((long)nr, a, b, c, d, e);
-
-	return r < 0 ? -errno : r;
-}
 
 static void join_sleep(uint32_t *word, uint32_t value)
 {

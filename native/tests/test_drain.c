@@ -17,10 +17,10 @@
 #include "daemon/drain.c"
 #include "daemon/flight.c"
 #include "daemon/recover.c"
+#include "tests/drain_alone.h"
 
 enum { ROUNDS = 4000, TOUCHED = 6 };
 
-const uint32_t machine_elf = 62;
 static uint64_t state, seed, blocks, records, recovered;
 
 static void die(const char *what, uint64_t value)
@@ -43,52 +43,12 @@ static uint64_t below(uint64_t n)
 	return n ? (chance() >> 11) % n : 0;
 }
 
-/* session.c's and spawn.c's part, without a session that others see */
 uint64_t clock_ns(int clock)
 {
 	static uint64_t now;
 
 	(void)clock;
 	return now += 1000000;
-}
-
-int futex_sleep(uint32_t *word, uint32_t value, long ms)
-{
-	(void)word;
-	(void)value;
-	(void)ms;
-	return 0;
-}
-
-void futex_call(uint32_t *word)
-{
-	(void)word;
-}
-
-double ticks_rate(uint64_t ticks0, uint64_t mono0)
-{
-	return (double)(ticks0 + mono0);
-}
-
-double session_rate(void)
-{
-	return 1;
-}
-
-int above_standard(int fd)
-{
-	return fd;
-}
-
-int file_limit_raise(uint64_t *before)
-{
-	*before = 0;
-	return 0;
-}
-
-void file_limit_restore(uint64_t before)
-{
-	(void)before;
 }
 
 /* ---- what programs may write ------------------------------------------------------------------------------------- */

@@ -106,9 +106,8 @@ def serve_hosts(argv: list[str]) -> "NoReturn":
         os.close(used)
         if os.read(taken, 1):
             deaths = 0
-            select.select(
-                [line], [], [], PAUSE
-            )  # it has work to do, and the next one is hardly wanted yet
+            # It has work to do, and the next one is hardly wanted yet.
+            select.select([line], [], [], PAUSE)
         elif _is_over(line):
             os._exit(0)
         else:

@@ -18,56 +18,18 @@
 #include "log/decode.c"
 #include "log/encode.c"
 #include "log/hash.c"
+#include "tests/drain_alone.h"
 
 enum { CHUNKS = 64, THREADS = 4 };
 
-const uint32_t machine_elf = 62;
 static uint64_t sequence[THREADS + 1], leases, now = 1000;
 
-/* What session.c and spawn.c have, for a drainer that nobody else talks to. */
 uint64_t clock_ns(int clock)
 {
 	struct timespec t;
 
 	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-int futex_sleep(uint32_t *word, uint32_t value, long ms)
-{
-	(void)word, (void)value, (void)ms;
-	return 0;
-}
-
-void futex_call(uint32_t *word)
-{
-	(void)word;
-}
-
-double ticks_rate(uint64_t ticks0, uint64_t mono0)
-{
-	return (double)(ticks0 + mono0);
-}
-
-double session_rate(void)
-{
-	return 1;
-}
-
-int above_standard(int fd)
-{
-	return fd;
-}
-
-int file_limit_raise(uint64_t *before)
-{
-	*before = 0;
-	return 0;
-}
-
-void file_limit_restore(uint64_t before)
-{
-	(void)before;
 }
 
 static size_t add(uint8_t *to, uint16_t nr, int32_t ret, uint8_t args, uint64_t n)

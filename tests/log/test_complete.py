@@ -5,13 +5,12 @@ Under many threads at once, many processes with forks and execs, and more thread
 """
 
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from differential import command, environment, program
+from differential import command, program, run_in
 from rawlog import (
     CALL,
     EXIT,
@@ -33,17 +32,8 @@ OPTIONS: tuple[str, ...] = ()
 def run(route: str, where: Path, *words: str, options: tuple[str, ...] = ()) -> Path:
     """Runs the counting program with a log, whose path is returned."""
     log = where / "run.lsca"
-    argv = command(route, [program("log/counted.c"), *words])
-    at = argv.index("run") + 1
-    done = subprocess.run(
-        [*argv[:at], "-o", str(log), *options, *argv[at:]],
-        env=environment(where),
-        cwd=where,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+    argv = [program("log/counted.c"), *words]
+    done = run_in(where, command(route, argv, "-o", str(log), *options), timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     return log
 
@@ -120,17 +110,8 @@ def test_contents_are_kept_if_asked_for(tmp_path: Path, options: tuple[str, ...]
 def test_the_call_in_which_a_thread_dies(route: str, tmp_path: Path) -> None:
     """It never returns, and is there all the same: the last one of its thread."""
     log = tmp_path / "run.lsca"
-    argv = command(route, [program("log/counted.c"), "dies", "1", "3"])
-    at = argv.index("run") + 1
-    done = subprocess.run(
-        [*argv[:at], "-o", str(log), *argv[at:]],
-        env=environment(tmp_path),
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    argv = [program("log/counted.c"), "dies", "1", "3"]
+    done = run_in(tmp_path, command(route, argv, "-o", str(log)))
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
     calls = [row for row in whole(log).rows if row.kind == CALL]
     last = {row.thread: row for row in calls}
@@ -150,13 +131,8 @@ def test_libraries_stay_where_they_are(tmp_path: Path) -> None:
     def libraries(text: bytes) -> list[bytes]:
         return [line.split()[0] for line in text.splitlines() if b".so" in line]
 
-    native = subprocess.run(words, capture_output=True, check=True).stdout
-    argv = command("kernel", words)
-    at = argv.index("run") + 1
-    argv[at:at] = ["-o", str(tmp_path / "log")]
-    captured = subprocess.run(
-        argv, env=environment(tmp_path), capture_output=True, check=True
-    ).stdout
+    native = run_in(tmp_path, words).stdout
+    captured = run_in(tmp_path, command("kernel", words, "-o", str(tmp_path / "log"))).stdout
     assert libraries(captured) == libraries(native) != []
     windows = [line for line in captured.splitlines() if b"/dev/shm/lsca-" in line]
     assert len(windows) > 50, "each program found its chunk in the first window"

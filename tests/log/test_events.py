@@ -3,13 +3,12 @@
 
 import socket
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from differential import command, environment
+from differential import command, run_in
 from preloading import Place, wait_for
 from rawlog import CALL, FD, NO_RETURN, REPLACES, START, Row, areas_of, gaps, read_segment
 
@@ -37,17 +36,7 @@ for path in ("/none", "/etc/passwd", "/none"):
 
 def rows_of(route: str, where: Path, argv: list[str]) -> tuple[list[Row], bytes]:
     log = where / "run.lsca"
-    words = command(route, argv)
-    at = words.index("run") + 1
-    done = subprocess.run(
-        [*words[:at], "-o", str(log), *words[at:]],
-        env=environment(where),
-        cwd=where,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_in(where, command(route, argv, "-o", str(log)))
     assert done.returncode == 0, done.stderr
     segment = read_segment(log)
     assert segment.is_last and gaps(segment.runs) == [] and areas_of(log) == []

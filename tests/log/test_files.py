@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import segments
-from differential import command, environment, program
+from differential import command, environment, program, run_in
 from killing import Victim, alive, kill, victim
 from lsca import _native
 from lsca.errors import LogError
@@ -35,18 +35,8 @@ def run(
     words: tuple[str, ...] = MANY,
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    argv = command("kernel", [program("log/counted.c"), *words])
-    at = argv.index("run") + 1
-    return subprocess.run(
-        [*argv[:at], "-o", str(log), *options, *argv[at:]],
-        env=environment(where),
-        cwd=where,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=False,
-        preexec_fn=before,
-    )
+    argv = command("kernel", [program("log/counted.c"), *words], "-o", str(log), *options)
+    return run_in(where, argv, timeout=120, preexec_fn=before)
 
 
 def segments_of(log: Path) -> list[Path]:
@@ -327,16 +317,11 @@ while f"PPid:\\t{os.getpid()}\\n" not in open(f"/proc/{program[0]}/status").read
 print(os.waitpid(program[0], 0)[1])
 """
     log = tmp_path / "run.lsca"
-    argv = command("kernel", [program("log/counted.c"), "threads", "2", "3000000"])
-    at = argv.index("run") + 1
-    done = subprocess.run(
-        [sys.executable, "-c", script, *argv[:at], "-o", str(log), *argv[at:]],
-        env={**environment(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
+    argv = [program("log/counted.c"), "threads", "2", "3000000"]
+    done = run_in(
+        tmp_path,
+        [sys.executable, "-c", script, *command("kernel", argv, "-o", str(log))],
+        env=environment(tmp_path, {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
     )
     assert (done.returncode, done.stdout) == (0, b"0\n"), done.stderr
     while names := areas_of(log):  # a daemon may be faster
@@ -465,19 +450,10 @@ def elsewhere(
     where: Path, mount: str, *words: str, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs with another /dev/shm than everybody's."""
-    argv = command("kernel", [program("log/counted.c"), *words])
-    at = argv.index("run") + 1
-    argv[at:at] = ["-o", str(where / "run.lsca"), *options]
+    argv = [program("log/counted.c"), *words]
+    argv = command("kernel", argv, "-o", str(where / "run.lsca"), *options)
     script = f'mount {mount} none /dev/shm || exit 99; "$@"; s=$?; ls -A /dev/shm; exit $s'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, "sh", *argv],
-        env=environment(where),
-        cwd=where,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_in(where, ["unshare", "-m", "sh", "-c", script, "sh", *argv], timeout=120)
     if done.returncode in (1, 99):
         pytest.skip("only root can mount another /dev/shm")
     return done

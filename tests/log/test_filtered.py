@@ -18,10 +18,8 @@ CALLS = 500_000  # more than the first view of the log's memory holds
 def test_a_filter_of_its_own(tmp_path: Path) -> None:
     """Nobody drains for a moment, so that the agent must go where it has not been yet."""
     log = tmp_path / "run.lsca"
-    words = command("kernel", [program("log/filtered.c"), str(CALLS)])
-    at = words.index("run") + 1
     with subprocess.Popen(
-        [*words[:at], "-o", str(log), *words[at:]],
+        command("kernel", [program("log/filtered.c"), str(CALLS)], "-o", str(log)),
         env=environment(tmp_path),
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,

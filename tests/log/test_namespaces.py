@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from differential import command, environment, program
+from differential import command, program, run_in
 from rawlog import CALL, areas_of, gaps, read_segment
 
 GETPPID = 110
@@ -16,17 +16,7 @@ PROCESSES, CALLS = 12, 15_000
 
 
 def run(where: Path, argv: list[str], *options: str) -> subprocess.CompletedProcess[bytes]:
-    words = command("kernel", argv)
-    at = words.index("run") + 1
-    return subprocess.run(
-        [*words[:at], "-o", str(where / "run.lsca"), *options, *words[at:]],
-        env=environment(where),
-        cwd=where,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    return run_in(where, command("kernel", argv, "-o", str(where / "run.lsca"), *options))
 
 
 def test_nobody_is_taken_for_dead(tmp_path: Path) -> None:
