@@ -69,7 +69,9 @@ class Victim:
         deadline = time.monotonic() + GRACE
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.front.wait(GRACE)
-        while held(self.log) or any(map(alive, self.programs)):
+        while (
+            held(self.log) or any(map(alive, self.programs)) or any(map(owned, areas_of(self.log)))
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
@@ -88,6 +90,19 @@ def held(path: Path) -> bool:
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(str(path)):
                     return True
+    return False
+
+
+def owned(area: str) -> bool:
+    """Whether another process has locked a log's memory. One that dies shows no descriptors, and has it yet."""
+    with contextlib.suppress(FileNotFoundError):
+        inode = (Path(_native.AREA_DIRECTORY) / area).stat().st_ino
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return any(
+            f":{inode}" in lock[-3] and lock[-4] != str(os.getpid())
+            for lock in locks
+            if len(lock) > 7
+        )
     return False
 
 
