@@ -122,6 +122,8 @@ DEPS = -MMD -MP -MF $(@:%=%.d)
 HOSTED := -std=gnu11 $(WARN) -D_GNU_SOURCE= -pthread -Inative/shared -Inative/shared/arch/$(MACHINE)
 HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 
+DAEMON_ROOMS := $(patsubst %,-Inative/daemon/%,launcher drainer handlers)
+
 # The agent lives in other people's programs: no libc, no TLS, general registers only.
 FREE := -std=gnu11 -O2 $(WARN) -ffreestanding -fno-builtin -fno-stack-protector \
 	-fvisibility=hidden -fPIC -mgeneral-regs-only \
@@ -133,8 +135,8 @@ FREE_aarch64 := -Inative/shared/arch/aarch64 -Inative/agent/arch/aarch64 \
 # As a library: first of all constructors, and never unloaded, since the kernel knows its addresses.
 FREE_LINK := -shared -nostdlib -Wl,-soname,lsca-agent.so,-z,initfirst,-z,nodelete -Wl,-T,native/agent/agent.ld -Wl,-z,now,-z,noexecstack,-z,noseparate-code,-z,norelro,--no-undefined,-Bsymbolic,--hash-style=gnu,--build-id=none
 
-# Sources of folder $(1) for machine $(2): a suffix _<machine> keeps a file to that machine.
-sources = $(filter-out $(foreach m,$(filter-out $(2),$(MACHINES)),%_$(m).c),$(wildcard native/$(1)/*.c))
+# Sources of folder $(1) and its rooms for machine $(2): a suffix _<machine> keeps a file to that machine.
+sources = $(filter-out $(foreach m,$(filter-out $(2),$(MACHINES)),%_$(m).c),$(wildcard native/$(1)/*.c native/$(1)/*/*.c))
 objects = $(patsubst native/$(1)/%.c,build/$(1)/$(2)/%.o,$(call sources,$(1),$(2)))
 
 # ---- the agent, for either machine --------------------------------------------------------------
@@ -242,7 +244,8 @@ $(GEN)/.python: Makefile
 		{ echo "Python.h is missing; on Debian: apt-get install python3-dev" >&2; exit 1; }
 	@touch $@
 
-EXTENSION_FLAGS = $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 -Inative/log -I'$(python_include)'
+EXTENSION_FLAGS = $(HOSTED) -O2 -fPIC -fvisibility=hidden -DPy_LIMITED_API=0x030B0000 -Inative/log \
+	-Inative/daemon $(DAEMON_ROOMS) -I'$(python_include)'
 
 build/daemon/$(MACHINE)/%.o: native/daemon/%.c Makefile $(GEN)/.python
 	@mkdir -p $(@D)
@@ -285,7 +288,7 @@ build/san/fuzz_log: $(patsubst %,native/log/%.c,$(filter-out module,$(log_reader
 build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/log -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/log $(DAEMON_ROOMS) -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
 
 san: $(san_tests) $(san_fuzz) ## native tests and fuzzing under address and undefined-behaviour sanitizers
 	@set -e; for t in $(san_tests); do echo "$$t"; $$t; done

@@ -5,7 +5,7 @@
  * then on this thread and what it starts are caught. In every other case the program runs as if we were not there:
  * without a daemon nobody could see what was caught, and whatever answers at that socket may be dead, stopped, or
  * somebody else. So nothing here waits without an end, and nothing is changed before a session is mapped. Or in the
- * child of a fork, which has been given a session's descriptors (native/daemon/enter.c).
+ * child of a fork, which has been given a session's descriptors (native/daemon/launcher/enter.c).
  */
 #include "agent.h"
 

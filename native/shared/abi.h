@@ -104,7 +104,7 @@ struct chunk {
 	uint32_t pad;
 };
 
-/* A site that calls have come from, in the image that the kernel has started: see native/daemon/lead.c. */
+/* A site that calls have come from, in the image that the kernel has started: see daemon/launcher/lead.c. */
 struct lead_claim {
 	int32_t offset; /* of its `syscall` instruction, from the image's entry */
 	uint32_t nr;
@@ -175,7 +175,7 @@ struct session {
 /* ---- the area: log records in chunks ----------------------------------------------------------------------------- */
 
 /*
- * The area begins with a page that is the drainer's (native/daemon/area.h) and that no program maps, then comes one in
+ * The area begins with a page that is the drainer's (daemon/drainer/area.h) and that no program maps, then comes one in
  * which agents count lost records, for when the session is gone, too; then the chunks. Programs map a part of that, and
  * more when they lease a chunk that lies further on.
  */

@@ -3,7 +3,7 @@
 #ifndef LSCA_DRAIN_ALONE_H
 #define LSCA_DRAIN_ALONE_H
 
-#include "daemon/drain.h"
+#include "daemon/drainer/drain.h"
 
 const uint32_t machine_elf = 62;
 

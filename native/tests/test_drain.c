@@ -12,11 +12,11 @@
 #include "log/hash.c"
 #include "log/encode.c"
 #include "log/decode.c"
-#include "daemon/area.c"
-#include "daemon/output.c"
-#include "daemon/drain.c"
-#include "daemon/flight.c"
-#include "daemon/recover.c"
+#include "daemon/drainer/area.c"
+#include "daemon/drainer/output.c"
+#include "daemon/drainer/drain.c"
+#include "daemon/drainer/flight.c"
+#include "daemon/drainer/recover.c"
 #include "tests/drain_alone.h"
 
 enum { ROUNDS = 4000, TOUCHED = 6 };

@@ -6,10 +6,10 @@
  * gets may lie outside of what it asked for, which the sanitizers and the checks here see.
  */
 #define _GNU_SOURCE
-#include "daemon/serve.c"
+#include "daemon/handlers/serve.c"
 #define yield question_yield
 #define wake question_wake
-#include "daemon/question.c"
+#include "daemon/handlers/question.c"
 #undef wake
 
 enum { HONEST = 4, HOSTILE = 3, SECONDS = 5, SPAN = ((sizeof(struct session) + 4095) & ~4095) + HANDLERS_SIZE };

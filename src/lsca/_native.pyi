@@ -200,7 +200,7 @@ def run(
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
     programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
     `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`. `host`, a socket: instead of
-    running a program, serve those that join until it is closed; see native/daemon/host.c.
+    running a program, serve those that join until it is closed; see launcher/host.c.
     """
 
 def start(

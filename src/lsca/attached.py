@@ -2,7 +2,7 @@
 """Programs that bring their agent along, preloaded or linked: each gets a session of its own from the daemon.
 
 The agent asks on the daemon's socket, gets the session's memory, and hangs up; from then on only the keeper
-(`native/daemon/keep.c`) knows when the last of the program's processes has ended. An image that such a process has
+(`drainer/keep.c`) knows when the last of the program's processes has ended. An image that such a process has
 started by exec asks again and belongs to the session that its process is in.
 """
 

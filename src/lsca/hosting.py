@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A session that programs join, instead of one that begins with a program: for tests, whose programs are many.
 
-A launcher process serves it (launch.py, native/daemon/host.c). It starts by itself meanwhile: a program that joins
+A launcher process serves it (launch.py, launcher/host.c). It starts by itself meanwhile: a program that joins
 before it is there waits for it. Nobody waits for its end but who asks for that.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # most tests have no rules, and these know every call
     from lsca.handlers.dispatch import OnError
     from lsca.handlers.rule import Rule
 
-SYNC, END = b"s", b"q"  # native/daemon/host.c
+SYNC, END = b"s", b"q"  # native/daemon/launcher/host.c
 PATIENCE = 10.0  # seconds for a launcher to write down what it has
 
 

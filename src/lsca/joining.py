@@ -2,9 +2,9 @@
 """Programs that this process starts join a session: `subprocess` and all that rests on it, `os.system`, `os.exec*`.
 
 While `joined` lasts, a child of `subprocess` asks the session's launcher to be there at its exec
-(native/daemon/start.c). All others execute lsca-join (native/join), which does that and becomes the program. Either way
+(launcher/start.c). All others execute lsca-join (native/join), which does that and becomes the program. Either way
 process id, descriptors, directory, environment, signals, exit status and errors are the program's own. A child by
-`os.fork` goes on with the code that it has, so the agent is put into it (native/daemon/enter.c) before `os.fork` is
+`os.fork` goes on with the code that it has, so the agent is put into it (launcher/enter.c) before `os.fork` is
 over there.
 """
 

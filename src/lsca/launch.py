@@ -30,7 +30,7 @@ HOSTS_SCRIPT = f"{IMPORT}; launch.serve_hosts(sys.argv[1:])"
 def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[str]) -> list[str]:
     """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas.
 
-    `host=FD` among them: there is no program, and the launcher serves those that join; see native/daemon/host.c.
+    `host=FD` among them: there is no program, and the launcher serves those that join; see launcher/host.c.
     """
     return [sys.executable, "-IS", "-c", SCRIPT, *map(str, fds), log, flags, *program]
 

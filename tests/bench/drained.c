@@ -10,11 +10,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "daemon/area.c"
-#include "daemon/drain.c"
-#include "daemon/flight.c"
-#include "daemon/output.c"
-#include "daemon/recover.c"
+#include "daemon/drainer/area.c"
+#include "daemon/drainer/drain.c"
+#include "daemon/drainer/flight.c"
+#include "daemon/drainer/output.c"
+#include "daemon/drainer/recover.c"
 #include "log/decode.c"
 #include "log/encode.c"
 #include "log/hash.c"

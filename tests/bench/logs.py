@@ -25,7 +25,7 @@ Row = dict[str, object]
 def compile_native(name: str, sources: Sequence[str], into: Path) -> Path:
     """One of the programs here that contain parts of LSCA."""
     machine = NATIVE / "shared/arch" / os.uname().machine
-    include = [NATIVE, NATIVE / "shared", machine, NATIVE / "log"]
+    include = [NATIVE, NATIVE / "shared", machine, NATIVE / "log", *NATIVE.glob("daemon/*/")]
     command = ["gcc", "-std=gnu11", "-O2", "-pthread", "-D_GNU_SOURCE="]
     command += [f"-I{path}" for path in include]
     files = [HERE / f"{name}.c", *(NATIVE.parent / source for source in sources)]

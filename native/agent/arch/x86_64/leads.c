@@ -3,7 +3,7 @@
  * What the programs of a run learn from each other about call sites. Where one has had to take signals, the next one
  * has its sites patched before they run:
  *
- *   one page of the image that the kernel starts, the dynamic linker mostly   by the launcher: native/daemon/lead.c
+ *   one page of the image that the kernel starts, the dynamic linker mostly   by the launcher: daemon/launcher/lead.c
  *   the rest of that image                                                    here, when its first call has come
  *   files that are mapped to be executed: the libraries                       here, as soon as they are
  *
