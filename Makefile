@@ -30,7 +30,7 @@ EXTENSION := src/lsca/_native.abi3.so
 LOG_EXTENSION := src/lsca/_log.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
 
-.PHONY: help setup native demo test check san cross bench capture-table programs api clean
+.PHONY: help setup native demo test check proof san cross bench capture-table programs api clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
@@ -49,6 +49,9 @@ check: setup ## format, lint, types and the rules of the house
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/unit/test_house.py
+
+proof: setup ## kill runs with posted writes at 1,000 random moments, and try 300 random programs
+	@LSCA_POST_KILLS=1000 LSCA_POST_SEEDS=300 .venv/bin/python -m pytest -q tests/post
 
 bench: native .venv/bin/lsca ## measure against the kernel, strace and other handlers; writes bench.json
 	@.venv/bin/python tests/bench/bench.py
@@ -122,7 +125,7 @@ DEPS = -MMD -MP -MF $(@:%=%.d)
 HOSTED := -std=gnu11 $(WARN) -D_GNU_SOURCE= -pthread -Inative/shared -Inative/shared/arch/$(MACHINE)
 HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 
-DAEMON_ROOMS := $(patsubst %,-Inative/daemon/%,launcher drainer handlers)
+DAEMON_ROOMS := $(patsubst %,-Inative/daemon/%,launcher drainer handlers poster)
 
 # The agent lives in other people's programs: no libc, no TLS, general registers only.
 FREE := -std=gnu11 -O2 $(WARN) -ffreestanding -fno-builtin -fno-stack-protector \

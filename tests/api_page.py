@@ -31,10 +31,17 @@ HEAD = """# The Python interface
 `import lsca` does nothing; the names below are fetched when they are first used. `docs/tutorial.md` and
 `docs/handlers.md` show how they go together, `lsca help CALL` lists the arguments of a call.
 """
-INNER = ("Rule.begin", "Rule.matches", "Rule.counts", "Session.flags")  # for other parts of LSCA
+INNER = (
+    "Rule.begin",
+    "Rule.matches",
+    "Rule.counts",
+    "Session.flags",
+    "PostOptions.create",
+)  # for other parts of LSCA
 SECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
     "Running a program": tuple(
-        (f"lsca.{name}", getattr(lsca, name)) for name in ("run", "Completed", "Session", "Report")
+        (f"lsca.{name}", getattr(lsca, name))
+        for name in ("run", "Completed", "Session", "PostOptions", "Report")
     ),
     "Handlers and rules": tuple(
         (f"lsca.{name}", getattr(lsca, name))

@@ -168,7 +168,7 @@ _Static_assert(sizeof(struct fast) == 96 && CALL_LIMIT == 512, "entry.S");
 _Static_assert(__builtin_offsetof(struct thread, put_off) == 24, "entry.S");
 _Static_assert(__builtin_offsetof(struct thread, resume) == 32, "entry.S");
 _Static_assert(__builtin_offsetof(struct thread, quick) == 40, "entry.S");
-_Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 3, "entry.S");
+_Static_assert(__builtin_offsetof(struct thread, answers) == 48 && WAY_KNOWN == 3 && WAY_POSTS == 12, "entry.S");
 
 /* A clone, fork or vfork under way: shared by parent and child where they share memory. */
 struct birth {
@@ -283,6 +283,7 @@ void trap(int sig, struct siginfo *info, struct ucontext *uc);
 void dispatch_setup(void);
 int64_t dispatch_perform(struct call *c);
 int64_t dispatch_normal(struct call *c); /* whatever rules say */
+int64_t dispatch_made(struct call *c);   /* and whatever is posted */
 void dispatch_ways(void);                 /* after they have changed */
 extern uint8_t dispatch_way[CALL_LIMIT];
 int dispatch_unmasked(uint64_t nr, const uint64_t *args); /* it could bring a signal mask, and does not */

@@ -4,7 +4,7 @@
  * have it completed there, leave the result in the frame. Calls that concern the frame itself, or the life of threads
  * and processes, go to signals.c and life.c. Calls from patched sites arrive in fast.c and join at dispatch_perform().
  */
-#include "agent.h"
+#include "post.h"
 
 static const struct call_row row_unknown = {
 	.nargs = 6, .runs = RUNS_PROGRAM, .flags = CALL_BLOCKS, .names = NAMES_UNKNOWN,
@@ -157,7 +157,7 @@ static int64_t as_usual(struct call *c)
 	return by_route(c);
 }
 
-int64_t dispatch_normal(struct call *c)
+int64_t dispatch_made(struct call *c)
 {
 	struct moves *moves = c->row->names ? names_begin(c) : 0;
 	int64_t ret = as_usual(c);
@@ -165,6 +165,11 @@ int64_t dispatch_normal(struct call *c)
 	if (moves)
 		names_end(c, moves, ret);
 	return ret;
+}
+
+int64_t dispatch_normal(struct call *c)
+{
+	return post_head && c->row->posts ? post_made(c) : dispatch_made(c);
 }
 
 int64_t dispatch_perform(struct call *c)
@@ -184,8 +189,11 @@ static void foreign(struct call *c)
 		filter_strict_end(c);
 	/* Under the route `proxy` its descriptors would be ours; and some calls would change the frame. */
 	if (c->thread->process->channel ? foreign_harmless(c->nr) : !foreign_refused(c->nr)) {
-		if (!foreign_harmless(c->nr))
+		if (!foreign_harmless(c->nr)) {
 			names_lost();
+			if (post_head)
+				post_off(c->thread);
+		}
 		ret = gate_foreign(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4], c->args[5]);
 		ret = (int32_t)ret;
 	}
@@ -236,12 +244,26 @@ static int is_asked_about(uint32_t nr)
 	return handle_has_rules(nr) || (handle_is_there() && call_rows[nr].names);
 }
 
+/* One whose only descriptor is its first argument is plain as long as that is not posted, nor is anything by others. */
+static uint8_t way_of_posts(const struct call_row *row)
+{
+	if (row->posts == POSTS_MESSAGES || row->args[0].kind != ARG_FD)
+		return WAY_SPECIAL;
+	for (int i = 1; i < row->nargs; i++)
+		if (row->args[i].kind == ARG_FD || row->args[i].flags & ARG_PATH)
+			return WAY_SPECIAL;
+	return ARCH_WAY_POSTS;
+}
+
 /* Other threads look at it meanwhile: each entry goes from its old value to its new one. */
 void dispatch_ways(void)
 {
 	uint8_t way[CALL_LIMIT];
 
 	ways_without_rules(way);
+	for (uint32_t nr = 0; post_head && nr < CALL_LIMIT; nr++)
+		if (call_rows[nr].posts && way[nr] == WAY_PLAIN)
+			way[nr] = way_of_posts(&call_rows[nr]);
 	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
 		dispatch_way[nr] = way[nr] != WAY_SLOW && is_asked_about(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
 }
@@ -280,6 +302,8 @@ static void caught(struct thread *t, struct siginfo *info, struct ucontext *uc)
 	case NR_exit_group:
 		if (handle_has_rules(c.nr))
 			handle_before(&c, &ret);
+		if (post_head && (c.nr == NR_exit_group || !t->process->threaded))
+			post_last(t);
 		record_last(&c);
 		life_exit(&c);
 		return;

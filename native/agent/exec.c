@@ -3,9 +3,7 @@
  * A program becomes another one. Capturing does not survive that, so the launcher is asked to be there when it happens;
  * what the next image inherits is put in order before. Called for execve and execveat, by trap() alone.
  */
-#include "agent.h"
-
-#include "outside.h"
+#include "post.h"
 
 static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
 {
@@ -154,6 +152,12 @@ int64_t exec_call(struct call *c)
 
 	memcpy(args, c->args, sizeof args);
 	record_last(c);
+	if (post_head) {
+		post_abroad(c->thread, POSTS_ALL, args, c->row);
+		if (p == &process_main)
+			post_begin_birth(c->thread, BIRTH_PROCESS);
+		post_await_closed();
+	}
 	if (p->channel && c->nr == NR_execveat && (int32_t)args[0] >= 0) {
 		borrowed = delegate_borrow(c->thread, args[0]);
 		if (borrowed < 0)
@@ -191,6 +195,8 @@ int64_t exec_call(struct call *c)
 	if (uncaught)
 		__atomic_sub_fetch(&session->uncaught, 1, __ATOMIC_RELAXED);
 out:
+	if (post_head && p == &process_main)
+		post_end_birth(BIRTH_PROCESS);
 	if (borrowed >= 0)
 		GATE1(NR_close, borrowed);
 	return r;

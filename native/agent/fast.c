@@ -5,7 +5,7 @@
  * which may only be because every wait in here is made by gate_fast(). Calls that need a signal frame are sent on to
  * trap() by way of the site's own `syscall` instruction.
  */
-#include "agent.h"
+#include "post.h"
 
 typedef uint64_t word __attribute__((may_alias));
 
@@ -16,17 +16,15 @@ static int64_t just_make(struct thread *t, struct fast *f)
 }
 
 /*
- * The same with a record of nothing but numbers, which begins with the word `head`. The arguments are written whether
- * the call has so many or not: what lies behind the record is nobody's yet.
+ * A record of nothing but numbers, which begins with the word `head`. The arguments are written whether the call has so
+ * many or not: what lies behind the record is nobody's yet.
  */
-static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
+static inline struct log_record *begin_record(struct thread *t, const struct fast *f, uint64_t head)
 {
 	struct log_record *r = (struct log_record *)t->at;
-	uint64_t start = arch_ticks(), took;
-	int64_t ret;
 
 	*(word *)r = head;
-	r->start = start;
+	r->start = arch_ticks();
 	/* Six moves, and neither a loop nor a call of memcpy. */
 	r->args[0] = f->args[0];
 	r->args[1] = f->args[1];
@@ -35,8 +33,13 @@ static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
 	r->args[4] = f->args[4];
 	r->args[5] = f->args[5];
 	__atomic_store_n(&t->head->begun, t->number + 1, __ATOMIC_RELEASE); /* see record_begin() */
-	ret = gate_fast(f->nr, f->args, &t->put_off);
-	took = arch_ticks() - start;
+	return r;
+}
+
+static inline int64_t end_record(struct thread *t, struct log_record *r, uint64_t head, int64_t ret)
+{
+	uint64_t took = arch_ticks() - r->start;
+
 	if (__builtin_expect(took >> 32 || ret != (int32_t)ret || ret == -ERESTART_, 0)) {
 		record_wide(t, r, took, ret);
 		return ret;
@@ -47,6 +50,43 @@ static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
 	t->number++;
 	put_release(&t->head->used, (uint32_t)(t->at - (uint8_t *)(t->head + 1)));
 	return ret;
+}
+
+static int64_t make_and_record(struct thread *t, struct fast *f, uint64_t head)
+{
+	struct log_record *r = begin_record(t, f, head);
+
+	return end_record(t, r, head, gate_fast(f->nr, f->args, &t->put_off));
+}
+
+/* A small write to a posted file: POST_NOT if it cannot be posted now. */
+static int64_t post(struct thread *t, struct fast *f)
+{
+	uint64_t head = record_heads[NR_write];
+	struct log_record *r;
+	int64_t ret;
+
+	if (!record_is_on()) {
+		ret = post_write(t, f->args[0], f->args[1], f->args[2]);
+	} else if (head && t->end - t->at >= RECORD_SMALL) {
+		head |= (uint64_t)ROUTE_LOCAL << 40;
+		r = begin_record(t, f, head);
+		ret = post_write(t, f->args[0], f->args[1], f->args[2]);
+		if (ret != POST_NOT)
+			end_record(t, r, head, ret);
+	} else {
+		return POST_NOT;
+	}
+	if (ret != POST_NOT)
+		record_count(t, ROUTE_LOCAL);
+	return ret;
+}
+
+static int is_plain(const struct fast *f)
+{
+	uint8_t way = dispatch_way[f->nr];
+
+	return way == WAY_PLAIN || (way == WAY_POSTS && post_is_nothing(f->args[0]));
 }
 
 static int64_t by_dispatch(struct thread *t, struct fast *f, uint8_t route)
@@ -71,12 +111,17 @@ void fast_call(struct thread *t, struct fast *f)
 
 	if (get_relaxed(handle_epoch) != get_relaxed(&handle_seen))
 		handle_refresh();
+	if (f->nr == NR_write && dispatch_way[NR_write] == WAY_POSTS && post_is_own(f->args[0])) {
+		ret = post(t, f);
+		if (ret != POST_NOT)
+			goto out;
+	}
 	if (f->nr >= CALL_LIMIT || (dispatch_way[f->nr] == WAY_SLOW && !dispatch_unmasked(f->nr, f->args))) {
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
 	route = dispatch_route(t->process, f->nr);
-	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && record_heads[f->nr] &&
+	if (route == ROUTE_KERNEL && is_plain(f) && record_heads[f->nr] &&
 	    t->end - t->at >= RECORD_SMALL && !handle_has_rules(f->nr)) {
 		record_count(t, ROUTE_KERNEL);
 		ret = make_and_record(t, f, record_heads[f->nr]);
@@ -87,7 +132,7 @@ void fast_call(struct thread *t, struct fast *f)
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
-	if (route == ROUTE_KERNEL && dispatch_way[f->nr] == WAY_PLAIN && !record_is_on() && !handle_has_rules(f->nr))
+	if (route == ROUTE_KERNEL && is_plain(f) && !record_is_on() && !handle_has_rules(f->nr))
 		ret = just_make(t, f);
 	else
 		ret = by_dispatch(t, f, route);

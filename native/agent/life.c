@@ -4,7 +4,7 @@
  * or fork comes out in birth_stub and arms itself before any of its own code runs; a program that calls exec first asks
  * the launcher to be there. Under the route `proxy` the proxy forks, makes threads and ends with the program.
  */
-#include "agent.h"
+#include "post.h"
 
 #define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
 
@@ -91,6 +91,15 @@ static int names_are_shared(uint64_t flags)
 	return flags & FLAG_NEWNS || (flags & FLAG_THREAD ? (flags & all) != all : !!(flags & FLAG_FILES));
 }
 
+static enum post_birth post_kind(uint64_t flags)
+{
+	if (names_are_shared(flags & ~(uint64_t)FLAG_NEWNS))
+		return BIRTH_ODD;
+	if (flags & FLAG_THREAD)
+		return BIRTH_THREAD;
+	return flags & FLAG_VFORK && flags & FLAG_VM ? BIRTH_VFORK : BIRTH_PROCESS;
+}
+
 int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 {
 	struct process_self *p = c->thread->process;
@@ -165,6 +174,10 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 			return r;
 		}
 	}
+	if (post_head && p == &process_main)
+		post_begin_birth(c->thread, post_kind(flags));
+	else if (post_head)
+		post_lent_all();
 	if (b->shares_memory && (!(flags & FLAG_SETTLS) || tls == arch_key())) {
 		b->twin_of = c->thread->twin_of ? c->thread->twin_of : c->thread->tid;
 		thread_doubt(b->twin_of);
@@ -202,6 +215,8 @@ static void parent_done(int64_t ret, struct birth *b)
 		GATE1(NR_close, b->lifeline);
 		GATE1(NR_close, b->channel);
 	}
+	if (post_head && p == &process_main)
+		post_end_birth(post_kind(b->flags));
 	if (session && ret < 0 && !b->is_thread)
 		add_one(&session->births_over);
 	if (ret < 0 && b->shares_memory && b->is_thread)
@@ -257,6 +272,7 @@ static void child_process(struct birth *b, struct thread **known)
 
 		signal_sys_take(&parents);
 		handle_forked();
+		post_forked();
 		sites_unlock();
 		thread_only();
 		chunk_forked();

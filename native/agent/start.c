@@ -4,7 +4,7 @@
  * session, take SIGSYS, arm Syscall User Dispatch for this thread with a constant "block" and the one range from which
  * calls are let through.
  */
-#include "agent.h"
+#include "post.h"
 
 struct session *session;
 
@@ -174,8 +174,14 @@ static int64_t find_memory(struct agent_config *cfg)
 		chunk_map_area(area, cfg->flags & AGENT_QUIET);
 		GATE1(NR_close, area);
 	}
-	if (cfg->lifeline < 0)
+	fd = cfg->lifeline < 0 ? fd : -1;
+	if (fd >= 0)
 		GATE1(NR_close, fd);
+	fd = cfg->post >= 0 ? open_of(cfg->launcher, cfg->post) : -1;
+	if (fd >= 0) {
+		post_map(fd);
+		GATE1(NR_close, fd);
+	}
 	return 0;
 }
 

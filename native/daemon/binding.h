@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Python's side of the extension: what module.c, request.c, served.c and started.c share. The only file that includes
- * Python.h.
+ * Python's side of the extension: what module.c, request.c, served.c, started.c and posted.c share. The only file
+ * that includes Python.h.
  */
 #ifndef LSCA_BINDING_H
 #define LSCA_BINDING_H
@@ -26,6 +26,9 @@ PyObject *request_new(struct question *q);
 void request_over(PyObject *self); /* the question has been answered */
 PyTypeObject *request_type_made(PyObject *module, const char *name, int size, destructor dealloc, PyMethodDef *methods,
 				PyGetSetDef *members);
+
+/* posted.c */
+int posted_functions(PyObject *module);
 
 /* served.c */
 int served_types(PyObject *module);

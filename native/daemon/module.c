@@ -294,19 +294,19 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
 				"hide_vdso", "drop", "strict", "unpatched",
-				"serve", "threads", "on_error", "host", NULL};
+				"serve", "threads", "on_error", "host", "post", "post_tells", NULL};
 	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
 	struct served *served = NULL;
 	unsigned threads = 64;
 	int error = 0;
-	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = "", .host_fd = -1};
+	struct plan plan = {.log_fd = -1, .area_fd = -1, .log_path = "", .host_fd = -1, .post_fd = -1};
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIOi", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIOiip", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
 					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched,
-					 &serve, &threads, &on_error, &plan.host_fd))
+					 &serve, &threads, &on_error, &plan.host_fd, &plan.post_fd, &plan.post_tells))
 		return NULL;
 	plan.argv = module_strings(argv);
 	plan.env = plan.argv ? module_strings(env) : NULL;
@@ -405,6 +405,7 @@ static PyModuleDef_Slot slots[] = {
 	{Py_mod_exec, add_numbers},
 	{Py_mod_exec, request_types},
 	{Py_mod_exec, served_types},
+	{Py_mod_exec, posted_functions},
 	{0, NULL},
 };
 

@@ -19,7 +19,7 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 4u
+#define ABI_VERSION 5u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
@@ -387,6 +387,7 @@ struct agent_config {
 	uint32_t launcher;           /* its pid */
 	int32_t remote;              /* number of the session's descriptor in the launcher */
 	int32_t area;                /* number of the area's descriptor in the launcher; -1: no log */
+	int32_t post;                /* the same of what is posted (post.h); -1: nothing */
 	int32_t session_fd;          /* number in the program, or -1 */
 	int32_t lifeline, channel;   /* in the program, -1 without a proxy */
 	uint32_t slot;               /* SLOT of the thread that called exec, 0 at first */
@@ -396,7 +397,6 @@ struct agent_config {
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
 	uint32_t flags;              /* enum agent_flags */
-	uint32_t pad;
 	uint64_t session_size;
 	uint64_t entry;              /* of the image, where we are */
 	uint64_t lead_page;          /* the page that has these sites */

@@ -95,18 +95,38 @@ enum call_names {
 	NAMES_UNKNOWN, /* if it succeeds, nobody knows any more when they change */
 };
 
+/* What a call means for files whose writes are posted: native/agent/post_calls.c. */
+enum call_posts {
+	POSTS_NOTHING,
+	POSTS_WRITES, POSTS_GATHERS, /* write and writev, which are posted */
+	POSTS_MOVES,    /* it uses the descriptor's position, and leaves another */
+	POSTS_LOOKS,    /* it looks at the file, or changes it elsewhere */
+	POSTS_SYNCS,    /* and says what became of what was written */
+	POSTS_CLOSES,
+	POSTS_FCNTL,
+	POSTS_ALL,      /* it looks at files by their paths, or at all */
+	POSTS_OPENS,
+	POSTS_PASSES,   /* it may do anything with the descriptor: the file is posted no more */
+	POSTS_MAPS,
+	POSTS_MESSAGES, /* which may carry descriptors */
+	POSTS_LIMITS,
+	POSTS_RANGES,   /* it closes many */
+	POSTS_ENDS,     /* from now on nothing is posted */
+};
+
 /* How a call from a patched site is completed in the route `kernel`; the agent's entry.S knows. */
 enum call_way {
 	WAY_PLAIN,   /* it is just made */
 	WAY_SPECIAL, /* by dispatch_perform() */
 	WAY_SLOW,    /* it needs a signal frame: by trap() */
 	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
+	WAY_POSTS = WAY_KNOWN + KNOWN_END, /* as plain, unless its first argument is a descriptor that post.c knows */
 };
 
 struct call_row {
 	uint8_t nargs, runs;
 	uint8_t flags, known;
-	uint8_t names;
+	uint8_t names, posts;
 	struct call_arg args[CALL_ARGS];
 };
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lsca.live.address import Address
     from lsca.log.reader import Log, open_log
     from lsca.running import Completed, run
-    from lsca.session import Session
+    from lsca.session import PostOptions, Session
     from lsca.table.syscall import Syscall
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "Address",
     "Completed",
     "Log",
+    "PostOptions",
     "Report",
     "Rule",
     "Session",
@@ -43,7 +44,7 @@ _HOMES = {
     "lsca.live.address": "Address",
     "lsca.log.reader": "Log open_log",
     "lsca.running": "Completed run",
-    "lsca.session": "Session",
+    "lsca.session": "PostOptions Session",
     "lsca.table.syscall": "Syscall",
 }
 

@@ -122,6 +122,18 @@ def session_create(
     `handlers`: there may be rules, and somebody who serves.
     """
 
+def post_create(patterns: bytes, sync: bool, after: int, /) -> int:
+    """Memory for posted writes, as a descriptor (close-on-exec). Each pattern ends with a NUL. OSError."""
+
+def post_remove(fd: int, /) -> None:
+    """Its name: nobody is to find it any more."""
+
+def post_stats(fd: int, /) -> dict[str, int]:
+    """Writes, bytes, files, calls that have written them, bytes lost and recovered; the poster's process. OSError."""
+
+def post_recover() -> list[tuple[str, int, int]]:
+    """Finishes what runs have left of which nobody is left: the memory's name, bytes written, bytes lost."""
+
 def rules_set(fd: int, rules: bytes, /) -> None:
     """Puts the rules of `lsca.rules.compile_rules` into force, from the next call of every program on. ValueError."""
 
@@ -193,6 +205,8 @@ def run(
     threads: int = 64,
     on_error: Callable[[Request, BaseException], object] | None = None,
     host: int = -1,
+    post: int = -1,
+    post_tells: bool = False,
 ) -> tuple[int, int, str]:
     """Runs a program to its end: exit code or -1, signal or 0, and a text if it is LSCA's own failure.
 
@@ -200,7 +214,8 @@ def run(
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
     programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
     `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`. `host`, a socket: instead of
-    running a program, serve those that join until it is closed; see launcher/host.c.
+    running a program, serve those that join until it is closed; see launcher/host.c. `post`: the memory of posted
+    writes; with `post_tells` a line on stderr says at the end how many there were.
     """
 
 def start(

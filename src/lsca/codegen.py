@@ -20,7 +20,7 @@ from lsca.table.arguments import (
     Request,
     show_dirfd,
 )
-from lsca.table.effects import Does, Names
+from lsca.table.effects import Does, Names, Posts
 from lsca.table.syscall import CALL_LIMIT, KNOWN_WORDS, RowError, Syscall
 from lsca.table.text import ERRNO_NAMES
 
@@ -104,6 +104,17 @@ def call_names(row: type[Syscall], machine: str) -> str:
     return f"NAMES_OF_ARG + {row.order[machine].index(replaced[0])}" if replaced else ""
 
 
+def call_posts(row: type[Syscall]) -> str:
+    """What it means for posted writes: an `enum call_posts`."""
+    if row.posts:
+        return "" if row.posts is Posts.NOTHING else row.posts
+    if row.effect and row.effect.does is Does.OPENS:
+        return Posts.OPENS
+    if any(ArgFlag.PATH in argument.flags for argument in row.arguments.values()):
+        return Posts.ALL
+    return Posts.PASSES if any(a.kind is Kind.FD for a in row.arguments.values()) else ""
+
+
 def call_row(row: type[Syscall], machine: str) -> str:
     """One `struct call_row` with its designator."""
     flags = ["CALL_KNOWN"]
@@ -122,6 +133,8 @@ def call_row(row: type[Syscall], machine: str) -> str:
     names = call_names(row, machine)
     if names:
         text += f"\t\t.names = {names},\n"
+    if posts := call_posts(row):
+        text += f"\t\t.posts = {posts},\n"
     if args:
         text += "\t\t.args = {\n" + "".join(f"\t\t\t{arg},\n" for arg in args) + "\t\t},\n"
     return text + "\t},\n"

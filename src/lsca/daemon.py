@@ -380,10 +380,10 @@ def _process(process: "_native.Process") -> Json:
 
 
 def _recover() -> None:
-    """Logs that nobody is left to bring to their end."""
-    from lsca.log.recover import recover
+    """Logs and posted writes that nobody is left to bring to their end."""
+    from lsca.log.recover import recover, recover_posted
 
-    for one in recover():
+    for one in (*recover_posted(), *recover()):
         print(f"lsca: {one}", file=sys.stderr)
 
 

@@ -31,6 +31,7 @@ def command(fds: tuple[int, int, int, int], log: str, flags: str, program: list[
     """What to execute; `log` is the log's path, `flags` are words of `main`, joined by commas.
 
     `host=FD` among them: there is no program, and the launcher serves those that join; see launcher/host.c.
+    `post=FD`: the memory of posted writes.
     """
     return [sys.executable, "-IS", "-c", SCRIPT, *map(str, fds), log, flags, *program]
 
@@ -40,8 +41,9 @@ def main(argv: list[str]) -> "NoReturn":
     session, log, area, status = (int(word) for word in argv[:4])
     flags = argv[5].split(",")
     host = next((int(flag[5:]) for flag in flags if flag.startswith("host=")), -1)
+    post = next((int(flag[5:]) for flag in flags if flag.startswith("post=")), -1)
     program = [os.fsencode(word) for word in argv[6:]]
-    for fd in (session, log, area, status, host):
+    for fd in (session, log, area, status, host, post):
         if fd >= 0:
             os.set_inheritable(fd, fd == status and host >= 0)
     code, signal, text = _native.run(
@@ -59,6 +61,7 @@ def main(argv: list[str]) -> "NoReturn":
         strict="strict" in flags,
         unpatched="unpatched" in flags,
         host=host,
+        post=post,
     )
     if text:
         os.write(status, f"{code} {text}".encode("utf-8", "surrogateescape"))

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from lsca import _native, launch
 from lsca.errors import StartError
-from lsca.session import Session
+from lsca.session import PostOptions, Session
 
 if TYPE_CHECKING:
     from lsca.handlers.dispatch import OnError
@@ -53,6 +53,7 @@ def run(
     on_error: "OnError" = ...,
     strict: bool = ...,
     hide_vdso: bool = ...,
+    post: PostOptions | None = ...,
     stdin: Stream = ...,
     input: str | None = ...,
     stdout: Stream = ...,
@@ -77,6 +78,7 @@ def run(
     on_error: "OnError" = ...,
     strict: bool = ...,
     hide_vdso: bool = ...,
+    post: PostOptions | None = ...,
     stdin: Stream = ...,
     input: bytes | None = ...,
     stdout: Stream = ...,
@@ -100,6 +102,7 @@ def run(
     on_error: "OnError" = "go_on",
     strict: bool = False,
     hide_vdso: bool = False,
+    post: PostOptions | None = None,
     stdin: Stream = None,
     input: str | bytes | None = None,
     stdout: Stream = None,
@@ -117,8 +120,8 @@ def run(
     """Runs a program to its end, with all that it starts. The parameters are subprocess.run's, and these:
 
     `handlers`: functions and rules made with `lsca.on`, in order, or a module of them. `on_error`: whether a call whose
-    handler raises goes on ("go_on") or fails with EPERM ("deny"). `route`, `log`, `strict`, `hide_vdso`: see Session.
-    StartError if the program cannot be started, TimeoutExpired after all of its processes were killed.
+    handler raises goes on ("go_on") or fails with EPERM ("deny"). `route`, `log`, `strict`, `hide_vdso`, `post`: see
+    Session. StartError if the program cannot be started, TimeoutExpired after all of its processes were killed.
     """
     if capture_output:
         if stdout is not None or stderr is not None:
@@ -133,6 +136,7 @@ def run(
         log=None if log is None else os.fspath(log),
         hide_vdso=hide_vdso,
         strict=strict,
+        post=post,
         handlers=None if handlers in ((), [], None) else handlers,  # a session without is cheaper
         on_error=on_error,
     )
@@ -196,7 +200,8 @@ def _launched(
         try:
             given = (session.fd, session.log_fd, session.area, writer)
             command = launch.command(given, session.log or "", session.flags(), program)
-            process = subprocess.Popen(command, pass_fds=[fd for fd in given if fd >= 0], **options)
+            passed = [fd for fd in (*given, session.post_fd) if fd >= 0]
+            process = subprocess.Popen(command, pass_fds=passed, **options)
             session.is_used = True
         finally:
             os.close(writer)

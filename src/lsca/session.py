@@ -12,7 +12,7 @@ from lsca.errors import LogError, LscaError, StartError
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -84,6 +84,46 @@ class LogOptions:
         self.flight = flight
 
 
+POST_AFTER = 256  # writes
+POST_AFTER_MOST = 65535
+POST_TEXT = 15872  # bytes: native/shared/post.h
+
+
+class PostOptions:
+    """Which files' small writes are posted: docs/post.md.
+
+    `patterns` are for absolute paths, as in rules; one that does not begin at the root may begin anywhere. `sync`:
+    what was posted is also made safe against a power cut, soon. A file is posted once it has been written to `after`
+    times. `tells`: a line on stderr says at the end how many writes were posted.
+    """
+
+    def __init__(
+        self,
+        patterns: "Sequence[str]",
+        *,
+        sync: bool = False,
+        after: int = POST_AFTER,
+        tells: bool = False,
+    ) -> None:
+        if any(not pattern or "\0" in pattern for pattern in patterns):
+            raise LscaError("an empty pattern names no file to post")
+        if not 1 <= after <= POST_AFTER_MOST:
+            raise LscaError(f"a file is posted after 1 to {POST_AFTER_MOST} writes, not {after}")
+        self.patterns = tuple(
+            one if one.startswith(("/", "**")) else f"**/{one}" for one in patterns
+        )
+        self.sync = sync
+        self.after = after
+        self.tells = tells
+
+    def create(self) -> int:
+        """Their memory, as a descriptor. OSError; LscaError for too many patterns."""
+        text = b"".join(os.fsencode(pattern) + b"\0" for pattern in self.patterns)
+        if len(text) > POST_TEXT:
+            raise LscaError(f"patterns of {len(text)} bytes; there is room for {POST_TEXT}")
+        return _native.post_create(text, self.sync, self.after)
+
+
 class Session:
     """The memory that agent, proxy, launcher and daemon share for one run, and the means to run it.
 
@@ -96,6 +136,8 @@ class Session:
     none, and never will unless it is `open_to_handlers`: then `handle` brings the first ones. `on_error`: a call whose
     handler raises goes on ("go_on") or fails with EPERM ("deny"). `say` is told of such errors when they happen; all
     are in `reports`.
+
+    `post` are the options of posted writes; None: there are none. With handlers, rules that say `post` name files, too.
     """
 
     def __init__(
@@ -111,6 +153,7 @@ class Session:
         on_error: "OnError" = "go_on",
         say: "Callable[[str], None] | None" = None,
         open_to_handlers: bool = False,
+        post: "PostOptions | None" = None,
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -124,7 +167,8 @@ class Session:
         self.patch = patch
         self.handlers = None if handlers is None else _handlers(handlers, on_error, say)
         self.hide_vdso = hide_vdso or (self.handlers is not None and self.handlers.want_clocks())
-        self.fd = -1
+        self.post = self._posting(post)
+        self.fd = self.post_fd = -1
         self.log_fd = self.area = -1
         self.is_used = False
         place = None
@@ -146,6 +190,8 @@ class Session:
                 flight=how.flight,
                 handlers=self.handlers is not None or open_to_handlers,
             )
+            if self.post is not None:
+                self.post_fd = self.post.create()
         except OSError as error:
             self.close()
             raise LscaError(f"no shared memory for a session: {error.strerror}") from error
@@ -155,6 +201,17 @@ class Session:
             except BaseException:
                 self.close()
                 raise
+
+    def _posting(self, post: "PostOptions | None") -> "PostOptions | None":
+        named = [] if self.handlers is None else self.handlers.posted()
+        if named:
+            post = post or PostOptions(())
+            post = PostOptions((*post.patterns, *named), sync=post.sync, after=post.after)
+        if post is not None and self.route == "proxy":
+            raise LscaError(
+                "writes are posted by the program itself, which has no files under the route proxy"
+            )
+        return post
 
     def _install(self, handlers: "Handlers") -> None:
         from lsca.handlers.serving import install
@@ -193,6 +250,8 @@ class Session:
             strict=self.strict,
             unpatched=not self.patch,
             serve=None if self.handlers is None else self.handlers.answer,
+            post=self.post_fd,
+            post_tells=self.post is not None and self.post.tells,
         )
         if text:
             raise StartError(text, code)
@@ -216,6 +275,7 @@ class Session:
             "strict": self.strict,
             "unpatched": not self.patch,
         }
+        words[f"post={self.post_fd}"] = self.post_fd >= 0
         return ",".join(word for word, on in words.items() if on)
 
     @property
@@ -227,10 +287,12 @@ class Session:
         """Lets go of the memory; programs that still run keep theirs."""
         if self.area >= 0 and not self.is_used:
             _native.area_remove(self.area)
-        for fd in (self.fd, self.log_fd, self.area):
+        if self.post_fd >= 0 and not self.is_used:
+            _native.post_remove(self.post_fd)
+        for fd in (self.fd, self.log_fd, self.area, self.post_fd):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self.log_fd = self.area = -1
+        self.fd = self.log_fd = self.area = self.post_fd = -1
 
 
 def _place(fd: int, path: str) -> bytes:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import logs
+import posts
 from loads import LOADS, Load, run
 
 HERE = Path(__file__).resolve().parent
@@ -105,7 +106,7 @@ PROGRAMS = (
 )
 
 PARTS_OF_LSCA = ("drained", "log_calls")  # built by who wants them
-LOG = "log"
+LOG, POST = "log", "post"
 
 # What to run for which of the first measures.
 CALLS = ("getppid", "getpid", "write", "read", "open")
@@ -353,14 +354,14 @@ def program_targets(results: Results, all_ways: Sequence[Way], place: Place) -> 
 
 
 def choose(text: str) -> frozenset[str]:
-    """Keys of measures, for argparse; `programs` is all whole programs, `log` the log's cost, `calls` all else."""
+    """Keys of measures, for argparse; `programs` is whole programs, `log` and `post` their cost, `calls` all else."""
     first, second = {m.key for m in MEASURES}, {m.key for m in PROGRAMS}
     chosen: set[str] = set()
     for word in filter(None, text.split(",")):
-        found = {k for k in {LOG} | first | second if k == word or k.split()[0] == word}
+        found = {k for k in {LOG, POST} | first | second if k == word or k.split()[0] == word}
         found |= first if word == "calls" else second if word == "programs" else set()
         if not found:
-            known = ", ".join([LOG, *(m.key for m in MEASURES + PROGRAMS)])
+            known = ", ".join([LOG, POST, *(m.key for m in MEASURES + PROGRAMS)])
             raise argparse.ArgumentTypeError(f"{word}: there are calls, programs, {known}")
         chosen |= found
     return frozenset(chosen)
@@ -369,7 +370,9 @@ def choose(text: str) -> frozenset[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure LSCA against the kernel and strace.")
     chosen = {"type": choose, "metavar": "KEY,..."}
-    parser.add_argument("--only", default=choose("calls,log,programs"), dest="wanted", **chosen)
+    parser.add_argument(
+        "--only", default=choose("calls,log,post,programs"), dest="wanted", **chosen
+    )
     parser.add_argument("--without", default=frozenset(), **chosen)
     parser.add_argument("--quick", action="store_true", help="few rounds, short ones: a smoke test")
     parser.add_argument("--log", action="store_true", help="the routes write a log (-o) as well")
@@ -399,6 +402,12 @@ def main() -> int:
                     print(line, flush=True)
             except RuntimeError as error:
                 results.failures[LOG] = str(error)
+        if POST in options.wanted:
+            try:
+                for line in posts.measure(options.lsca, work, options.quick, of_log):
+                    print(line, flush=True)
+            except RuntimeError as error:
+                results.failures[POST] = str(error)
         left_out = [*measure_programs(work, options, log_ways, where[-1], results)]
 
     calls = [m for m in MEASURES if m.key in options.wanted]

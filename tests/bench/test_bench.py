@@ -44,6 +44,12 @@ def test_cost_of_the_log(tmp_path: Path) -> None:
     assert "records drained" in told and "bytes per record" in told
 
 
+def test_cost_of_posted_writes(tmp_path: Path) -> None:
+    rows, told = bench(tmp_path / "bench.json", "--only", "post")
+    assert len(rows) == 2 * 4 * min(2, len(os.sched_getaffinity(0)))
+    assert "times faster" in told
+
+
 @pytest.mark.parametrize(
     ("key", "values"),
     [("make", 1), ("small", 1), ("git", 1), ("shell", 1), ("redis", 2), ("pgbench", 2)],

@@ -66,6 +66,7 @@ GOLDEN = """\
 const struct call_row call_rows[CALL_LIMIT] = {
 	[7] = { /* small */
 		.nargs = 5, .runs = RUNS_ANYWHERE, .flags = CALL_KNOWN | CALL_BLOCKS | CALL_NEW_FD | CALL_TERMINAL,
+		.posts = POSTS_ALL,
 		.args = {
 			{.kind = ARG_FD},
 			{.kind = ARG_STRING, .flags = ARG_PATH},
@@ -99,6 +100,24 @@ def test_golden() -> None:
     assert codegen.generate("x86_64", (bare, small), IOCTLS, FCNTLS) == GOLDEN.replace(
         "{ways}", codegen.call_ways((bare, small), "x86_64")
     )
+
+
+POSTED = {
+    "close": "POSTS_CLOSES",
+    "dup2": "POSTS_PASSES",
+    "fsync": "POSTS_SYNCS",
+    "getpid": "",
+    "io_uring_setup": "POSTS_ENDS",
+    "openat": "POSTS_OPENS",
+    "pread64": "POSTS_LOOKS",
+    "rename": "POSTS_ALL",
+    "write": "POSTS_WRITES",
+}
+
+
+def test_what_calls_mean_for_posted_files() -> None:
+    for name, expected in POSTED.items():
+        assert codegen.call_posts(by_name(name)) == expected
 
 
 def test_ways() -> None:

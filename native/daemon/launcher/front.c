@@ -4,6 +4,7 @@
  * ends as the program ends. The launcher, its child, does everything else; see launch.h.
  */
 #include "launch.h"
+#include "poster.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,10 @@ static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUS
 /* The terminal's; the program decides what they mean and the front follows. */
 static const int followed[] = {SIGTSTP, SIGTTIN, SIGTTOU};
 
-enum { KEEPER_LOOKS = 60, KEEPER_LOOK = 5000000 /* ns */ };
+enum {
+	KEEPER_LOOKS = 60, KEEPER_LOOK = 5000000 /* ns */,
+	POSTER_LOOKS = 5000, POSTER_END = 20, POSTERS = 100,
+};
 
 struct front {
 	pid_t launcher, program;
@@ -29,6 +33,9 @@ struct front {
 	sigset_t watched;
 	int early[8], early_count; /* signals from before there was a program */
 	int over;
+	pid_t poster; /* 0: none */
+	int poster_end, line[2]; /* its pidfd; what tells it that the run is over */
+	uint32_t posters;
 };
 
 static int is_stopped(pid_t pid)
@@ -115,27 +122,94 @@ static void on_message(struct front *f, const struct message *m, struct outcome 
 	}
 }
 
+/* ---- the poster -------------------------------------------------------------------------------------------------- */
+
+/* It is there when this returns: no program is told of it before. */
+static void begin_posting(struct front *f, const struct plan *p)
+{
+	const struct timespec moment = {0, 200000};
+	struct post_head *h = post_open(p->post_fd);
+	uint32_t before = h ? get_acquire(&h->poster) : 0;
+
+	f->poster = h ? poster_start(p->post_fd, f->line[0]) : 0;
+	if (f->poster <= 0) {
+		f->poster = 0;
+	} else {
+		f->poster_end = above_standard((int)syscall(SYS_pidfd_open, f->poster, 0));
+		for (int i = 0; i < POSTER_LOOKS && get_acquire(&h->poster) == before; i++)
+			nanosleep(&moment, NULL);
+	}
+	post_close(h);
+}
+
+/* Whatever it was doing, the next one does. */
+static void replace_poster(struct front *f, const struct plan *p)
+{
+	waitpid(f->poster, NULL, 0);
+	f->poster = 0;
+	close(f->poster_end);
+	f->poster_end = -1;
+	if (++f->posters < POSTERS)
+		begin_posting(f, p);
+}
+
+/* What the dead have posted is in its file before we return; the living may go on in the background. */
+static void end_posting(struct front *f, const struct plan *p)
+{
+	const struct timespec moment = {0, 1000000};
+	struct post_head *h = post_open(p->post_fd);
+
+	close(f->line[0]);
+	close(f->line[1]);
+	for (int i = 0; h && f->poster && i < POSTER_LOOKS; i++) {
+		put_relaxed(&h->asleep, 0);
+		add_one(&h->bell);
+		futex_call(&h->bell);
+		if (waitpid(f->poster, NULL, WNOHANG)) {
+			f->poster = 0;
+			if (get_acquire(&h->poster)) { /* it was killed */
+				if (poster_finish(p->post_fd))
+					post_remove(p->post_fd);
+			}
+		} else if (i >= POSTER_END && !post_waiting(h, 1)) {
+			break;
+		}
+		nanosleep(&moment, NULL);
+	}
+	if (h && p->post_tells && h->files)
+		fprintf(stderr, "lsca: %llu writes to %llu file%s posted, written by %llu calls\n",
+			(unsigned long long)h->writes, (unsigned long long)h->files, h->files > 1 ? "s" : "",
+			(unsigned long long)h->calls);
+	if (h && h->lost)
+		fprintf(stderr, "lsca: %llu posted bytes could not be written\n", (unsigned long long)h->lost);
+	if (f->poster_end >= 0)
+		close(f->poster_end);
+	post_close(h);
+}
+
 /*
  * 0: the launcher was killed. Its end is seen on a pidfd: SIGCHLD may have gone to a thread of somebody else's in this
  * process, and the pipe may be open in a child that such a thread has started.
  */
-static int follow(struct front *f, int signals, int messages, struct outcome *out)
+static int follow(struct front *f, const struct plan *p, int signals, int messages, struct outcome *out)
 {
-	struct pollfd watch[3] = {{.fd = signals, .events = POLLIN},
-				  {.fd = messages, .events = POLLIN},
-				  {.fd = f->pidfd, .events = POLLIN}};
-
 	while (!f->over) {
+		struct pollfd watch[4] = {{.fd = signals, .events = POLLIN},
+					  {.fd = messages, .events = POLLIN},
+					  {.fd = f->pidfd, .events = POLLIN},
+					  {.fd = f->poster_end, .events = POLLIN}};
 		struct signalfd_siginfo info;
 		struct message m;
 
-		if (poll(watch, 3, -1) < 0) {
+		if (poll(watch, 4, -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			break;
 		}
 		if (watch[0].revents & POLLIN && read(signals, &info, sizeof info) == sizeof info)
 			on_signal(f, &info);
+		if (watch[3].revents)
+			replace_poster(f, p);
 		/* What it had to say comes first. */
 		if (!watch[1].revents && watch[2].revents)
 			break;
@@ -187,7 +261,7 @@ static void take_over_log(const struct plan *p)
 void front_run(const struct plan *p, struct outcome *out)
 {
 	struct sigaction child = {.sa_handler = SIG_DFL};
-	struct front f = {.pidfd = -1};
+	struct front f = {.pidfd = -1, .poster_end = -1, .line = {-1, -1}};
 	struct inherited was;
 	int messages[2] = {-1, -1}, signals = -1;
 
@@ -208,6 +282,11 @@ void front_run(const struct plan *p, struct outcome *out)
 	}
 	messages[0] = above_standard(messages[0]);
 	messages[1] = above_standard(messages[1]);
+	if (p->post_fd >= 0 && !pipe2(f.line, O_CLOEXEC)) {
+		f.line[0] = above_standard(f.line[0]);
+		f.line[1] = above_standard(f.line[1]);
+		begin_posting(&f, p);
+	}
 	f.launcher = fork();
 	if (f.launcher < 0) {
 		if (p->area_fd >= 0)
@@ -227,9 +306,11 @@ void front_run(const struct plan *p, struct outcome *out)
 		drop_inherited(1);
 	if (p->forked)
 		p->forked(p->forked_with);
-	if (!follow(&f, signals, messages[0], out))
+	if (!follow(&f, p, signals, messages[0], out))
 		take_over_log(p);
 	await_launcher(&f, messages[0]);
+	if (f.line[1] >= 0)
+		end_posting(&f, p);
 out:
 	if (messages[0] >= 0)
 		close(messages[0]);

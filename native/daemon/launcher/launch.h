@@ -20,6 +20,8 @@ enum { TEXT_SIZE = 400, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_
 /* What the caller wants; all of it stays valid while the run lasts. */
 struct plan {
 	int session_fd, log_fd, area_fd; /* log_fd -1: no log, and no area */
+	int post_fd; /* -1, or the memory of posted writes: poster/poster.h */
+	int post_tells; /* a line at the end says how many */
 	char **argv, **env;
 	const char *agent, *proxy; /* paths */
 	const char *log_path;

@@ -208,6 +208,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 		.launcher = (uint32_t)getpid(),
 		.remote = l->plan->session_fd,
 		.area = l->plan->log_fd >= 0 ? l->plan->area_fd : -1,
+		.post = l->plan->post_fd,
 		.session_size = l->session->size,
 		.session_fd = -1,
 		.lifeline = -1,

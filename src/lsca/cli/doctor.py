@@ -122,6 +122,7 @@ def findings() -> list[Finding]:
         _cpus(),
         _clock(),
         _log_memory(),
+        _posted(),
     ]
     return found
 
@@ -183,6 +184,20 @@ def _log_memory() -> Finding:
     if free < LOG_MEMORY:
         text += f"; with less than {LOG_MEMORY} MiB, busy programs wait for the disk sooner"
     return Finding("memory for logs", True, False, text)
+
+
+def _posted() -> Finding:
+    has = os.access(_native.AREA_DIRECTORY, os.W_OK | os.X_OK) and hasattr(os, "pidfd_open")
+    if not has:
+        return Finding(
+            "posted writes", False, False, "not to be had: they need /dev/shm and Linux 5.3"
+        )
+    text = "small writes to files can be posted (--post)"
+    mine = f"lsca-post-{os.getuid()}-"
+    left = [name for name in os.listdir(_native.AREA_DIRECTORY) if name.startswith(mine)]
+    if left:
+        text += f"; {len(left)} runs have some now, or have left them: `lsca log --recover`"
+    return Finding("posted writes", True, False, text)
 
 
 def _read(path: str) -> str:

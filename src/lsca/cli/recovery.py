@@ -46,9 +46,10 @@ def main(argv: list[str]) -> int:
             raise UsageError("--dump wants to be told where to write: -o FILE")
         print(f"{options.output}: {recover.dump(options.dump, options.output)} records")
         return 0
+    posted = [] if options.file else recover.recover_posted()
     found = recover.recover(options.file)
-    for one in found:
+    for one in (*posted, *found):
         print(one)
-    if not found:
+    if not found and not posted:
         print("no log has records in memory that nobody takes care of")
     return OWN_FAILURE if any(one.state == "failed" for one in found) else 0

@@ -10,7 +10,7 @@ import sys
 from lsca._native import KEEP_FDS, KEEP_MOST
 from lsca.errors import UsageError
 from lsca.launch import die_of
-from lsca.session import ROUTES, SYNCS, LogOptions, Session
+from lsca.session import POST_AFTER_MOST, ROUTES, SYNCS, LogOptions, PostOptions, Session
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          make the log safe against a power cut when it is complete (default), at the end of each
                          of its files, every second, or not at all
   --lossy                rather lose records, and count them, than let the program wait for a slow disk
+  --post PATTERN         post small writes to files with such a path: they are done once the bytes are in memory, and
+                         written soon after, whoever is killed; may be given several times; see docs/post.md
+  --post-sync            and made safe against a power cut a moment later
+  --post-after N         post a file from its N-th write on (default 256)
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
                          that may not be traced) does not run, and the exit code is 125 if there was one
   --no-vdso              make clock calls real calls, so that they are caught too
@@ -118,6 +122,8 @@ VALUED = (
     "--seed",
     "--on-error",
     "--daemon",
+    "--post",
+    "--post-after",
 )
 
 
@@ -133,6 +139,8 @@ class Options:
         self.patch = True
         self.sources: list[tuple[str, str]] = []  # ("-s", FILE) and ("-e", FAULT), in their order
         self.services: list[tuple[str, str]] = []  # of NETWORK, in their order
+        self.post: list[str] = []  # patterns
+        self.post_words: Words = {}  # what PostOptions is to be told
         self.seed: int | None = None
         self.state: str | None = None
         self.on_error: str | None = None
@@ -169,6 +177,8 @@ def parse(argv: list[str]) -> Options:
         raise UsageError("no program is named; see `lsca run --help`")
     if options.state is not None and "--overlay" not in dict(options.sources):
         raise UsageError("--state says where an overlay is kept, but there is no --overlay")
+    if options.post_words and not options.post:
+        raise UsageError("there are options for posted writes, but no --post: name the files")
     if options.log_words and options.log is None:
         raise UsageError("there are options for a log, but no log: name its file with -o")
     return options
@@ -195,6 +205,12 @@ def _set(options: Options, name: str, value: str) -> None:
         options.sources.append(("-e", f"{name[2:]}={value}"))
     elif name in NETWORK:
         options.services.append((name, value))
+    elif name == "--post":
+        if not value:
+            raise UsageError("--post wants a pattern for paths, such as '/var/log/**'")
+        options.post.append(value)
+    elif name == "--post-after":
+        options.post_words["after"] = _number(name, value, 1, POST_AFTER_MOST)
     elif name == "--seed":
         if not value.isdigit():
             raise UsageError(f"--seed wants a number, not {value!r}")
@@ -226,6 +242,8 @@ def _switch(options: Options, name: str) -> bool:
         options.patch = False
     elif name == "--strict":
         options.strict = True
+    elif name == "--post-sync":
+        options.post_words["sync"] = True
     elif name == "--lossy":
         options.log_words["lossy"] = True
     else:
@@ -304,6 +322,14 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
+    if options.post:
+        from lsca import _native
+
+        if left := _native.post_recover():
+            from lsca.log.recover import recover_posted
+
+            for line in recover_posted(left):
+                print(f"lsca: {line}", file=sys.stderr)
     if options.sources or options.services or options.seed is not None:
         return _with_handlers(options)
     return finish(session_of(options), options, drop=True)
@@ -330,6 +356,7 @@ def session_of(options: Options, **handling: "Any") -> Session:
         strict=options.strict,
         patch=options.patch,
         log_options=LogOptions(**options.log_words) if options.log_words else None,
+        post=PostOptions(options.post, tells=True, **options.post_words) if options.post else None,
         **handling,
     )
 

@@ -16,9 +16,12 @@ from typing import Final, NamedTuple
 from lsca.errors import HandlerError, near
 from lsca.live.address import Address
 from lsca.table import Syscall
+from lsca.table.arguments import Kind
 from lsca.table.constants import Flags
+from lsca.table.live import MACHINE
 
 WORD: Final = (1 << 64) - 1
+POINTER: Final = 8  # bytes
 PORT_MAX: Final = 0xFFFF
 FAMILY_BITS: Final = {socket.AF_INET: 32, socket.AF_INET6: 128}
 WHEN: Final = re.compile(r"(?P<first>\d+)(?:\.\.(?P<last>\d+))?(?P<plus>\+(?P<step>\d*))?")
@@ -270,3 +273,13 @@ def numbers(wanted: int | Iterable[int], what: str) -> frozenset[int]:
     if not found or not all(isinstance(number, int) for number in found):
         raise HandlerError(f"{what}= wants a number or several, not {wanted!r}")
     return found
+
+
+def is_given(call: Syscall, name: str) -> bool:
+    """Whether an address was given, which may stand in a message."""
+    address = call.args[call.order[MACHINE].index(name)]
+    if address and call.arguments[name].kind is Kind.MSG_IN:
+        address = int.from_bytes(
+            call.peek(address, POINTER), "little"
+        )  # msg_name is its first member
+    return bool(address)

@@ -150,6 +150,7 @@ class Handlers:
         self.rules: tuple[Rule[Any], ...] = ()
         self._table: dict[int, _Found] = {}
         self._plans: dict[int, _Plan] = {}
+        self._posted: list[str | None] = []
         self._planning = threading.Lock()
         self.answer: Final = _answering(self, self._plans)
         self.replace(rules_of(list(sources)))
@@ -162,7 +163,8 @@ class Handlers:
         """Puts other rules in force, from the next call on. HandlerError if they cannot be, and the old ones stay."""
         table: dict[type[Syscall], list[tuple[int, Rule[Any]]]] = {}
         before = self.rules, self._table, self._begun
-        rules = self._begin(rules)
+        self._posted = [one.conditions.path for one in rules if one.effects.post]
+        rules = self._begin([one for one in rules if not one.effects.post])
         for number, rule in enumerate(rules, 1):
             for row in rule.rows:
                 if MACHINE in row.numbers:
@@ -195,6 +197,10 @@ class Handlers:
     def wanted(self) -> frozenset[int]:
         """The numbers of the calls that some rule is about; no other ones need to come here."""
         return frozenset(self._table)
+
+    def posted(self) -> list[str]:
+        """The paths of rules that post."""
+        return [path for path in self._posted if path]
 
     def want_clocks(self) -> bool:
         """Whether a rule is about calls that the vDSO would answer, and about no others."""

@@ -31,13 +31,12 @@ from lsca.handlers.conditions import (
     counted,
     glob,
     glob_text,
+    is_given,
     numbers,
     where,
 )
 from lsca.handlers.verdicts import Verdict, fail, go_on, kill, ret, signal_of
 from lsca.table import Syscall
-from lsca.table.arguments import Kind
-from lsca.table.live import MACHINE
 from lsca.table.selection import SelectionError, select
 from lsca.table.syscall import Handled
 
@@ -52,7 +51,6 @@ R = TypeVar("R", bound=Answer)
 Handler = Callable[[Any], Answer]
 Per = Literal["session", "process", "thread"]
 PER: Final = ("session", "process", "thread")
-WORD: Final = 8  # bytes of a pointer
 NOTED: Final = "__lsca_rules__"
 _order = itertools.count()
 
@@ -92,6 +90,7 @@ class Effects:
         self.cut: int | None = None
         self.move: tuple[str, str] | None = None
         self.handler: Handler | None = None
+        self.post = False
         self.beside = False
 
     def __bool__(self) -> bool:
@@ -210,6 +209,16 @@ class Rule(Generic[C]):
         self.effects.beside = True
         return self._note()
 
+    def post(self) -> "Rule[C]":
+        """Posts small writes to files with the rule's path, which are fixed when the session begins: docs/post.md."""
+        only = vars(self.conditions) == vars(Conditions(self.conditions.path or "/"))
+        if self.effects or not only or {row.__name__ for row in self.rows} - {"write", "writev"}:
+            raise HandlerError(
+                "a rule that posts is about write, writev and a path, and nothing else"
+            )
+        self.effects.post = True
+        return self._note()
+
     def _decide(self, verdict: Verdict) -> "Rule[C]":
         if self.effects.verdict is not None or self.effects.handler is not None:
             raise HandlerError("this rule has its verdict already; a second one needs another rule")
@@ -249,7 +258,7 @@ class Rule(Generic[C]):
             getattr(call, name) in wanted.fds for name in call.fd_names()
         ):
             return False
-        if wanted.given is not None and not _is_given(call, wanted.given):
+        if wanted.given is not None and not is_given(call, wanted.given):
             return False
         if wanted.bits:
             test = wanted.bits[type(call)]
@@ -444,13 +453,6 @@ def _rows(calls: tuple[str | type[Syscall], ...]) -> frozenset[type[Syscall]]:
         else:
             raise HandlerError(f"lsca.on wants rows or names of calls, not {call!r}")
     return frozenset(found)
-
-
-def _is_given(call: Syscall, name: str) -> bool:
-    address = call.args[call.order[MACHINE].index(name)]
-    if address and call.arguments[name].kind is Kind.MSG_IN:
-        address = int.from_bytes(call.peek(address, WORD), "little")  # msg_name is its first member
-    return bool(address)
 
 
 def _about_path(row: type[Syscall]) -> bool:

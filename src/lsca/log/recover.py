@@ -55,6 +55,22 @@ def recover(path: str | None = None) -> list[Recovered]:
     )
 
 
+def recover_posted(left: "list[tuple[str, int, int]] | None" = None) -> list[str]:
+    """Writes what killed runs have left posted (docs/post.md); a line about each of them that had something.
+
+    `left`: what `_native.post_recover` has done already.
+    """
+    found = []
+    for name, written, lost in _native.post_recover() if left is None else left:
+        if written:
+            found.append(f"{written} posted bytes that a killed run had left are in their files")
+        if lost:
+            found.append(
+                f"{lost} posted bytes of a killed run ({name}) had no file to go to any more"
+            )
+    return found
+
+
 def dump(which: str, path: str) -> int:
     """Writes what a run has in memory right now as a log of its own; how many records. LogError.
 

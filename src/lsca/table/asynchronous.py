@@ -8,7 +8,7 @@ route `proxy` answers ENOSYS, which programs take as "do it the ordinary way".
 from typing import Final
 
 from lsca.table.arguments import Fd, Hex, Long, Pointer, Size, Unsigned
-from lsca.table.effects import Names, new
+from lsca.table.effects import Names, Posts, new
 from lsca.table.syscall import Runs, Support, Syscall
 
 CAVEAT: Final = "under the route `proxy` ENOSYS; otherwise what is in the rings is not on record"
@@ -27,6 +27,7 @@ class io_uring_setup(
     effect=new("anon_inode:[io_uring]"),
     errors="ENOMEM EMFILE EPERM",
     names=Names.UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """set up a context for performing asynchronous I/O"""
 
@@ -45,6 +46,7 @@ class io_uring_enter(
     caveat=CAVEAT,
     classes=("signal",),
     names=Names.UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """initiate and/or complete asynchronous I/O"""
 
@@ -66,6 +68,7 @@ class io_uring_register(
     caveat=CAVEAT,
     classes=("memory",),
     names=Names.UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """register files or user buffers for asynchronous I/O"""
 
@@ -83,6 +86,7 @@ class io_setup(
     support=Support.NONE,
     caveat=AIO_CAVEAT,
     classes=("memory",),
+    posts=Posts.ENDS,
 ):
     """create an asynchronous I/O context"""
 

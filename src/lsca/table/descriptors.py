@@ -5,7 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chooses, Chosen, Chosen_by, Fd, Kind, NewFd, Out, Request
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import Does, by
+from lsca.table.effects import Does, Posts, by
 from lsca.table.files import OPEN_FLAGS, SEEK
 from lsca.table.ioctls import REQUESTS, show_request
 from lsca.table.layouts import Code, Struct, fixed, number, numbers, one
@@ -176,6 +176,7 @@ class fcntl(
     "of a lock that a captured program holds",
     effect=by(Does.FCNTL, "fd", "cmd"),
     errors="EAGAIN EINTR ENOLCK EMFILE",
+    posts=Posts.FCNTL,
 ):
     """manipulate file descriptor"""
 
@@ -184,7 +185,9 @@ class fcntl(
     arg = Chosen_by(Kind.FCNTL, "cmd", COMMANDS)
 
 
-class flock(Syscall, x86_64=73, generic=32, blocks=True, errors="EINTR EAGAIN ENOLCK"):
+class flock(
+    Syscall, x86_64=73, generic=32, blocks=True, errors="EINTR EAGAIN ENOLCK", posts=Posts.LOOKS
+):
     """apply or remove an advisory lock on an open file"""
 
     fd = Fd()
@@ -200,6 +203,7 @@ class ioctl(
     returns=show_long,
     support=Support.PARTIAL,
     caveat="requests that the table does not know are made by the program on a borrowed descriptor",
+    posts=Posts.MOVES,
 ):
     """control device"""
 

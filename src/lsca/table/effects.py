@@ -3,7 +3,8 @@
 
 From these the reader of a log works out what a descriptor stood for at a time (native/log/resolve.c, through the plans
 that `lsca.codegen` makes). A working directory counts as a descriptor, AT_FDCWD. `Moves` says for whom a result counts
-bytes, `Names` which calls make the agent forget what descriptors stand for (native/agent/names.c).
+bytes, `Names` which calls make the agent forget what descriptors stand for (native/agent/names.c), `Posts` which must
+find what was posted in its file (native/agent/post.c).
 """
 
 from enum import StrEnum
@@ -51,6 +52,31 @@ class Names(StrEnum):
 
     ALL = "NAMES_OF_ALL"
     UNKNOWN = "NAMES_UNKNOWN"
+
+
+class Posts(StrEnum):
+    """What a call means for files whose writes are posted: `enum call_posts` of calls.h.
+
+    A row says so where it is not what its arguments suggest: a call with a path looks at files, one with a descriptor
+    may do anything with it.
+    """
+
+    WRITES = "POSTS_WRITES"
+    GATHERS = "POSTS_GATHERS"
+    MOVES = "POSTS_MOVES"
+    LOOKS = "POSTS_LOOKS"
+    SYNCS = "POSTS_SYNCS"
+    CLOSES = "POSTS_CLOSES"
+    FCNTL = "POSTS_FCNTL"
+    ALL = "POSTS_ALL"
+    OPENS = "POSTS_OPENS"
+    PASSES = "POSTS_PASSES"
+    MAPS = "POSTS_MAPS"
+    MESSAGES = "POSTS_MESSAGES"
+    LIMITS = "POSTS_LIMITS"
+    RANGES = "POSTS_RANGES"
+    ENDS = "POSTS_ENDS"
+    NOTHING = "POSTS_NOTHING"
 
 
 class Effect(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, DirFd, Fd, In, Mode, Offset, Path, Size, String, Unsigned
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import OPENS, Does, by, new
+from lsca.table.effects import OPENS, Does, Posts, by, new
 from lsca.table.layouts import Layout, Struct, whole
 from lsca.table.syscall import Support, Syscall
 from lsca.table.text import Piece, View, show_long, show_octal
@@ -112,6 +112,7 @@ class openat2(
     new_fd=True,
     effect=OPENS,
     errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
+    posts=Posts.OPENS,
 ):
     """open and possibly create a file (extended)"""
 
@@ -128,6 +129,7 @@ class creat(
     new_fd=True,
     effect=OPENS,
     errors="EACCES ENOENT EMFILE ENFILE ENOSPC EROFS EIO EINTR",
+    posts=Posts.OPENS,
 ):
     """create a file or rewrite an existing one"""
 
@@ -142,6 +144,7 @@ class close(
     blocks=True,
     effect=by(Does.CLOSES, "fd"),
     errors="EIO EINTR ENOSPC",
+    posts=Posts.CLOSES,
 ):
     """close a file descriptor"""
 
@@ -154,6 +157,7 @@ class close_range(
     generic=436,
     since="5.9",
     effect=by(Does.CLOSES_RANGE, "first", "last", "flags"),
+    posts=Posts.RANGES,
 ):
     """close all file descriptors in a given range"""
 
@@ -162,7 +166,9 @@ class close_range(
     flags = Chosen(CLOSE_RANGE)
 
 
-class lseek(Syscall, x86_64=8, generic=62, returns=show_long, errors="ESPIPE EINVAL"):
+class lseek(
+    Syscall, x86_64=8, generic=62, returns=show_long, errors="ESPIPE EINVAL", posts=Posts.MOVES
+):
     """reposition read/write file offset"""
 
     fd = Fd()
@@ -177,7 +183,9 @@ class truncate(Syscall, x86_64=76, generic=45, blocks=True, errors="EIO EACCES E
     length = Offset()
 
 
-class ftruncate(Syscall, x86_64=77, generic=46, blocks=True, errors="EIO EFBIG EINTR ENOSPC"):
+class ftruncate(
+    Syscall, x86_64=77, generic=46, blocks=True, errors="EIO EFBIG EINTR ENOSPC", posts=Posts.LOOKS
+):
     """truncate a file to a specified length"""
 
     fd = Fd()
@@ -191,6 +199,7 @@ class fallocate(
     since="2.6.23",
     blocks=True,
     errors="ENOSPC EIO EOPNOTSUPP EINTR",
+    posts=Posts.LOOKS,
 ):
     """manipulate file space"""
 
@@ -200,7 +209,7 @@ class fallocate(
     len = Offset()
 
 
-class fadvise64(Syscall, x86_64=221, generic=223):
+class fadvise64(Syscall, x86_64=221, generic=223, posts=Posts.LOOKS):
     """predeclare an access pattern for file data"""
 
     fd = Fd()
@@ -209,7 +218,7 @@ class fadvise64(Syscall, x86_64=221, generic=223):
     advice = Chosen(ADVICE)
 
 
-class readahead(Syscall, x86_64=187, generic=213):
+class readahead(Syscall, x86_64=187, generic=213, posts=Posts.LOOKS):
     """initiate file readahead into page cache"""
 
     fd = Fd()
@@ -217,30 +226,48 @@ class readahead(Syscall, x86_64=187, generic=213):
     count = Size()
 
 
-class sync(Syscall, x86_64=162, generic=81, blocks=True):
+class sync(Syscall, x86_64=162, generic=81, blocks=True, posts=Posts.ALL):
     """commit filesystem caches to disk"""
 
 
-class syncfs(Syscall, x86_64=306, generic=267, since="2.6.39", blocks=True, errors="EIO ENOSPC"):
+class syncfs(
+    Syscall,
+    x86_64=306,
+    generic=267,
+    since="2.6.39",
+    blocks=True,
+    errors="EIO ENOSPC",
+    posts=Posts.ALL,
+):
     """commit the filesystem that contains an open file to disk"""
 
     fd = Fd()
 
 
-class fsync(Syscall, x86_64=74, generic=82, blocks=True, errors="EIO ENOSPC EDQUOT EINTR"):
+class fsync(
+    Syscall, x86_64=74, generic=82, blocks=True, errors="EIO ENOSPC EDQUOT EINTR", posts=Posts.SYNCS
+):
     """synchronize a file's in-core state with storage device"""
 
     fd = Fd()
 
 
-class fdatasync(Syscall, x86_64=75, generic=83, blocks=True, errors="EIO ENOSPC EDQUOT EINTR"):
+class fdatasync(
+    Syscall, x86_64=75, generic=83, blocks=True, errors="EIO ENOSPC EDQUOT EINTR", posts=Posts.SYNCS
+):
     """synchronize a file's in-core data with storage device"""
 
     fd = Fd()
 
 
 class sync_file_range(
-    Syscall, x86_64=277, generic=84, since="2.6.17", blocks=True, errors="EIO ENOSPC"
+    Syscall,
+    x86_64=277,
+    generic=84,
+    since="2.6.17",
+    blocks=True,
+    errors="EIO ENOSPC",
+    posts=Posts.SYNCS,
 ):
     """sync a file segment with disk"""
 

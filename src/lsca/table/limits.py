@@ -6,6 +6,7 @@ from typing import Final
 from lsca.table.arguments import Chosen, In, Int, Out, Pid
 from lsca.table.clocks import TIMEVAL_STRUCT
 from lsca.table.constants import Enum
+from lsca.table.effects import Posts
 from lsca.table.layouts import Struct, one
 from lsca.table.syscall import Runs, Syscall
 from lsca.table.text import View, show_long
@@ -67,14 +68,16 @@ class getrlimit(Syscall, x86_64=97, generic=163, runs=Runs.PROGRAM):
     rlim = Out(RLIMIT)
 
 
-class setrlimit(Syscall, x86_64=160, generic=164, runs=Runs.BOTH):
+class setrlimit(Syscall, x86_64=160, generic=164, runs=Runs.BOTH, posts=Posts.LIMITS):
     """set resource limits"""
 
     resource = Chosen(RESOURCES)
     rlim = In(RLIMIT)
 
 
-class prlimit64(Syscall, x86_64=302, generic=261, since="2.6.36", runs=Runs.BOTH):
+class prlimit64(
+    Syscall, x86_64=302, generic=261, since="2.6.36", runs=Runs.BOTH, posts=Posts.LIMITS
+):
     """get/set resource limits of a process"""
 
     pid = Pid()

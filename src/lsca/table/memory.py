@@ -5,7 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Address, Chosen, Fd, Hex, Int, Out, Pid, Pointer, Size, Value
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import new
+from lsca.table.effects import Posts, new
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import View, show_address, show_hex, show_int, show_long
@@ -64,7 +64,13 @@ class brk(Syscall, x86_64=12, generic=214, runs=Runs.PROGRAM, returns=show_hex):
 
 
 class mmap(
-    Syscall, x86_64=9, generic=222, runs=Runs.BORROW, returns=show_hex, errors="ENOMEM EAGAIN"
+    Syscall,
+    x86_64=9,
+    generic=222,
+    runs=Runs.BORROW,
+    returns=show_hex,
+    errors="ENOMEM EAGAIN",
+    posts=Posts.MAPS,
 ):
     """map files or devices into memory"""
 

@@ -20,6 +20,7 @@ from lsca.table.arguments import (
 )
 from lsca.table.clocks import TIMESPEC, TIMESPEC_STRUCT, TIMEVAL_STRUCT
 from lsca.table.constants import Flags
+from lsca.table.effects import Posts
 from lsca.table.layouts import Layout, Struct, array, fixed, one, opaque, whole
 from lsca.table.paths import AT_FLAGS, FILE_TYPES, TYPE_MASK, show_mode
 from lsca.table.syscall import Runs, Support, Syscall
@@ -253,7 +254,7 @@ class stat(Syscall, x86_64=4, errors="EACCES ENOENT EIO ENOMEM"):
     statbuf = Out(STAT)
 
 
-class fstat(Syscall, x86_64=5, generic=80, errors="EIO ENOMEM"):
+class fstat(Syscall, x86_64=5, generic=80, errors="EIO ENOMEM", posts=Posts.LOOKS):
     """get file status"""
 
     fd = Fd()
@@ -303,7 +304,7 @@ class statfs(Syscall, x86_64=137, generic=43, errors="EACCES ENOENT EIO ENOMEM")
     buf = Out(STATFS)
 
 
-class fstatfs(Syscall, x86_64=138, generic=44, errors="EIO ENOMEM"):
+class fstatfs(Syscall, x86_64=138, generic=44, errors="EIO ENOMEM", posts=Posts.LOOKS):
     """get filesystem statistics"""
 
     fd = Fd()
@@ -329,7 +330,7 @@ class chmod(Syscall, x86_64=90, errors="EPERM EIO EROFS"):
     mode = Mode()
 
 
-class fchmod(Syscall, x86_64=91, generic=52, errors="EPERM EIO EROFS"):
+class fchmod(Syscall, x86_64=91, generic=52, errors="EPERM EIO EROFS", posts=Posts.LOOKS):
     """change permissions of a file"""
 
     fd = Fd()
@@ -361,7 +362,7 @@ class chown(Syscall, x86_64=92, errors="EPERM EIO"):
     group = Id()
 
 
-class fchown(Syscall, x86_64=93, generic=55, errors="EPERM EIO"):
+class fchown(Syscall, x86_64=93, generic=55, errors="EPERM EIO", posts=Posts.LOOKS):
     """change ownership of a file"""
 
     fd = Fd()
@@ -424,7 +425,7 @@ class utimensat(Syscall, x86_64=280, generic=88, since="2.6.22", errors="EPERM E
     flags = Chosen(AT_FLAGS)
 
 
-class cachestat(Syscall, x86_64=451, generic=451, since="6.5"):
+class cachestat(Syscall, x86_64=451, generic=451, since="6.5", posts=Posts.LOOKS):
     """query the page cache statistics of a file"""
 
     fd = Fd()

@@ -19,7 +19,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import CHDIR, UNKNOWN, Does, Names, by
+from lsca.table.effects import CHDIR, UNKNOWN, Does, Names, Posts, by
 from lsca.table.files import OPEN_FLAGS
 from lsca.table.layouts import BYTES, Layout, number, opaque
 from lsca.table.syscall import Runs, Support, Syscall
@@ -286,7 +286,13 @@ class chdir(
 
 
 class fchdir(
-    Syscall, x86_64=81, generic=50, runs=Runs.BOTH, effect=by(Does.FCHDIR, "fd"), errors="EACCES"
+    Syscall,
+    x86_64=81,
+    generic=50,
+    runs=Runs.BOTH,
+    effect=by(Does.FCHDIR, "fd"),
+    errors="EACCES",
+    posts=Posts.LOOKS,
 ):
     """change working directory"""
 
@@ -306,7 +312,7 @@ class getcwd(Syscall, x86_64=79, generic=17, classes=("file",), errors="ENOENT E
     size = Size()
 
 
-class getdents(Syscall, x86_64=78, errors="EIO ENOENT"):
+class getdents(Syscall, x86_64=78, errors="EIO ENOENT", posts=Posts.MOVES):
     """get directory entries (old form)"""
 
     fd = Fd()
@@ -314,7 +320,7 @@ class getdents(Syscall, x86_64=78, errors="EIO ENOENT"):
     count = Unsigned()
 
 
-class getdents64(Syscall, x86_64=217, generic=61, errors="EIO ENOENT"):
+class getdents64(Syscall, x86_64=217, generic=61, errors="EIO ENOENT", posts=Posts.MOVES):
     """get directory entries"""
 
     fd = Fd()
@@ -350,6 +356,7 @@ class open_by_handle_at(
     support=Support.PARTIAL,
     caveat="reads as many bytes as the largest handle has, 136; the log shows them as they are",
     effect=UNKNOWN,
+    posts=Posts.OPENS,
 ):
     """open file via a handle"""
 

@@ -20,7 +20,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import FORKS, Does, Names, by
+from lsca.table.effects import FORKS, Does, Names, Posts, by
 from lsca.table.layouts import SIZE_1, Layout, Struct, number
 from lsca.table.limits import RUSAGE
 from lsca.table.paths import AT_FLAGS
@@ -326,6 +326,7 @@ class prctl(
     caveat="arguments after the option are logged as numbers; the proxy does not follow changes; "
     "for PR_SET_SECCOMP see seccomp",
     classes=("creds",),
+    posts=Posts.ENDS,
 ):
     """operations on a process or thread"""
 
@@ -375,6 +376,7 @@ class unshare(
     effect=by(Does.UNSHARES, "flags"),
     classes=(),
     names=Names.UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """disassociate parts of the process execution context"""
 

@@ -15,7 +15,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import UNKNOWN, Names, new
+from lsca.table.effects import UNKNOWN, Names, Posts, new
 from lsca.table.signals import SIGINFO, SIGNALS
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
@@ -138,6 +138,7 @@ class pidfd_getfd(
     caveat="under the route `proxy` a captured process has no descriptors that could be taken, and "
     "the copy stays in the program",
     effect=UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """obtain a duplicate of another process's file descriptor"""
 

@@ -17,7 +17,7 @@ from lsca.table.arguments import (
     Unsigned,
 )
 from lsca.table.constants import Enum, Flags
-from lsca.table.effects import Names, new
+from lsca.table.effects import Names, Posts, new
 from lsca.table.layouts import Struct, number, opaque, whole
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_hex, show_long, show_unsigned
@@ -85,6 +85,7 @@ class seccomp(
     caveat="calls that the agent needs pass every filter, and so do those that the proxy makes for the "
     "program; strict mode and SECCOMP_RET_TRAP kill the program",
     names=Names.UNKNOWN,
+    posts=Posts.ENDS,
 ):
     """operate on Secure Computing state of the process"""
 

@@ -8,7 +8,7 @@ from lsca.table.arguments import Chosen, Fd, In, InOut, Int, Out, Size, Unsigned
 from lsca.table.clocks import TIMESPEC, TIMEVAL_STRUCT
 from lsca.table.constants import Enum, Flags
 from lsca.table.descriptors import PAIR
-from lsca.table.effects import Does, Moves, by
+from lsca.table.effects import Does, Moves, Posts, by
 from lsca.table.layouts import SIZE_1, Layout
 from lsca.table.messages import LEVELS, MSG_FLAGS, MmsgIn, MmsgOut, MsgIn, MsgOut
 from lsca.table.syscall import Support, Syscall
@@ -286,6 +286,7 @@ class sendmsg(
     returns=show_long,
     moves=Moves.OUT,
     errors="ECONNRESET EPIPE EINTR EAGAIN ENOBUFS",
+    posts=Posts.MESSAGES,
 ):
     """send a message on a socket, with ancillary data"""
 
@@ -302,6 +303,7 @@ class recvmsg(
     returns=show_long,
     moves=Moves.IN,
     errors="ECONNRESET ECONNREFUSED EINTR EAGAIN ENOMEM",
+    posts=Posts.MESSAGES,
 ):
     """receive a message from a socket, with ancillary data"""
 
@@ -317,6 +319,7 @@ class sendmmsg(
     since="3.0",
     blocks=True,
     errors="ECONNRESET EPIPE EINTR EAGAIN ENOBUFS",
+    posts=Posts.MESSAGES,
 ):
     """send multiple messages on a socket"""
 
@@ -333,6 +336,7 @@ class recvmmsg(
     since="2.6.33",
     blocks=True,
     errors="ECONNREFUSED EINTR EAGAIN",
+    posts=Posts.MESSAGES,
 ):
     """receive multiple messages on a socket"""
 

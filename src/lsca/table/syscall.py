@@ -18,7 +18,7 @@ from enum import Enum, StrEnum
 from typing import ClassVar, Final
 
 from lsca.table.arguments import COUNTED, MEMORY, ArgFlag, Argument, Kind, Length
-from lsca.table.effects import Effect, Moves, Names
+from lsca.table.effects import Effect, Moves, Names, Posts
 from lsca.table.live import MACHINE, Call, Reader
 from lsca.table.text import AARCH64, MACHINES, X86_64, Show, View, show_int
 
@@ -151,6 +151,7 @@ class Syscall(Call):
     effect            what it does to its process's descriptors, if it succeeds
     moves             its result is a number of bytes that were read or written
     names             of what it may change the name, if it does not only close or replace a descriptor
+    posts             what it means for files whose writes are posted, if not what its arguments suggest
     labels            the arguments' names in the order in which the log writes them, where it does, and what it puts
                       before them ("flags" for flags=CLONE_VM)
     errors            with which errnos it may fail through no fault of its caller's, as the man page lists them, the
@@ -177,6 +178,7 @@ class Syscall(Call):
     effect: ClassVar[Effect | None]
     moves: ClassVar[Moves | None]
     names: ClassVar[Names | None]
+    posts: ClassVar[Posts | None]
     second: ClassVar[str | None]
     labels: ClassVar[Mapping[str, str] | None]
     errors: ClassVar[tuple[str, ...]]
@@ -203,6 +205,7 @@ class Syscall(Call):
         effect: Effect | None = None,
         moves: Moves | None = None,
         names: Names | None = None,
+        posts: Posts | None = None,
         second: str | None = None,
         labels: Mapping[str, str] | None = None,
         errors: str = "",
@@ -226,7 +229,7 @@ class Syscall(Call):
         cls.blocks, cls.new_fd, cls.terminal = blocks, new_fd, terminal
         cls.known, cls.identity, cls.classes = known, identity, classes
         cls.effect, cls.moves, cls.second, cls.labels = effect, moves, second, labels
-        cls.handled, cls.names, cls.errors = handled, names, tuple(errors.split())
+        cls.handled, cls.names, cls.posts, cls.errors = handled, names, posts, tuple(errors.split())
         cls.returns, cls.note = staticmethod(returns), staticmethod(note) if note else None
         _check(cls)
         table.add(cls)

@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, Fd, Hex, In, Int, Out, Path, Pointer, Size, String
 from lsca.table.constants import Enum, Flags
+from lsca.table.effects import Posts
 from lsca.table.layouts import RANDOM, Struct, one
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
@@ -142,6 +143,7 @@ class reboot(
     runs=Runs.PROGRAM,
     support=Support.PLAIN,
     caveat="the last argument is logged as an address",
+    posts=Posts.ALL,
 ):
     """reboot or enable/disable Ctrl-Alt-Del"""
 

@@ -17,7 +17,7 @@ from lsca.table.arguments import (
     Value,
 )
 from lsca.table.constants import Flags
-from lsca.table.effects import Moves
+from lsca.table.effects import Moves, Posts
 from lsca.table.layouts import number
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long, show_size
@@ -39,6 +39,7 @@ class read(
     returns=show_long,
     moves=Moves.IN,
     errors="EIO EINTR EAGAIN",
+    posts=Posts.MOVES,
 ):
     """read from a file descriptor"""
 
@@ -56,6 +57,7 @@ class write(
     returns=show_long,
     moves=Moves.OUT,
     errors="ENOSPC EIO EINTR EAGAIN EPIPE EDQUOT EFBIG",
+    posts=Posts.WRITES,
 ):
     """write to a file descriptor"""
 
@@ -72,6 +74,7 @@ class pread64(
     returns=show_long,
     moves=Moves.IN,
     errors="EIO EINTR",
+    posts=Posts.LOOKS,
 ):
     """read from a file descriptor at a given offset"""
 
@@ -89,6 +92,7 @@ class pwrite64(
     returns=show_long,
     moves=Moves.OUT,
     errors="ENOSPC EIO EINTR EDQUOT EFBIG",
+    posts=Posts.LOOKS,
 ):
     """write to a file descriptor at a given offset"""
 
@@ -107,6 +111,7 @@ class readv(
     returns=show_long,
     moves=Moves.IN,
     errors="EIO EINTR EAGAIN",
+    posts=Posts.MOVES,
 ):
     """read data into multiple buffers"""
 
@@ -124,6 +129,7 @@ class writev(
     returns=show_long,
     moves=Moves.OUT,
     errors="ENOSPC EIO EINTR EAGAIN EPIPE EDQUOT EFBIG",
+    posts=Posts.GATHERS,
 ):
     """write data from multiple buffers"""
 
@@ -141,6 +147,7 @@ class preadv(
     returns=show_long,
     moves=Moves.IN,
     errors="EIO EINTR",
+    posts=Posts.LOOKS,
 ):
     """read data into multiple buffers at a given offset"""
 
@@ -160,6 +167,7 @@ class pwritev(
     returns=show_long,
     moves=Moves.OUT,
     errors="ENOSPC EIO EINTR EDQUOT EFBIG",
+    posts=Posts.LOOKS,
 ):
     """write data from multiple buffers at a given offset"""
 
@@ -180,6 +188,7 @@ class preadv2(
     returns=show_long,
     moves=Moves.IN,
     errors="EIO EINTR",
+    posts=Posts.MOVES,
 ):
     """read data into multiple buffers, with flags"""
 
@@ -201,6 +210,7 @@ class pwritev2(
     returns=show_long,
     moves=Moves.OUT,
     errors="ENOSPC EIO EINTR EDQUOT EFBIG",
+    posts=Posts.MOVES,
 ):
     """write data from multiple buffers, with flags"""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from lsca.table.arguments import Chosen, DirFd, Fd, In, Out, Path, Pointer, Size, String
 from lsca.table.constants import Flags
+from lsca.table.effects import Posts
 from lsca.table.paths import AT_FLAGS
 from lsca.table.syscall import Runs, Support, Syscall
 from lsca.table.text import show_long
@@ -36,7 +37,7 @@ class lsetxattr(Syscall, x86_64=189, generic=6, errors="ENOSPC EOPNOTSUPP"):
     flags = Chosen(XATTR)
 
 
-class fsetxattr(Syscall, x86_64=190, generic=7, errors="ENOSPC EOPNOTSUPP"):
+class fsetxattr(Syscall, x86_64=190, generic=7, errors="ENOSPC EOPNOTSUPP", posts=Posts.LOOKS):
     """set an extended attribute value"""
 
     fd = Fd()
@@ -64,7 +65,7 @@ class lgetxattr(Syscall, x86_64=192, generic=9, returns=show_long):
     size = Size()
 
 
-class fgetxattr(Syscall, x86_64=193, generic=10, returns=show_long):
+class fgetxattr(Syscall, x86_64=193, generic=10, returns=show_long, posts=Posts.LOOKS):
     """retrieve an extended attribute value"""
 
     fd = Fd()
@@ -89,7 +90,7 @@ class llistxattr(Syscall, x86_64=195, generic=12, returns=show_long):
     size = Size()
 
 
-class flistxattr(Syscall, x86_64=196, generic=13, returns=show_long):
+class flistxattr(Syscall, x86_64=196, generic=13, returns=show_long, posts=Posts.LOOKS):
     """list extended attribute names"""
 
     fd = Fd()
@@ -111,7 +112,7 @@ class lremovexattr(Syscall, x86_64=198, generic=15):
     name = String()
 
 
-class fremovexattr(Syscall, x86_64=199, generic=16):
+class fremovexattr(Syscall, x86_64=199, generic=16, posts=Posts.LOOKS):
     """remove an extended attribute"""
 
     fd = Fd()

@@ -9,6 +9,7 @@
 #define CLONE_TLS_ARG 3 /* of clone */
 #define ARCH_RED_ZONE 0
 #define ARCH_RELATIVE 1027 /* R_AARCH64_RELATIVE */
+#define ARCH_WAY_POSTS WAY_SPECIAL /* no site is patched here */
 #define ARCH_SYSCALL_BYTES 4   /* of the instruction, to make a call again */
 
 /* Calls that are not there: a number read from a frame has 32 bits. */

@@ -27,6 +27,11 @@ enum {
 	NR_timer_settime = 110,
 	NR_timer_delete = 111,
 	NR_getdents64 = 61,
+	NR_lseek = 62,
+	NR_writev = 66,
+	NR_pwritev = 70,
+	NR_pread64 = 67,
+	NR_membarrier = 283,
 };
 
 #endif

@@ -6,6 +6,8 @@
  */
 	.set	CALL_LIMIT, 512
 	.set	WAY_KNOWN, 3
+	.set	WAY_POSTS, 12
+	.set	POST_FDS, 4096
 
 	.text
 	.balign 64
@@ -266,6 +268,7 @@ fast_entry:
 	movzbl	(%r11, %rax), %r11d
 	test	%r11d, %r11d
 	jnz	fast_local
+fast_quick:
 	decl	40(%rcx)		/* how many calls may be made this way before somebody looks */
 	js	fast_by_call
 fast_quick_armed:
@@ -295,8 +298,25 @@ fast_flags:
 fast_quick_gone:
 	jmp	*%rcx
 
+/* A descriptor that is not posted, nor is anything by other processes: as if nobody had asked for it. */
+fast_posts:
+	mov	post_active(%rip), %r11
+	mov	(%r11), %r11d
+	cmp	post_count(%rip), %r11d
+	jne	fast_by_call
+	mov	%edi, %r11d
+	cmp	$POST_FDS, %r11d
+	jae	fast_by_call
+	lea	post_marks(%rip), %rax
+	cmpb	$0, (%rax, %r11)
+	mov	56(%rsp), %rax
+	je	fast_quick
+	jmp	fast_by_call
+
 /* An answer that the agent knows, or 0xffffffff: not now. */
 fast_local:
+	cmp	$WAY_POSTS, %r11d
+	je	fast_posts
 	sub	$WAY_KNOWN, %r11d
 	jbe	fast_by_call
 	mov	48(%rcx, %r11, 4), %r11d

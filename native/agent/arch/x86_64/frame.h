@@ -9,6 +9,7 @@
 #define CLONE_TLS_ARG 4        /* of clone */
 #define ARCH_RED_ZONE 128
 #define ARCH_RELATIVE 8 /* R_X86_64_RELATIVE */
+#define ARCH_WAY_POSTS WAY_POSTS /* entry.S looks whether a descriptor is posted */
 #define ARCH_SYSCALL_BYTES 2   /* of the instruction, to make a call again */
 
 enum {

@@ -27,6 +27,9 @@ enum {
 	NR_timer_settime = 223,
 	NR_timer_delete = 226,
 	NR_getdents64 = 217,
+	NR_lseek = 8,
+	NR_writev = 20,
+	NR_pwritev = 296,
 };
 
 #endif
