@@ -91,6 +91,12 @@ struct own_dispatch {
 };
 struct ask; /* shared/handler.h */
 
+/* When the kernel was asked last, in ticks, and how often it knew nothing that rings do not say: stream/ready.c. */
+struct calm {
+	uint64_t looked;
+	uint32_t times, others;
+};
+
 struct thread {
 	/* entry.S knows these offsets */
 	uint64_t minus_key; /* 0 - key while the thread may come by a patched site, else 0 - NO_KEY */
@@ -116,6 +122,7 @@ struct thread {
 	uint8_t *arena;  /* our view of the slot's arena */
 	uint64_t arena_size;
 	struct patience patience;
+	struct calm calm; /* of what it polls */
 	/* log */
 	struct chunk_head *head; /* of the chunk that it has leased; NULL: none */
 	uint8_t *at, *end;       /* where its next record goes; the end of the chunk */
@@ -123,6 +130,7 @@ struct thread {
 	uint64_t serial;         /* 0: has not written yet */
 	uint32_t chunk;
 	uint32_t uncounted;          /* calls since `made` was last added to the process's */
+	uint32_t is_recounted;       /* the last one was completed elsewhere than in the kernel */
 	uint32_t made[ROUTE_COUNT];
 	/* a signal that came in the middle of a call, and the mask under which the call was waiting */
 	uint32_t kept_signal, is_masked;
@@ -437,6 +445,11 @@ void chunk_inherit(uint32_t pid);
 void chunk_forked(void);
 void chunk_lost(void); /* a record */
 
+/* counts.c */
+void record_count(struct thread *t, uint8_t route); /* one call more */
+void record_recount(struct thread *t, uint8_t from, uint8_t to);
+void record_counts(struct thread *t);              /* and those that entry.S has made */
+
 /* record.c */
 enum { RECORD_SMALL = sizeof(struct log_record) + 8 * CALL_ARGS + 16 };
 
@@ -447,8 +460,6 @@ static inline int record_is_on(void)
 
 extern uint64_t record_heads[CALL_LIMIT];
 void record_setup(void);
-void record_count(struct thread *t, uint8_t route); /* one call more */
-void record_counts(struct thread *t);              /* and those that entry.S has made */
 void record_begin(struct call *c, uint64_t *start);
 void record_end(struct call *c, uint64_t start, int64_t ret);
 void record_last(struct call *c); /* the call may not return */
@@ -459,6 +470,19 @@ struct log_record *record_event_begin(struct thread *t, uint8_t kind, uint32_t a
 uint8_t *record_event_place(struct log_record *r);
 void record_event_piece(struct log_record *r, int arg, uint64_t len);
 void record_event_end(struct thread *t, struct log_record *r);
+
+/* stream/: connections between programs of the session that go through shared memory */
+void stream_setup(void);
+int stream_is_on(void);
+int stream_wants(uint64_t nr); /* it may be of concern */
+int stream_concerns(uint64_t nr, const uint64_t *args); /* it is */
+int64_t stream_call(struct call *c);
+void stream_before_fork(void);
+void stream_not_forked(void);
+void stream_forked(void); /* in the child */
+int64_t stream_before_exec(const struct process_self *p);
+void stream_ending(void); /* the process */
+void stream_off(void); /* something has come that we cannot follow: all are the kernel's, from now on */
 
 /* events.c: what descriptors stand for, where no call says it */
 int event_follows(uint64_t nr);

@@ -431,7 +431,7 @@ static enum asked exchange(struct asking *q, int64_t *ret, int *made)
 		from = ASK_DONE;
 		store_before_load();
 		if (get_relaxed(&s->server.asleep)) {
-			s->agent.woke++;
+			ring_woke(&s->agent, session);
 			wake(&s->word);
 		}
 	}

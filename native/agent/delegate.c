@@ -95,7 +95,7 @@ static int64_t exchange(struct thread *t, struct slot *s, const struct call *c, 
 		return -EIO_;
 	}
 	if (get_relaxed(&s->proxy.asleep)) {
-		s->agent.woke++;
+		ring_woke(&s->agent, session);
 		GATE3(NR_futex, &s->word, 1, 1);
 	}
 	for (;;) {

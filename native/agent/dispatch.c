@@ -94,6 +94,8 @@ static int64_t as_usual(struct call *c)
 {
 	int64_t ret;
 
+	if (stream_concerns(c->nr, c->args))
+		return stream_call(c);
 	if (c->row->known)
 		return local_answer(c);
 	if (c->row->flags & CALL_IDENTITY) {
@@ -128,6 +130,7 @@ static int64_t as_usual(struct call *c)
 		if ((uint32_t)c->args[0] == 22 && c->args[1] == 1) /* PR_SET_SECCOMP, SECCOMP_MODE_STRICT */
 			return filter_strict(c);
 		if ((uint32_t)c->args[0] == 22) {
+			stream_off();
 			sites_quiet();
 			if (c->args[1] == 2) /* SECCOMP_MODE_FILTER */
 				return filter_install(c);
@@ -136,6 +139,7 @@ static int64_t as_usual(struct call *c)
 	case NR_seccomp:
 		if (!(uint32_t)c->args[0] && !(uint32_t)c->args[1] && !c->args[2]) /* SECCOMP_SET_MODE_STRICT */
 			return filter_strict(c);
+		stream_off();
 		sites_quiet();
 		if ((uint32_t)c->args[0] == 1) /* SECCOMP_SET_MODE_FILTER */
 			return filter_install(c);
@@ -193,6 +197,7 @@ static void foreign(struct call *c)
 			names_lost();
 			if (post_head)
 				post_off(c->thread);
+			stream_off();
 		}
 		ret = gate_foreign(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4], c->args[5]);
 		ret = (int32_t)ret;
@@ -238,10 +243,10 @@ static void ways_without_rules(uint8_t *way)
 			way[nr] = WAY_PLAIN;
 }
 
-/* names.c is told of its calls as long as there could be a rule that wants to know. */
+/* names.c is told of its calls as long as there could be a rule that wants to know; stream/ of what it wants. */
 static int is_asked_about(uint32_t nr)
 {
-	return handle_has_rules(nr) || (handle_is_there() && call_rows[nr].names);
+	return handle_has_rules(nr) || (handle_is_there() && call_rows[nr].names) || stream_wants(nr);
 }
 
 /* One whose only descriptor is its first argument is plain as long as that is not posted, nor is anything by others. */
@@ -271,6 +276,7 @@ void dispatch_ways(void)
 void dispatch_setup(void)
 {
 	record_setup();
+	stream_setup();
 	handle_setup();
 	handle_refresh();
 }

@@ -182,6 +182,14 @@ int64_t exec_call(struct call *c)
 		if (uncaught)
 			add_one(&session->uncaught);
 	}
+	r = stream_before_exec(p);
+	if (r < 0) {
+		if (e)
+			exec_failed(e);
+		if (uncaught)
+			__atomic_sub_fetch(&session->uncaught, 1, __ATOMIC_RELAXED);
+		goto out;
+	}
 	if (!e && c->thread->question && !exec_look(c->nr, args))
 		handle_leaving(c->thread);
 	chunk_release(c->thread);

@@ -82,11 +82,18 @@ static int64_t post(struct thread *t, struct fast *f)
 	return ret;
 }
 
+/* Nobody but the kernel has anything to do with it. */
 static int is_plain(const struct fast *f)
 {
 	uint8_t way = dispatch_way[f->nr];
 
-	return way == WAY_PLAIN || (way == WAY_POSTS && post_is_nothing(f->args[0]));
+	if (handle_has_rules(f->nr))
+		return 0;
+	if (way == WAY_PLAIN || (way == WAY_POSTS && post_is_nothing(f->args[0])))
+		return 1;
+	if (call_ways[f->nr] != WAY_PLAIN || handle_is_there() || (post_head && call_rows[f->nr].posts))
+		return 0;
+	return stream_is_on() && !stream_concerns(f->nr, f->args);
 }
 
 static int64_t by_dispatch(struct thread *t, struct fast *f, uint8_t route)
@@ -104,6 +111,12 @@ static int64_t by_dispatch(struct thread *t, struct fast *f, uint8_t route)
 	return ret;
 }
 
+/* Streams have something to say about every write, but never about one to a posted file. */
+static int may_post(void)
+{
+	return dispatch_way[NR_write] == WAY_POSTS || (post_head && stream_is_on() && !handle_is_there());
+}
+
 void fast_call(struct thread *t, struct fast *f)
 {
 	uint8_t route;
@@ -111,7 +124,7 @@ void fast_call(struct thread *t, struct fast *f)
 
 	if (get_relaxed(handle_epoch) != get_relaxed(&handle_seen))
 		handle_refresh();
-	if (f->nr == NR_write && dispatch_way[NR_write] == WAY_POSTS && post_is_own(f->args[0])) {
+	if (f->nr == NR_write && may_post() && post_is_own(f->args[0])) {
 		ret = post(t, f);
 		if (ret != POST_NOT)
 			goto out;
@@ -121,8 +134,7 @@ void fast_call(struct thread *t, struct fast *f)
 		return;
 	}
 	route = dispatch_route(t->process, f->nr);
-	if (route == ROUTE_KERNEL && is_plain(f) && record_heads[f->nr] &&
-	    t->end - t->at >= RECORD_SMALL && !handle_has_rules(f->nr)) {
+	if (route == ROUTE_KERNEL && record_heads[f->nr] && t->end - t->at >= RECORD_SMALL && is_plain(f)) {
 		record_count(t, ROUTE_KERNEL);
 		ret = make_and_record(t, f, record_heads[f->nr]);
 		goto out;
@@ -132,7 +144,7 @@ void fast_call(struct thread *t, struct fast *f)
 		f->resume = sites_slow((uint32_t)f->site);
 		return;
 	}
-	if (route == ROUTE_KERNEL && is_plain(f) && !record_is_on() && !handle_has_rules(f->nr))
+	if (route == ROUTE_KERNEL && !record_is_on() && is_plain(f))
 		ret = just_make(t, f);
 	else
 		ret = by_dispatch(t, f, route);

@@ -92,12 +92,8 @@ int64_t handle_make(struct call *c)
 /* Not the route's work: it was counted there when the call came in. */
 static void decided(struct call *c)
 {
-	uint32_t entry = c->thread->process->entry;
-
-	if (entry < PROCESSES && c->route != ROUTE_HANDLER) {
-		__atomic_sub_fetch(&session->processes[entry].calls[c->route], 1, __ATOMIC_RELAXED);
-		__atomic_add_fetch(&session->processes[entry].calls[ROUTE_HANDLER], 1, __ATOMIC_RELAXED);
-	}
+	if (c->route != ROUTE_HANDLER)
+		record_recount(c->thread, c->route, ROUTE_HANDLER);
 	c->route = ROUTE_HANDLER;
 }
 

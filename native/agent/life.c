@@ -129,8 +129,10 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	/* Two processes have two proxies, which may share a directory, but not descriptors: each hides one of them. */
 	if (p->channel && flags & FLAG_FILES && !(flags & (FLAG_THREAD | FLAG_VFORK)))
 		return -EINVAL_;
-	if (names_are_shared(flags))
+	if (names_are_shared(flags)) {
 		names_lost();
+		stream_off();
+	}
 	b = birth_new();
 	if (!b)
 		return -ENOMEM_;
@@ -190,6 +192,8 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 		thread_crowd(c->thread);
 	if (session && !b->is_thread)
 		add_one(&session->births);
+	if (!b->shares_memory)
+		stream_before_fork();
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -203,8 +207,11 @@ static void parent_done(int64_t ret, struct birth *b)
 {
 	struct process_self *p = b->parent;
 
-	if (!b->shares_memory)
+	if (!b->shares_memory) {
 		sites_unlock();
+		if (ret < 0)
+			stream_not_forked();
+	}
 	/* Not whom the key leads to: a vfork child has had it until a moment ago. */
 	b->call.thread->mask = b->mask;
 	if (b->twin_of && ret < 0)
@@ -273,6 +280,7 @@ static void child_process(struct birth *b, struct thread **known)
 		signal_sys_take(&parents);
 		handle_forked();
 		post_forked();
+		stream_forked();
 		sites_unlock();
 		thread_only();
 		chunk_forked();
@@ -378,6 +386,8 @@ void life_exit(struct call *c)
 
 	if (c->nr == NR_exit_group || !p->threaded) { /* whose only thread ends, too */
 		record_event(t, RECORD_EXIT, 0, 0, 0);
+		if (p == &process_main)
+			stream_ending();
 		chunk_release(t);
 		if (p->channel)
 			delegate_exit(t);

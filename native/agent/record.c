@@ -344,49 +344,6 @@ void record_wide(struct thread *t, struct log_record *r, uint64_t took, int64_t 
 	close_record(t, r, took, ret);
 }
 
-/* ---- how many calls ---------------------------------------------------------------------------------------------- */
-
-enum { QUICK = 256 };
-
-static void add(const struct thread *t, uint8_t route, uint32_t made)
-{
-	if (made && t->process && t->process->entry < PROCESSES && session)
-		__atomic_add_fetch(&session->processes[t->process->entry].calls[route], made, __ATOMIC_RELAXED);
-}
-
-static uint32_t made_by(int32_t left, int32_t before)
-{
-	int32_t made = before - (left > 0 ? left : 0);
-
-	return made > 0 ? (uint32_t)made : 0;
-}
-
-void record_counts(struct thread *t)
-{
-	t->made[ROUTE_KERNEL] += made_by(t->quick, t->made_quick);
-	t->made[ROUTE_LOCAL] += made_by(t->known, t->made_known);
-	t->made_quick = t->quick;
-	t->made_known = t->known;
-	for (uint8_t route = 0; route < ROUTE_COUNT; route++) {
-		add(t, route, t->made[route]);
-		t->made[route] = 0;
-	}
-	t->uncounted = 0;
-}
-
-/* Between two looks entry.S may complete calls by itself, where each would only be made, or is answered already. */
-void record_count(struct thread *t, uint8_t route)
-{
-	int32_t more = record_is_on() ? 0 : QUICK;
-
-	t->made[route]++;
-	if (!more && ++t->uncounted < QUICK)
-		return;
-	record_counts(t);
-	t->quick = t->made_quick = t->process->channel ? 0 : more;
-	t->known = t->made_known = more;
-}
-
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 /* The record is begun in place; nobody sees it before it is published. The agent is not re-entered in between. */

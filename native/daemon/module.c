@@ -45,18 +45,18 @@ static int descriptors(PyObject *from, uint64_t *set)
 static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"is_proxy", "log_path", "preloaded", "keep", "keep_read", "keep_write", "sync", "lossy",
-				"rotate_size", "rotate_age", "flight", "handlers", NULL};
+				"rotate_size", "rotate_age", "flight", "handlers", "streams", NULL};
 	unsigned long long size = 0, age = 0, flight = 0;
 	unsigned preloaded = 0;
 	struct log_options log = {0};
 	const char *path = NULL;
 	PyObject *where, *reads = NULL, *writes = NULL;
-	int is_proxy, fd, area = -1, is_named, lossy = 0, has_handlers = 0;
+	int is_proxy, fd, area = -1, is_named, lossy = 0, has_handlers = 0, streams = 0;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKKp", names, &is_proxy, &where, &preloaded,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKKpp", names, &is_proxy, &where, &preloaded,
 					 &log.keep_bytes, &reads, &writes, &log.sync, &lossy, &size, &age, &flight,
-					 &has_handlers) ||
+					 &has_handlers, &streams) ||
 	    (where != Py_None && !(path = PyBytes_AsString(where))) || descriptors(reads, log.keep_read) ||
 	    descriptors(writes, log.keep_write))
 		return NULL;
@@ -70,7 +70,7 @@ static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *nam
 		area = area_create(path, &log, &is_named);
 	if (path && area < 0)
 		return failed(area);
-	fd = session_create(is_proxy, path ? &log : NULL, preloaded, has_handlers);
+	fd = session_create(is_proxy, path ? &log : NULL, preloaded, has_handlers, streams);
 	if (fd < 0) {
 		if (area >= 0) {
 			area_remove(area);
@@ -260,10 +260,14 @@ static PyObject *py_session_snapshot(PyObject *self, PyObject *args)
 	s = session_map(fd, 0);
 	if (!s)
 		return PyErr_SetFromErrno(PyExc_OSError);
-	result = Py_BuildValue("{sIsOsOsIsKsN}", "launcher", s->launcher, "proxy",
+	result = Py_BuildValue("{sIsOsOsIsKsKsKsKs(KKKK)sN}", "launcher", s->launcher, "proxy",
 			       s->flags & SESSION_PROXY ? Py_True : Py_False, "log",
 			       s->flags & SESSION_LOG ? Py_True : Py_False, "uncaught", s->uncaught, "lost",
-			       (unsigned long long)s->lost, "processes", process_list(s));
+			       (unsigned long long)s->lost, "streams_joined", (unsigned long long)s->streams_joined,
+			       "streams_back", (unsigned long long)s->streams_back, "stream_bytes",
+			       (unsigned long long)s->stream_bytes, "waits", (unsigned long long)s->waits.spun,
+			       (unsigned long long)s->waits.yielded, (unsigned long long)s->waits.slept,
+			       (unsigned long long)s->waits.woke, "processes", process_list(s));
 	session_unmap(s);
 	return result;
 }

@@ -368,7 +368,7 @@ static void *work(void *arg)
 		put_release(&s->word, WORD_ANSWER);
 		store_before_load();
 		if (get_relaxed(&s->agent.asleep)) {
-			s->proxy.woke++;
+			ring_woke(&s->proxy, session);
 			futex(&s->word, FUTEX_WAKE, 1, 0);
 		}
 	}

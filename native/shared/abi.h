@@ -52,6 +52,7 @@ enum session_flags {
 	SESSION_LOSSY = 64,  /* rather lose records, and count them, than wait for the drainer */
 	SESSION_ELSEWHERE = 128, /* an exec could not be caught because its pid namespace is another one */
 	SESSION_HOSTED = 256, /* its launcher is nobody's ancestor: programs have joined it */
+	SESSION_STREAMS = 512, /* connections between programs go through shared memory: streams.h */
 };
 
 /*
@@ -129,6 +130,11 @@ struct library {
 	struct library_site sites[LIBRARY_SITES];
 };
 
+/* How waits of all sides have ended: see ring.h. */
+struct waits {
+	uint64_t spun, yielded, slept, woke; /* `woke`: sleepers of others */
+};
+
 struct session {
 	uint32_t magic, version;
 	uint64_t size; /* of the whole area */
@@ -170,6 +176,10 @@ struct session {
 	struct exec_request execs[EXEC_REQUESTS];
 	struct chunk chunks[CHUNK_COUNT];
 	struct library libraries[LIBRARIES];
+	/* What became of connections, and bytes that went through rings. */
+	uint64_t streams_joined, streams_back, stream_bytes;
+	struct waits waits;
+	uint64_t stream_pad;
 };
 
 /* ---- the area: log records in chunks ----------------------------------------------------------------------------- */

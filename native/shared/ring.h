@@ -69,11 +69,13 @@ struct patience {
 	uint32_t rest;     /* waits until spinning is tried again */
 	uint32_t no_yield; /* waits until yielding is tried again */
 	uint32_t backoff;
+	uint32_t spun, yielded, slept; /* since they were last added to the session's */
 };
 
 enum {
 	CREDIT_MAX = 8,
 	SPIN_REST = 16,
+	WAITS_KEPT = 1024, /* until they are added up */
 	SPIN_TICK = 1024,
 	SPIN_STALE = 2000, /* budgets, about 100 ms: whoever has spun for so long is dead */
 };
@@ -104,51 +106,78 @@ static inline int ring_may_spin(struct session *at, uint64_t budget)
 	return 1;
 }
 
-/*
- * Wait a little for *word to change from `value` without sleeping. RING_SLEEP: it did not, sleep in the kernel.
- * `yield` gives the CPU away once.
- */
-static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, struct bell *me,
-					 const struct bell *peer, struct patience *p, struct session *at,
-					 void (*yield)(void))
+static inline void ring_add_up(struct patience *p, struct session *at)
 {
-	uint32_t here = arch_cpu(), there = get_relaxed(&peer->cpu);
+	__atomic_add_fetch(&at->waits.spun, p->spun, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&at->waits.yielded, p->yielded, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&at->waits.slept, p->slept, __ATOMIC_RELAXED);
+	p->spun = p->yielded = p->slept = 0;
+}
+
+static inline enum ring_turn ring_has_spun(struct bell *me, struct patience *p, struct session *at)
+{
+	me->spun++;
+	if (++p->spun + p->yielded >= WAITS_KEPT)
+		ring_add_up(p, at);
+	return RING_READY;
+}
+
+static inline enum ring_turn ring_goes_to_sleep(struct patience *p, struct session *at)
+{
+	p->slept++;
+	ring_add_up(p, at);
+	return RING_SLEEP;
+}
+
+static inline void ring_woke(struct bell *me, struct session *at)
+{
+	me->woke++;
+	__atomic_add_fetch(&at->waits.woke, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * Wait a little for `is_there(with)` without sleeping; `there`: the CPU of whoever is waited for. RING_SLEEP: it is
+ * not, sleep in the kernel. `yield` gives the CPU away once.
+ */
+static inline __attribute__((always_inline)) enum ring_turn
+ring_linger_for(int (*is_there)(void *), void *with, uint32_t there, struct bell *me, struct patience *p,
+		struct session *at, void (*yield)(void))
+{
+	uint32_t here = arch_cpu();
 	uint64_t budget = __atomic_load_n(&at->budget, __ATOMIC_RELAXED);
 
 	if (get_relaxed(&me->cpu) != here) /* the peer reads this line */
 		put_relaxed(&me->cpu, here);
-	if (get_acquire(word) != value)
+	if (is_there(with))
 		return RING_READY;
 	if (here == CPU_UNKNOWN || here != there) {
 		uint64_t end;
 
 		if (!budget)
-			return RING_SLEEP;
+			return ring_goes_to_sleep(p, at);
 		if (p->credit <= 0 && p->rest) {
 			p->rest--;
-			return RING_SLEEP;
+			return ring_goes_to_sleep(p, at);
 		}
 		/* The peer may have been spinning for what we just posted, and takes a moment to notice. */
 		for (int tries = 0; !ring_may_spin(at, budget); tries++) {
 			__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
 			for (int i = 0; i < 16; i++) {
-				if (get_acquire(word) != value) {
-					me->spun++;
-					return RING_READY;
+				if (is_there(with)) {
+					return ring_has_spun(me, p, at);
 				}
 				arch_relax();
 			}
 			if (tries == 8)
-				return RING_SLEEP;
+				return ring_goes_to_sleep(p, at);
 		}
 		end = arch_ticks() + budget;
 		do {
 			for (int i = 0; i < 16; i++) {
-				if (get_acquire(word) != value) {
+				if (is_there(with)) {
 					__atomic_sub_fetch(&at->spinners, 1, __ATOMIC_RELAXED);
-					me->spun++;
 					p->credit += p->credit < CREDIT_MAX;
-					return RING_READY;
+					return ring_has_spun(me, p, at);
 				}
 				arch_relax();
 			}
@@ -157,11 +186,11 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 		if (p->credit > -CREDIT_MAX)
 			p->credit -= 2;
 		p->rest = SPIN_REST;
-		return RING_SLEEP;
+		return ring_goes_to_sleep(p, at);
 	}
 	if (p->no_yield) {
 		p->no_yield--;
-		return RING_SLEEP;
+		return ring_goes_to_sleep(p, at);
 	}
 	{
 		uint64_t before = arch_ticks(), took;
@@ -177,7 +206,33 @@ static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, s
 			p->backoff -= p->backoff > 64 ? 64 : p->backoff;
 		}
 	}
-	return get_acquire(word) != value ? RING_READY : RING_SLEEP;
+	if (!is_there(with))
+		return ring_goes_to_sleep(p, at);
+	if (++p->yielded + p->spun >= WAITS_KEPT)
+		ring_add_up(p, at);
+	return RING_READY;
+}
+
+struct ring_word {
+	const uint32_t *word;
+	uint32_t value;
+};
+
+static inline int ring_has_changed(void *with)
+{
+	const struct ring_word *w = (const struct ring_word *)with;
+
+	return get_acquire(w->word) != w->value;
+}
+
+/* The same for *word to change from `value`. */
+static inline enum ring_turn ring_linger(const uint32_t *word, uint32_t value, struct bell *me,
+					 const struct bell *peer, struct patience *p, struct session *at,
+					 void (*yield)(void))
+{
+	struct ring_word w = {word, value};
+
+	return ring_linger_for(ring_has_changed, &w, get_relaxed(&peer->cpu), me, p, at, yield);
 }
 
 #endif

@@ -14,13 +14,22 @@ class Process(TypedDict):
     alive: bool
 
 class Snapshot(TypedDict):
-    """A session at one moment; `launcher` is 0 before it has started."""
+    """A session at one moment; `launcher` is 0 before it has started.
+
+    `streams_joined`: connections that went through memory, `streams_back`: directions of such that are the kernel's
+    again, `stream_bytes`: that went through memory, of those that are closed. `waits`: for another side, that ended
+    while they spun, after they gave way, asleep in the kernel; and sleepers that were woken.
+    """
 
     launcher: int
     proxy: bool
     log: bool
     uncaught: int
     lost: int
+    streams_joined: int
+    streams_back: int
+    stream_bytes: int
+    waits: tuple[int, int, int, int]
     processes: list[Process]
 
 class Area(TypedDict):
@@ -112,6 +121,7 @@ def session_create(
     rotate_age: int = 0,
     flight: int = 0,
     handlers: bool = False,
+    streams: bool = False,
 ) -> tuple[int, int]:
     """A new session's memory, and that of its log (-1 if there is none), as descriptors (close-on-exec). OSError.
 

@@ -362,6 +362,14 @@ def _session(connection: Connection | attached.Attached) -> list[Json]:
             "launcher": snapshot["launcher"],
             "uncaught": snapshot["uncaught"],
             "lost": snapshot["lost"],
+            "waits": dict(
+                zip(("spun", "yielded", "slept", "woke"), snapshot["waits"], strict=True)
+            ),
+            "streams": {
+                "joined": snapshot["streams_joined"],
+                "back": snapshot["streams_back"],
+                "bytes": snapshot["stream_bytes"],
+            },
             "processes": [_process(process) for process in snapshot["processes"]],
         }
     ]

@@ -54,6 +54,7 @@ def run(
     strict: bool = ...,
     hide_vdso: bool = ...,
     post: PostOptions | None = ...,
+    streams: str = ...,
     stdin: Stream = ...,
     input: str | None = ...,
     stdout: Stream = ...,
@@ -79,6 +80,7 @@ def run(
     strict: bool = ...,
     hide_vdso: bool = ...,
     post: PostOptions | None = ...,
+    streams: str = ...,
     stdin: Stream = ...,
     input: bytes | None = ...,
     stdout: Stream = ...,
@@ -103,6 +105,7 @@ def run(
     strict: bool = False,
     hide_vdso: bool = False,
     post: PostOptions | None = None,
+    streams: str = "auto",
     stdin: Stream = None,
     input: str | bytes | None = None,
     stdout: Stream = None,
@@ -120,8 +123,9 @@ def run(
     """Runs a program to its end, with all that it starts. The parameters are subprocess.run's, and these:
 
     `handlers`: functions and rules made with `lsca.on`, in order, or a module of them. `on_error`: whether a call whose
-    handler raises goes on ("go_on") or fails with EPERM ("deny"). `route`, `log`, `strict`, `hide_vdso`, `post`: see
-    Session. StartError if the program cannot be started, TimeoutExpired after all of its processes were killed.
+    handler raises goes on ("go_on") or fails with EPERM ("deny"). `route`, `log`, `strict`, `hide_vdso`, `post`,
+    `streams`: see Session. StartError if the program cannot be started, TimeoutExpired after all of its processes were
+    killed.
     """
     if capture_output:
         if stdout is not None or stderr is not None:
@@ -137,6 +141,7 @@ def run(
         hide_vdso=hide_vdso,
         strict=strict,
         post=post,
+        streams=streams,
         handlers=None if handlers in ((), [], None) else handlers,  # a session without is cheaper
         on_error=on_error,
     )

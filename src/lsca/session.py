@@ -24,6 +24,7 @@ LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
 AGENT = os.path.join(LIBRARY, "lsca-agent.so")
 PROXY = os.path.join(LIBRARY, "lsca-proxy")
 ROUTES = ("kernel", "proxy")
+STREAMS = ("auto", "off", "on")
 
 
 def original_environment() -> list[bytes]:
@@ -130,7 +131,8 @@ class Session:
     `log` is the path of a file to write, `log_options` says how. `hide_vdso` makes clock calls visible at the price of
     their speed; so do rules that are about nothing else. `strict`: a program that cannot be captured does not run, and
     `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which
-    changes nothing but their price.
+    changes nothing but their price. `streams`, one of STREAMS: whether the bytes of connections between its programs go
+    through shared memory, in the route `kernel`.
 
     `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that has
     none, and never will unless it is `open_to_handlers`: then `handle` brings the first ones. `on_error`: a call whose
@@ -154,9 +156,16 @@ class Session:
         say: "Callable[[str], None] | None" = None,
         open_to_handlers: bool = False,
         post: "PostOptions | None" = None,
+        streams: str = "auto",
     ) -> None:
         if route not in ROUTES:
             raise LscaError(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
+        if streams not in STREAMS:
+            raise LscaError(f"streams are {', '.join(STREAMS)}, not {streams!r}")
+        if streams == "on" and route == "proxy":
+            raise LscaError(
+                "streams are between programs that hold their own sockets: not in the route proxy"
+            )
         needed = (AGENT, PROXY) if route == "proxy" else (AGENT,)
         for path in needed:
             if not os.path.exists(path):
@@ -189,6 +198,7 @@ class Session:
                 rotate_age=how.rotate_age,
                 flight=how.flight,
                 handlers=self.handlers is not None or open_to_handlers,
+                streams=streams == "on",
             )
             if self.post is not None:
                 self.post_fd = self.post.create()

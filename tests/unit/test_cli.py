@@ -67,6 +67,8 @@ def test_no_daemon() -> None:
         ["--route", "moon", "true"],
         ["--no-daemon=1", "true"],
         ["--strict=yes", "true"],
+        ["--streams", "true"],
+        ["--streams=perhaps", "true"],
         ["-o"],
     ],
 )
@@ -74,6 +76,12 @@ def test_not_understood(argv: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         run.parse(argv)
     assert caught.value.exit_code == 125
+
+
+def test_streams_need_sockets_of_their_own() -> None:
+    done = lsca("run", "--route", "proxy", "--streams=on", "true")
+    assert done.returncode == 125 and done.stderr.count("\n") == 1
+    assert "not in the route proxy" in done.stderr
 
 
 def test_errors_are_printed_once(capfd: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +128,7 @@ def test_doctor() -> None:
     assert told["works"] == (done.returncode == 0)
     names = {finding["name"] for finding in told["findings"]}
     assert {"syscall user dispatch", "ptrace", "kernel", "agent", "proxy"} <= names
-    assert {"fs base and BMI2", "writing to own code"} <= names
+    assert {"fs base and BMI2", "writing to own code", "memory for streams"} <= names
 
 
 def own_code_is_written() -> bool:

@@ -51,11 +51,11 @@ static int is_ours(struct question *q)
 	return !q->gone && !q->answered;
 }
 
-static void speak(struct ask *s)
+static void speak(struct ask *s, struct session *at)
 {
 	store_before_load();
 	if (get_relaxed(&s->agent.asleep)) {
-		s->server.woke++;
+		ring_woke(&s->server, at);
 		wake(&s->word, 1);
 	}
 }
@@ -87,7 +87,7 @@ int64_t question_ask(struct question *q, uint32_t op, uint64_t a, uint64_t b)
 		q->gone = 1;
 		return -ESRCH;
 	}
-	speak(s);
+	speak(s, q->server->session);
 	for (;;) {
 		word = get_acquire(&s->word);
 		if (word != ASK_OP)
@@ -129,7 +129,7 @@ void question_answer(struct question *q, uint32_t answer, int64_t value)
 		return;
 	}
 	/* From here on the slot may be another call's; a wake too many harms nobody. */
-	speak(s);
+	speak(s, q->server->session);
 }
 
 int64_t question_read(struct question *q, uint64_t addr, void *to, uint64_t n)

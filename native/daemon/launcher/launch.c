@@ -286,6 +286,17 @@ static void say_what_was_missed(struct launch *l)
 			l->first[0] ? " (first: " : "", l->first, l->first[0] ? ")" : "");
 }
 
+/* Somebody who looks on wants to know whether his connections were any. */
+static void say_streams(const struct launch *l)
+{
+	const struct session *s = l->session;
+
+	if (s->flags & SESSION_STREAMS && !l->in_background && isatty(STDERR_FILENO))
+		fprintf(stderr, "lsca: %llu connections went through memory, %llu bytes%s\n",
+			(unsigned long long)s->streams_joined, (unsigned long long)s->stream_bytes,
+			s->streams_back ? "; some went back to the kernel" : "");
+}
+
 /* With --strict the run has failed then, whatever the program has made of it. */
 static int failed_strictly(struct launch *l)
 {
@@ -327,6 +338,7 @@ static void finish(struct launch *l)
 
 	__atomic_or_fetch(&l->session->flags, SESSION_CLOSED, __ATOMIC_ACQ_REL);
 	host_keep(l);
+	meetings_close(l->meetings);
 	if (l->main_ended && l->main)
 		program_ended(&l->drain, (uint32_t)l->main, l->main_status);
 	drain_finish(&l->drain);
@@ -341,6 +353,7 @@ static void finish(struct launch *l)
 		if (failed_strictly(l))
 			return;
 		say_what_was_missed(l);
+		say_streams(l);
 		tell(l, MESSAGE_ENDED, l->main_status, NULL);
 		return;
 	}
@@ -456,6 +469,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	sigfillset(&mask); /* all that the terminal sends is for the program and the front */
 	sigdelset(&mask, SIGCHLD);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
+	l->meetings = l->session->flags & SESSION_STREAMS ? meetings_open() : -1;
 	wrong = begin(l, was);
 	session_tune(l->session);
 	if (wrong) {

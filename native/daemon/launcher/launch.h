@@ -67,7 +67,8 @@ struct starting {
 
 /* session.c */
 /* memfd or negative errno; log NULL: there is none; preloaded: a program that has its agent already, or 0 */
-int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers);
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers,
+		   int streams);
 struct session *session_map(int fd, int writable);
 struct handlers;
 struct handlers *session_handlers(struct session *s, int fd);
@@ -140,6 +141,7 @@ struct launch {
 	struct tracee tracees[TRACEES];
 	int tracee_end; /* none from here on: they are too large to be looked through at every turn */
 	int pipe, lifeline, channel_fd;
+	int meetings; /* -1: a session without streams */
 	struct channel *channel;
 	pid_t main, proxy;
 	int started, main_ended, main_status, in_background;
@@ -148,6 +150,10 @@ struct launch {
 	uint32_t killed;
 	char first[200]; /* the first program that ran without the agent, and why */
 };
+
+/* meetings.c */
+int meetings_open(void); /* -1: it cannot be had, and every connection is the kernel's */
+void meetings_close(int fd);
 
 /* trace.c: programs on their way through an exec */
 void tell(struct launch *l, int kind, int value, const char *text);

@@ -60,6 +60,15 @@ def _lines(status: dict[str, Any]) -> list[str]:
             counts = ", ".join(f"{n} {route}" for route, n in calls.items() if n) or "none"
             proxy = f"  proxy {process['proxy']}" if process["proxy"] else ""
             lines.append(f"  program {process['pid']} {process['command']}{proxy}  calls: {counts}")
+        waits = session.get("waits", {})
+        if any(waits.values()):
+            lines.append("  waits: " + ", ".join(f"{n} {how}" for how, n in waits.items() if n))
+        streams = session.get("streams", {})
+        if streams.get("joined"):
+            lines.append(
+                f"  {streams['joined']} connections through memory, {streams['bytes']} bytes; "
+                f"{streams['back']} directions went back to the kernel"
+            )
         if session["uncaught"]:
             lines.append(f"  {session['uncaught']} programs ran uncaught")
         if session["lost"]:

@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import platform
+import socket
+import struct
 from dataclasses import asdict, dataclass
 
 from lsca import _native
@@ -26,6 +28,9 @@ class Finding:
     needed: bool
     text: str
 
+
+MASK = 0xFFFFFFFF
+DIAG_PROTOCOL, DIAG_BY_FAMILY, DIAG_SHOW_PEER, DIAG_PEER = 4, 20, 4, 2  # linux/unix_diag.h
 
 LOG_MEMORY = 64  # MiB that may wait to be written
 
@@ -123,6 +128,7 @@ def findings() -> list[Finding]:
         _clock(),
         _log_memory(),
         _posted(),
+        _streams(),
     ]
     return found
 
@@ -198,6 +204,42 @@ def _posted() -> Finding:
     if left:
         text += f"; {len(left)} runs have some now, or have left them: `lsca log --recover`"
     return Finding("posted writes", True, False, text)
+
+
+def _streams() -> Finding:
+    where = _native.AREA_DIRECTORY
+    if not os.access(where, os.W_OK | os.X_OK):
+        return Finding(
+            "memory for streams",
+            False,
+            False,
+            f"{where} cannot be written to: --streams does nothing",
+        )
+    if not _peers_are_told():
+        text = "the kernel does not tell who is at the other end of a Unix socket (unix_diag): only TCP and pairs"
+        return Finding("memory for streams", False, False, text)
+    return Finding(
+        "memory for streams", True, False, f"{where}: connections can do with --streams=on"
+    )
+
+
+def _peers_are_told() -> bool:
+    """Asks sock_diag(7) for the other end of a socket."""
+    one, two = socket.socketpair()
+    with one, two:
+        inode, expected = (os.fstat(end.fileno()).st_ino for end in (one, two))
+        request = struct.pack(
+            "=BBHIIIII", socket.AF_UNIX, 0, 0, MASK, inode, DIAG_SHOW_PEER, MASK, MASK
+        )
+        head = struct.pack("=IHHII", 16 + len(request), DIAG_BY_FAMILY, 1, 1, 0)
+        try:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, DIAG_PROTOCOL) as diag:
+                diag.settimeout(1)
+                diag.send(head + request)
+                answer = diag.recv(4096)
+        except OSError:
+            return False
+    return struct.pack("=HHI", 8, DIAG_PEER, expected) in answer
 
 
 def _read(path: str) -> str:

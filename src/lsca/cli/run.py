@@ -10,7 +10,15 @@ import sys
 from lsca._native import KEEP_FDS, KEEP_MOST
 from lsca.errors import UsageError
 from lsca.launch import die_of
-from lsca.session import POST_AFTER_MOST, ROUTES, SYNCS, LogOptions, PostOptions, Session
+from lsca.session import (
+    POST_AFTER_MOST,
+    ROUTES,
+    STREAMS,
+    SYNCS,
+    LogOptions,
+    PostOptions,
+    Session,
+)
 
 TYPE_CHECKING = False  # that of `typing` costs an import
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
 
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
+  --streams auto|off|on  move the bytes of connections between captured programs through shared memory (auto: not yet)
   -s FILE                have the handlers in this Python file decide about calls, and load it anew when it is
                          saved; may be given several times
   -e inject=CALLS:...    change calls as strace does: error=, retval=, signal=, delay_enter=, delay_exit=,
@@ -114,6 +123,7 @@ VALUED = (
     *NETWORK,
     "--state",
     "--route",
+    "--streams",
     "-o",
     "-s",
     "-e",
@@ -132,6 +142,7 @@ class Options:
 
     def __init__(self) -> None:
         self.route = "kernel"
+        self.streams = "auto"
         self.log: str | None = None
         self.log_words: Words = {}  # what LogOptions is to be told
         self.hide_vdso = False
@@ -189,6 +200,10 @@ def _set(options: Options, name: str, value: str) -> None:
         if value not in ROUTES:
             raise UsageError(f"there is no route {value!r}; there are: {', '.join(ROUTES)}")
         options.route = value
+    elif name == "--streams":
+        if value not in STREAMS:
+            raise UsageError(f"there is no --streams {value}; there are: {', '.join(STREAMS)}")
+        options.streams = value
     elif name == "-o":
         options.log = value
     elif name == "-s" and not value.isdigit():
@@ -355,6 +370,7 @@ def session_of(options: Options, **handling: "Any") -> Session:
         hide_vdso=options.hide_vdso,
         strict=options.strict,
         patch=options.patch,
+        streams=options.streams,
         log_options=LogOptions(**options.log_words) if options.log_words else None,
         post=PostOptions(options.post, tells=True, **options.post_words) if options.post else None,
         **handling,

@@ -14,6 +14,7 @@ from lsca.daemon import ask
 from lsca.errors import DaemonError
 from lsca.log.units import number, rate
 
+WAITS: Final = ("spun", "yielded", "slept", "woke")
 ROUTES: Final = ("kernel", "proxy", "local", "handler")
 
 
@@ -46,12 +47,16 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """All runs at one moment. `hidden` counts programs that run uncaught, `lost` records without room."""
+    """All runs at one moment. `hidden` counts programs that run uncaught, `lost` records without room.
+
+    `waits`: for another side, so far, by how they ended: while spinning, after giving way, asleep; and sleepers woken.
+    """
 
     runs: int
     processes: tuple[Process, ...]
     hidden: int
     lost: int
+    waits: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 def snapshot(path: str) -> Snapshot:
@@ -103,12 +108,18 @@ def compare(
         tuple(found),
         sum(session["uncaught"] for session in sessions),
         sum(session["lost"] for session in sessions),
+        _four_sums([session.get("waits", {}) for session in sessions]),
     )
 
 
 def _four(values: Iterable[float]) -> tuple[float, float, float, float]:
     kernel, proxy, local, handler = values
     return kernel, proxy, local, handler
+
+
+def _four_sums(waits: list[dict[str, int]]) -> tuple[int, int, int, int]:
+    spun, yielded, slept, woke = (sum(one.get(how, 0) for one in waits) for how in WAITS)
+    return spun, yielded, slept, woke
 
 
 def logs(of: Snapshot) -> list[str]:
@@ -125,6 +136,9 @@ def headline(moment: Moment) -> str:
     runs = "1 run" if moment.runs == 1 else f"{moment.runs} runs"
     programs = "1 process" if len(moment.processes) == 1 else f"{len(moment.processes)} processes"
     text = f"{runs}, {programs}, {rate(sum(total))} calls/s ({by_route})"
+    if any(moment.waits):
+        ends = zip(WAITS, moment.waits, strict=True)
+        text += "; waits: " + ", ".join(f"{how} {number(n)}" for how, n in ends if n)
     if moment.hidden:
         text += f", {moment.hidden} uncaught"
     if moment.lost:

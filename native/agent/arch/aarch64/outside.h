@@ -32,6 +32,31 @@ enum {
 	NR_pwritev = 70,
 	NR_pread64 = 67,
 	NR_membarrier = 283,
+	NR_recvfrom = 207,
+	NR_shutdown = 210,
+	NR_setsockopt = 208,
+	NR_ioctl = 29,
+	NR_sendfile = 71,
+	NR_splice = 76,
+	NR_tee = 77,
+	NR_io_uring_setup = 425,
+	NR_io_submit = 2,
+	NR_unshare = 97,
+	NR_pidfd_open = 434,
+	NR_unlinkat = 35,
+	NR_select = NR_NONE(8),
+	NR_epoll_create = NR_NONE(9),
+	NR_epoll_create1 = 20,
+	NR_pipe2 = 59,
+	NR_open = NR_NONE(9),
+	NR_openat2 = 437,
+	NR_pipe = NR_NONE(10),
+	NR_vmsplice = 75,
+};
+
+struct epoll_event {
+	uint32_t events;
+	uint64_t data;
 };
 
 #endif

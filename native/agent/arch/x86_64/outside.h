@@ -30,6 +30,31 @@ enum {
 	NR_lseek = 8,
 	NR_writev = 20,
 	NR_pwritev = 296,
+	NR_recvfrom = 45,
+	NR_shutdown = 48,
+	NR_setsockopt = 54,
+	NR_ioctl = 16,
+	NR_sendfile = 40,
+	NR_splice = 275,
+	NR_tee = 276,
+	NR_io_uring_setup = 425,
+	NR_io_submit = 209,
+	NR_unshare = 272,
+	NR_pidfd_open = 434,
+	NR_unlinkat = 263,
+	NR_select = 23,
+	NR_epoll_create = 213,
+	NR_epoll_create1 = 291,
+	NR_pipe2 = 293,
+	NR_open = 2,
+	NR_openat2 = 437,
+	NR_pipe = 22,
+	NR_vmsplice = 278,
 };
+
+struct epoll_event {
+	uint32_t events;
+	uint64_t data;
+} __attribute__((packed));
 
 #endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a stream becomes the kernel's again: what is sent from now on goes by the socket, and what has come by the ring
+ * and was not read yet is put there. Called by descriptors.c where a descriptor goes to somebody who knows of no ring,
+ * or a call needs the real bytes; by move.c where the other end may be gone.
+ */
+#include "stream.h"
+
+enum { AF_UNIX_ = 1, SOL_SOCKET_ = 1, SO_ERROR_ = 4, FIONREAD_ = 0x541b, THROUGH_TRIES = 10000 };
+
+/* The way's send_lock is held. */
+static void go_back(struct stream *s)
+{
+	struct stream_way *w = stream_out(s);
+
+	if (get_relaxed(&w->is_back))
+		return;
+	put_release(&w->is_back, 1);
+	__atomic_add_fetch(&session->streams_back, 1, __ATOMIC_RELAXED);
+}
+
+/* A descriptor of the other end's, out of its process: only that one can put bytes where we would receive them. */
+static int64_t other_socket(const struct stream_end *e, int is_pipe)
+{
+	int64_t pidfd = GATE2(NR_pidfd_open, e->pid, 0), fd;
+
+	if (pidfd < 0)
+		return pidfd;
+	fd = GATE3(NR_pidfd_getfd, pidfd, e->fd, 0);
+	GATE1(NR_close, pidfd);
+	/* That of a pipe says which end it is. */
+	if (fd >= 0 && (stream_inode((int32_t)fd, "") << is_pipe | is_pipe) != e->inode) {
+		GATE1(NR_close, fd);
+		return -EIO_;
+	}
+	return fd;
+}
+
+/*
+ * What is in the ring and was not read yet goes into the socket, by a descriptor of who has sent it. Both of the way's
+ * locks are held, and the socket holds nothing but bells. What goes there is read first: as if it had never been in the
+ * ring.
+ */
+static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd, int is_pipe)
+{
+	uint32_t n = w->tail - w->head;
+
+	if (n > STREAM_ROOM)
+		return -EIO_;
+	put_release(&w->is_poured, 1);
+	while (n) {
+		uint32_t at = w->head % STREAM_ROOM, part = at + n > STREAM_ROOM ? STREAM_ROOM - at : n;
+		int64_t r = is_pipe ? GATE3(NR_write, fd, bytes + at, part) :
+				      GATE6(NR_sendto, fd, bytes + at, part, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+
+		if (r <= 0)
+			return -EIO_;
+		w->from += (uint64_t)r;
+		put_release(&w->head, w->head + (uint32_t)r);
+		n -= (uint32_t)r;
+	}
+	return 0;
+}
+
+static int64_t pour_in(struct stream *s, int32_t own)
+{
+	struct stream_way *w = stream_in(s);
+	int was_back = get_relaxed(&w->is_back) != 0;
+	uint32_t behind = 0;
+	int64_t fd, r;
+
+	put_release(&w->is_back, 1);
+	if (w->came < w->from && !w->is_poured) /* there are bytes in the socket, and then those in the ring */
+		return w->tail == w->head && w->bells == w->bells_taken ? 0 : -EIO_;
+	r = stream_drop_bells(s, own);
+	if (r || w->tail == w->head)
+		return r;
+	/* What was sent after the ring's bytes cannot be put behind them. */
+	if (was_back && (GATE3(NR_ioctl, own, FIONREAD_, &behind) || behind))
+		return -EIO_;
+	fd = other_socket(&s->ring->ends[!s->end], stream_is_pipe(s));
+	if (fd < 0)
+		return -EIO_;
+	r = pour(w, stream_bytes(s->ring, !s->end), (int32_t)fd, stream_is_pipe(s));
+	GATE1(NR_close, fd);
+	return r;
+}
+
+void stream_send_back(struct stream *s, int32_t fd)
+{
+	struct stream_way *w = stream_out(s);
+
+	if (get_acquire(&w->is_back))
+		return;
+	stream_lock(&w->read_lock);
+	stream_lock(&w->send_lock);
+	if (stream_begin(s) && !get_relaxed(&w->is_back)) {
+		go_back(s);
+		if (!stream_is_pipe(s) && w->came >= w->from)
+			pour(w, stream_bytes(s->ring, s->end), fd, 0);
+	}
+	stream_unlock(&w->send_lock);
+	stream_unlock(&w->read_lock);
+}
+
+int64_t stream_leave(struct stream *s, int32_t fd)
+{
+	struct stream_way *in;
+	int64_t r;
+
+	put_release(&s->held->is_spoilt, 1);
+	/*
+	 * A thread on its way to a ring may not have seen that: it has one, or none, when it is through. If it waits
+	 * for us, it sees later that it is too late.
+	 */
+	store_before_load();
+	for (int tries = 0; get_acquire(&s->busy) & NOBODY && tries < THROUGH_TRIES; tries++)
+		stream_yield();
+	if (s->state == STREAM_MADE)
+		stream_meet(s, fd);
+	if (s->state != STREAM_JOINED) {
+		stream_withdraw(s);
+		/* As long as there is a ring, it may have been shared just now. */
+		if (s->state == STREAM_MADE && get_acquire(&s->ring->joined) == RING_SHARED)
+			return stream_leave(s, fd);
+		if (swap_if(&s->state, STREAM_YOUNG, STREAM_PLAIN) || swap_if(&s->state, STREAM_WAITS, STREAM_PLAIN))
+			return 0;
+		return s->state == STREAM_JOINED ? stream_leave(s, fd) : 0;
+	}
+	stream_send_back(s, fd);
+	if (stream_is_pipe(s) && s->writes)
+		return 0;
+	in = stream_in(s);
+	stream_lock(&in->read_lock);
+	stream_lock(&in->send_lock);
+	if (!get_relaxed(&in->is_on)) { /* the other end has not begun, and shall not */
+		in->from = in->came;
+		put_release(&in->is_on, 1);
+	}
+	r = pour_in(s, fd);
+	stream_as_wanted(s, fd);
+	stream_unlock(&in->send_lock);
+	stream_unlock(&in->read_lock);
+	return r;
+}
+
+/*
+ * The last one of its descriptors is about to be closed. Whoever is given the other end's later may know of no ring,
+ * and the kernel shall see what was not read: then it resets the connection. A bell that lies there must not have it
+ * do so.
+ */
+void stream_part(struct stream *s, int32_t fd)
+{
+	const struct stream_way *in, *out;
+
+	if (get_acquire(&s->state) != STREAM_JOINED || stream_is_pipe(s))
+		return;
+	in = stream_in(s);
+	out = stream_out(s);
+	if (get_acquire(&s->held->holders) == 1 &&
+	    (get_acquire(&in->tail) != in->head || get_acquire(&in->bells) != in->bells_taken))
+		stream_leave(s, fd);
+	else if (get_acquire(&out->tail) != get_acquire(&out->head))
+		stream_send_back(s, fd);
+}
+
+/* ---- an end that is gone ----------------------------------------------------------------------------------------- */
+
+static uint32_t ask(int32_t fd, uint64_t ms)
+{
+	uint64_t limit[2] = {0, ms * 1000000};
+	struct {
+		int32_t fd;
+		int16_t events, revents;
+	} look = {fd, ms ? 0 : POLLRDHUP_, 0};
+
+	GATE6(NR_ppoll, &look, 1, limit, 0, 8, 0);
+	return (uint16_t)look.revents;
+}
+
+/*
+ * Whoever closes before he has read all resets the connection. Of what is in the ring the kernel does not know, and a
+ * TCP socket that has seen nothing but an orderly end would send once more: what it sends there now is answered with a
+ * reset, to nobody's harm.
+ */
+int stream_is_reset(struct stream *s, int32_t fd)
+{
+	const struct stream_way *out = stream_out(s);
+	struct stream_end *own = &s->ring->ends[s->end];
+	const struct stream_end *other = &s->ring->ends[!s->end];
+	uint32_t error, len = sizeof error;
+
+	if (get_acquire(&own->reset))
+		return get_acquire(&own->reset) == 1;
+	if (stream_is_pipe(s) || !get_acquire(&out->is_on) || get_acquire(&out->tail) == get_acquire(&out->head))
+		return 0;
+	if (get_acquire(&other->is_shut))
+		return 0;
+	if (!(ask(fd, 0) & (s->family == AF_UNIX_ ? POLLHUP_ : POLLRDHUP_ | POLLHUP_)))
+		return 0;
+	if (!swap_if(&own->reset, 0, 1))
+		return 1;
+	if (s->family != AF_UNIX_ && GATE6(NR_sendto, fd, "", 1, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0) == 1) {
+		ask(fd, 50);
+		GATE6(NR_getsockopt, fd, SOL_SOCKET_, SO_ERROR_, &error, &len, 0);
+	}
+	return 1;
+}
+
+int stream_says_reset(struct stream *s, int32_t fd)
+{
+	return stream_is_reset(s, fd) && swap_if(&s->ring->ends[s->end].reset, 1, 2);
+}

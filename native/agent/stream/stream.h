@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Streams between programs of a session, see shared/streams.h:
+ *
+ *   descriptors.c  which descriptors of this process are streams
+ *   calls.c        the calls that open, copy, hand on, use and close them
+ *   meet.c         how two ends find each other
+ *   rings.c        the memory between them
+ *   back.c         how a stream becomes the kernel's again
+ *   receive.c, send.c  what comes and goes
+ *   ready.c        what a stream is ready for
+ *   poll.c, select.c  who waits for several
+ *   sets.c, epoll.c, waits.c  epoll
+ *
+ * A stream belongs to this process; forks have one each for the same connection. What they must agree on before there
+ * is a ring (who holds it, how many bytes went by the kernel) is in memory that they share (struct held). A ring is
+ * made only where each end has one process that holds it, since others would not know; who is forked later, does.
+ */
+#ifndef LSCA_AGENT_STREAM_H
+#define LSCA_AGENT_STREAM_H
+
+#include "agent.h"
+#include "outside.h"
+#include "streams.h"
+
+enum {
+	DESCRIPTORS = 65536, /* higher ones are the kernel's */
+	STREAMS = 4096,      /* of one process */
+	PARTS_AT_ONCE = 64, /* buffers that the kernel is given */
+	NOBODY = 0x80000000u, /* stream.busy: somebody changes its state, and no call is under way */
+	MSG_PEEK_ = 2, MSG_DONTWAIT_ = 0x40, MSG_WAITALL_ = 0x100, MSG_NOSIGNAL_ = 0x4000,
+	POLLIN_ = 1, POLLPRI_ = 2, POLLOUT_ = 4, POLLERR_ = 8, POLLHUP_ = 16, POLLRDHUP_ = 0x2000,
+	NONBLOCK_ = 04000,
+	STREAM_PIPE = 0xff, /* in place of a socket's family */
+};
+
+enum stream_state {
+	STREAM_FREE,
+	STREAM_YOUNG,  /* by the kernel, and every byte is counted */
+	STREAM_WAITS,  /* its name is among the meetings */
+	STREAM_MADE,   /* we have made the ring, and the other end does not have it yet */
+	STREAM_JOINED,
+	STREAM_PLAIN,  /* the kernel's for good */
+};
+
+/* What all holders of one end agree on. */
+struct held {
+	uint32_t holders;   /* processes, or more: who was killed has not left */
+	uint32_t is_spoilt; /* somebody holds it whom we do not know */
+	uint32_t is_nonblocking, pad;
+	uint64_t sent, received;
+};
+
+struct stream {
+	uint32_t state;
+	uint32_t descriptors; /* of this process */
+	uint32_t users;       /* calls that look at it, and may use the ring */
+	uint32_t busy;        /* calls in the kernel that are counted, or NOBODY */
+	uint32_t calls;       /* that moved bytes, as long as it is young */
+	uint32_t end;         /* which one of the ring's we are */
+	uint32_t meeting;     /* its place there */
+	uint32_t family;
+	uint32_t writes;      /* a pipe's end to write */
+	uint64_t inode, other; /* of the sockets, or twice that of a pipe and 1 for its end to write; 0: not known */
+	struct held *held;
+	struct stream_ring *ring;
+	uint64_t looked;      /* where the other end was reading when, in ticks; and what was in doubt */
+	uint32_t head_then, doubt_then;
+	uint32_t head_known;  /* as far at least */
+	struct patience patience;
+	uint64_t asked;       /* when the kernel last said that nothing has come, in ticks; and what was in doubt */
+	uint32_t doubt_asked;
+	uint32_t fulls;       /* times that there was no room */
+	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
+	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
+};
+
+#pragma GCC visibility push(hidden)
+
+/* The program's buffers, one after the other. */
+struct parts {
+	uint64_t vector, count; /* those that have not been looked at */
+	uint64_t at, len;       /* the next one, or what is left of it */
+};
+
+extern uint32_t stream_rings; /* streams of this process that have a ring; without any, waits are the kernel's */
+
+/* descriptors.c */
+struct stream *stream_get(uint32_t fd);    /* NULL: none; else give it back by stream_put() */
+void stream_put(struct stream *s);
+struct held *stream_held(void); /* shared with our children; NULL: no more */
+struct stream *stream_known(uint32_t fd); /* the same, not to be used */
+int stream_survives_exec(uint32_t fd);
+int stream_are_there(void); /* there was one at least */
+struct stream *stream_born(uint32_t fd, uint32_t family);
+void stream_copied(uint32_t from, uint32_t to);
+void stream_drop(uint32_t fd); /* it is about to be closed, or was */
+void stream_drop_range(uint32_t from, uint32_t to);
+void stream_doubt(struct stream *s); /* the other end shall ask the kernel before it sends more */
+int64_t stream_leave_number(uint32_t fd); /* stream_leave(), if it is one */
+void stream_reopened(int32_t fd);
+int stream_descriptor(const struct stream *s); /* one of its numbers, or -1 */
+
+/* calls.c */
+void calls_setup(void);
+int64_t stream_counted(struct call *c, struct stream *s); /* by the kernel, and how many bytes */
+
+/* rings.c */
+struct stream_ring *ring_make(uint32_t other); /* with that process; NULL: there is no memory for it */
+struct stream_ring *ring_fetch(uint32_t launcher, uint32_t maker, uint32_t serial);
+void ring_forget(struct stream_ring *r);
+void ring_drop(struct stream_ring *r);
+void ring_release(struct stream_ring *r, uint32_t end); /* it may be used again */
+void ring_forked(void);
+
+/* meet.c */
+uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 0: not to be had */
+void stream_as_wanted(const struct stream *s, int32_t fd); /* the socket has the options that the program wants */
+void stream_pair(struct stream *one, struct stream *two, const int32_t *fds); /* of a socketpair */
+void stream_meet(struct stream *s, int32_t fd); /* one step nearer to a ring, if that can be */
+int stream_begin(struct stream *s); /* what we send goes into the ring from now on, under send_lock; 0: not yet */
+int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
+
+/* back.c */
+int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
+void stream_send_back(struct stream *s, int32_t fd); /* what we send */
+void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
+void stream_withdraw(struct stream *s); /* it closes: nobody shall find it any more */
+int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
+int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
+int stream_begin(struct stream *s); /* what we send goes into the ring from now on; 0: not yet */
+
+int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
+
+/* move.c */
+void stream_yield(void);
+int64_t parts_next(struct parts *p); /* 1: there is one; 0: no more; or an error */
+/* Between the ring's bytes from `from` on and the program; as many as there are, or fit. 0: none; or an error. */
+int64_t parts_copy(struct parts *p, uint8_t *bytes, uint32_t from, uint32_t n, int in);
+/* The first of them, as many as hold so many bytes, as the kernel wants them; how many bytes. */
+int64_t parts_gather(struct parts p, uint64_t most, uint64_t (*v)[2], uint64_t *n);
+void parts_pass(struct parts *p, uint64_t n); /* so many bytes are done */
+int parts_of_call(const struct call *c, struct parts *p, uint32_t *flags); /* 0: not one that goes by the ring */
+int64_t stream_by_kernel(struct call *c, struct stream *s); /* by nothing else from now on */
+void stream_bell(struct stream *s, int32_t fd); /* unless there is one already */
+
+/* pipes.c */
+int pipe_is_packets(int32_t fd);
+int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len); /* without waiting */
+int pipe_bell(int32_t fd); /* 0: nobody needs one, or can have it */
+int64_t pipe_sleep(struct call *c); /* until something is there, 1, or the end, 0 */
+int pipe_must_wait(const struct parts *p, uint32_t room);
+
+/* receive.c, send.c */
+int64_t stream_receive(struct call *c, struct stream *s);
+int64_t stream_send(struct call *c, struct stream *s);
+int64_t stream_send_file(struct call *c, struct stream *s);
+int stream_is_nonblocking(const struct stream *s, uint32_t flags); /* of the call */
+void stream_lock(uint32_t *word);
+void stream_unlock(uint32_t *word);
+void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, if anybody */
+/* The read_lock is held for these two. */
+void stream_take_bells(struct stream *s, int32_t fd); /* those that have come, once the ring is empty */
+int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes follow them */
+uint64_t stream_pending(struct stream *s); /* bytes in the ring that have come */
+uint32_t stream_available(struct stream *s, int32_t fd); /* and those in the socket, without bells */
+
+static inline int stream_is_pipe(const struct stream *s)
+{
+	return s->family == STREAM_PIPE;
+}
+
+/* ready.c. Events are those of poll and epoll, which are the same. */
+enum { IN_EVENTS = 0x41, OUT_EVENTS = 0x304, ENDS_EVENTS = POLLERR_ | POLLHUP_ | POLLRDHUP_ };
+
+int stream_is_ours(const struct stream *s, uint32_t event); /* is that one the ring's to say, not the kernel's? */
+uint32_t stream_domain(const struct stream *s); /* all that are */
+uint32_t stream_says(const struct stream *s, uint32_t wanted); /* and that the ring is ready for */
+uint32_t stream_merge(struct stream *s, int32_t fd, uint32_t wanted, uint32_t kernel); /* what is to be shown */
+int stream_is_full(const struct stream *s);
+int stream_quiet(struct stream *s, int32_t fd, uint32_t mine); /* takes bells; 1: one must stay */
+void stream_watch(struct stream *s, uint32_t *how);
+void stream_unwatch(struct stream *s, uint32_t how);
+void stream_introduced(struct stream *s, int is_there);
+uint64_t stream_now(void);
+int calm_is_over(const struct calm *k); /* the kernel is to be asked, although rings are ready */
+void calm_looked(struct calm *k, int found);
+int64_t stream_ask(int32_t fd, uint32_t events); /* the kernel, without waiting */
+
+/* poll.c */
+enum { SLICE_ROOM = 10000000, SLICE_BELL = 2000000 }; /* nanoseconds, where nothing would wake us */
+
+int64_t stream_poll(struct call *c);
+
+/* sets.c, epoll.c */
+int epoll_known(uint32_t fd);
+int epoll_are_there(void);
+void epoll_made(uint32_t fd);
+void epoll_copied(uint32_t from, uint32_t to);
+void epoll_drop(uint32_t fd);
+void epoll_drop_range(uint32_t from, uint32_t to);
+void epoll_before_exec(void);
+void epoll_give_up(uint32_t fd);
+int64_t epoll_control(struct call *c);
+void epoll_closed(struct stream *s, int32_t fd, int is_last); /* one of its numbers */
+void epoll_joined(struct stream *s);
+void epoll_before_fork(int is_undone);
+void epoll_forked(void);
+
+/* waits.c */
+int64_t epoll_await(struct call *c);
+
+static inline struct stream_way *stream_out(const struct stream *s)
+{
+	return &s->ring->ways[s->end];
+}
+
+static inline struct stream_way *stream_in(const struct stream *s)
+{
+	return &s->ring->ways[!s->end];
+}
+
+/* Where the next byte comes from. */
+enum source { BY_KERNEL, BY_RING, BY_KERNEL_AGAIN };
+
+static inline enum source stream_source(const struct stream_way *w)
+{
+	if (!get_acquire(&w->is_on) || w->came < w->from)
+		return BY_KERNEL;
+	if (get_acquire(&w->is_back) && get_acquire(&w->tail) == w->head)
+		return BY_KERNEL_AGAIN;
+	return BY_RING;
+}
+
+static inline int stream_has_ring(const struct stream *s)
+{
+	uint32_t state = get_acquire(&s->state);
+
+	return state == STREAM_MADE || state == STREAM_JOINED;
+}
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file in which the ends of a user's connections find each other (shared/streams.h). Every launcher of a session
+ * with streams holds a lock on it for as long as it lives; who finds at its end that nobody else does deletes it.
+ * Called by launch.c.
+ */
+#include "launch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "streams.h"
+
+enum { TRIES = 100 };
+
+static const char directory[] = "/dev/shm";
+
+static void path_of(char *to, size_t size)
+{
+	snprintf(to, size, "%s%u", MEETINGS_PATH, (unsigned)geteuid());
+}
+
+/* It may be deleted between our opening and our lock. */
+static int is_there(int fd, const char *path)
+{
+	struct stat here, there;
+
+	return !fstat(fd, &here) && !lstat(path, &there) && here.st_ino == there.st_ino &&
+	       here.st_dev == there.st_dev && S_ISREG(here.st_mode) && here.st_uid == geteuid();
+}
+
+static int has_head(int fd)
+{
+	struct meetings head;
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_size == (off_t)sizeof head && pread(fd, &head, 8, 0) == 8 &&
+	       head.magic == MEETINGS_MAGIC && head.version == STREAM_VERSION;
+}
+
+/* A new one, or what a crash or another version has left; not what somebody else uses. */
+static int make_head(int fd)
+{
+	const uint32_t head[2] = {MEETINGS_MAGIC, STREAM_VERSION};
+
+	return !flock(fd, LOCK_EX | LOCK_NB) && !ftruncate(fd, 0) && !ftruncate(fd, sizeof(struct meetings)) &&
+	       pwrite(fd, head, sizeof head, 0) == sizeof head && !flock(fd, LOCK_SH);
+}
+
+int meetings_open(void)
+{
+	char path[64];
+	uint64_t limit = 0;
+	int fd = -1;
+
+	path_of(path, sizeof path);
+	file_limit_raise(&limit);
+	for (int tries = 0; tries < TRIES; tries++) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			break;
+		if (!flock(fd, LOCK_SH) && is_there(fd, path) && (has_head(fd) || make_head(fd)))
+			break;
+		close(fd);
+		fd = -1;
+		usleep(1000); /* another one is at it */
+	}
+	file_limit_restore(limit);
+	return fd < 0 ? -1 : above_standard(fd);
+}
+
+/* Rings whose other end never came, and whose maker was killed. */
+static void remove_rings(void)
+{
+	DIR *dir = opendir(directory);
+	struct dirent *e;
+	char path[320];
+	unsigned launcher;
+
+	while (dir && (e = readdir(dir))) {
+		if (sscanf(e->d_name, "lsca-stream-%u-", &launcher) != 1)
+			continue;
+		if (launcher != (unsigned)getpid() && (!kill((pid_t)launcher, 0) || errno != ESRCH))
+			continue;
+		snprintf(path, sizeof path, "%s/%s", directory, e->d_name);
+		unlink(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void meetings_close(int fd)
+{
+	char path[64];
+
+	if (fd < 0)
+		return;
+	remove_rings();
+	path_of(path, sizeof path);
+	if (!flock(fd, LOCK_EX | LOCK_NB) && is_there(fd, path))
+		unlink(path);
+	close(fd);
+}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What poll, select and epoll say of connections, and when, is the same whether the bytes go by a ring or not.
+
+`readiness.c`, `waiting.c` and `sets.c` print all that they are told, and are run natively and captured; `crowd.c` has
+two processes send each other random pieces by many connections at once, and looks at every byte.
+"""
+
+import pytest
+
+from differential import execute, program, same, scratch
+
+FLAGS = ("-Wno-stringop-overflow",)
+WAYS = ("poll", "select", "level", "changing", "edge", "one-shot", "removing", "threads")
+
+
+def both(argv: list[str], timeout: float = 60) -> bytes:
+    """Compares, and returns what is printed."""
+    with scratch() as base:
+        native = execute(argv, base=base, timeout=timeout)
+        assert native.status == 0, native.lines()
+        captured = execute(
+            argv, route="kernel", base=base, timeout=timeout, options=["--streams=on"]
+        )
+        same(native, captured, "kernel --streams=on")
+    return native.stdout
+
+
+@pytest.mark.parametrize("name", ["readiness", "waiting", "sets"])
+def test_told_the_same(name: str) -> None:
+    both([program(f"streams/{name}.c", flags=FLAGS)])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize(
+    ("connections", "size", "most"),
+    [(8, 300_000, 5_000), (50, 3_000, 100), (2, 2_000_000, 200_000)],
+)
+def test_every_byte(kind: str, way: str, connections: int, size: int, most: int) -> None:
+    """Short messages never fill a ring, long ones do all the time."""
+    crowd = program("streams/crowd.c", flags=FLAGS)
+    out = both([crowd, kind, way, str(connections), str(size), str(most), "1"])
+    assert b"status 0" in out
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_on_one_cpu(way: str) -> None:
+    crowd = program("streams/crowd.c", flags=FLAGS)
+    both(["taskset", "-c", "0", crowd, "tcp", way, "10", "200000", "3000", "2"])
