@@ -205,6 +205,7 @@ extern struct agent_config agent_config; /* not hidden: the launcher looks for i
 #define HIDDEN __attribute__((visibility("hidden")))
 /* Behind all other data, which so fits on the few pages that every program writes to; `n`: their order. */
 #define COLD(n) __attribute__((section(".bss.cold" #n)))
+#define HOT __attribute__((section(".bss.hot"))) /* and before it: what is written to at the start */
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
@@ -219,7 +220,8 @@ int64_t gate_fast(uint64_t nr, const uint64_t *args, const uint32_t *put_off);
 void leave_frame(uint64_t sp) __attribute__((noreturn));
 uint64_t copy_try(void *to, const void *from, uint64_t n);
 int64_t string_try(char *to, const char *from, uint64_t room);
-void launcher_stop(uint64_t why, const struct agent_config *at, uint64_t word);
+void launcher_stop(uint64_t why, const struct agent_config *at); /* see agent_stop in abi.h */
+void alone_leave(const struct thread *t) __attribute__((noreturn)); /* arch/alone.c: for the program */
 
 #define GATE1(nr, a) gate(nr, (uint64_t)(a), 0, 0, 0, 0, 0)
 #define GATE2(nr, a, b) gate(nr, (uint64_t)(a), (uint64_t)(b), 0, 0, 0, 0)
@@ -319,6 +321,7 @@ void signal_unhandle(int sig);
 void signal_reset(int sig);
 void signal_set_mask(uint64_t mask);
 void signal_own_stack(const struct thread *t, uint64_t sp);
+struct sigframe_stack signal_stack_ours(const struct thread *t); /* where the thread's signals arrive */
 void signal_return(struct thread *t, struct ucontext *back);
 int64_t signal_action(struct call *c);
 int64_t signal_mask(struct call *c);
@@ -337,7 +340,6 @@ int signal_cuts(const struct thread *t, int sig);
 /* arch/sites.c: call sites that are patched once they have run a few times */
 void sites_hit(struct call *c);
 void sites_setup(uint32_t flags);           /* enum agent_flags */
-int sites_begin(const struct agent_config *cfg); /* sites that the launcher is about to patch; 0: it must not */
 void sites_mapped(const struct call *c, int64_t ret); /* after an mmap: what is known of the file's sites is used */
 void sites_quiet(void);                     /* the program has a filter now: no calls of our own any more */
 int sites_are_quiet(void);

@@ -233,7 +233,7 @@ int dispatch_unmasked(uint64_t nr, const uint64_t *args)
 	return is_masked(row);
 }
 
-uint8_t dispatch_way[CALL_LIMIT];
+uint8_t dispatch_way[CALL_LIMIT] HOT;
 
 static void ways_without_rules(uint8_t *way)
 {

@@ -92,7 +92,7 @@ static struct exec_request *exec_ask(struct thread *t, uint32_t kind, uint64_t p
 	e->session = p->channel ? PRIVATE_SESSION : -1;
 	e->slot = t->slot;
 	e->kind = kind;
-	e->flags = sites_are_quiet() ? AGENT_QUIET : 0;
+	e->flags = (sites_are_quiet() ? AGENT_QUIET : 0u) | (agent_config.flags & AGENT_APART);
 	e->path = path;
 	e->joins = 0;
 	/* Yama lets only ancestors trace, and whom one names. */

@@ -17,8 +17,8 @@ enum {
 };
 
 /* The first word of a record of a call of which only numbers are kept; 0: it is not one of those. */
-uint64_t record_heads[CALL_LIMIT];
-static uint16_t bounds[CALL_LIMIT];
+uint64_t record_heads[CALL_LIMIT] COLD(6);
+static uint16_t bounds[CALL_LIMIT] COLD(6);
 
 static int is_plain_buffer(const struct call_arg *arg)
 {

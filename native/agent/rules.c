@@ -13,9 +13,9 @@ enum { DIRECTORY_ROOM = 4096, HERE = -100 };
 
 static struct {
 	uint64_t calls, bytes;
-} own_counts[RULE_COUNTERS]; /* of rules that count in each process */
+} own_counts[RULE_COUNTERS] COLD(6); /* of rules that count in each process */
 
-static char exe[DIRECTORY_ROOM];
+static char exe[DIRECTORY_ROOM] COLD(6);
 static uint32_t exe_len, exe_of; /* whose it is */
 
 /* One argument's path: what the program wrote lies behind the room for the directory it is relative to. */

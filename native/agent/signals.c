@@ -6,7 +6,7 @@
  */
 #include "agent.h"
 
-static struct sigaction handlers[SIG_COUNT]; /* valid where the kernel has signal_arrived */
+static struct sigaction handlers[SIG_COUNT] HOT; /* valid where the kernel has signal_arrived */
 static uint64_t ignored;                     /* dispositions SIG_IGN */
 
 enum { STACK_LEAST = 2048 };
@@ -257,7 +257,7 @@ int64_t signal_stack(struct call *c)
 	return 0;
 }
 
-static struct sigframe_stack own_stack(const struct thread *t)
+struct sigframe_stack signal_stack_ours(const struct thread *t)
 {
 	return (struct sigframe_stack){.sp = t->stack + 8 - STACK_SIZE - ALT_SIZE, .size = ALT_SIZE};
 }
@@ -265,7 +265,7 @@ static struct sigframe_stack own_stack(const struct thread *t)
 /* Signals arrive on the agent's stack. The kernel changes no stack that is in use: called from `sp`, or from here. */
 void signal_own_stack(const struct thread *t, uint64_t sp)
 {
-	struct sigframe_stack own = own_stack(t);
+	struct sigframe_stack own = signal_stack_ours(t);
 
 	if (t->stack && sp)
 		gate_stack(sp, &own);
@@ -295,7 +295,7 @@ void signal_return(struct thread *t, struct ucontext *back)
 	t->mask = back->sigmask;
 	if (t->stack) {
 		take_stack(t, &back->stack, frame_sp(back));
-		back->stack = own_stack(t);
+		back->stack = signal_stack_ours(t);
 	}
 	if (!t->sys_blocked && signal_sys_take(&waiting)) { /* comes as soon as `back` has been left for */
 		signal_set_mask(MASK_FULL | SIG_BIT(SIGSYS_));

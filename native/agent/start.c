@@ -16,6 +16,8 @@ extern const uint64_t _DYNAMIC[][2] HIDDEN;
 
 enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1 };
 
+_Static_assert(__builtin_offsetof(struct agent_config, flags) == 56 && AGENT_ALONE == 8, "begin.S");
+
 void start_sigsys(void)
 {
 	struct sigaction sa = {(uint64_t)trap,
@@ -47,8 +49,11 @@ static int64_t map_session(int32_t fd, uint64_t size)
 		if (size < sizeof *s)
 			return -EINVAL_;
 	}
-	/* Below us and not just where the program's next library would be. */
-	return GATE6(NR_mmap, ((uint64_t)__ehdr_start - size) & ~4095ull, size, 3, 1, fd, 0);
+	/*
+	 * Below us and not just where the program's next library would be; and so that what all look at comes with one
+	 * fault, which brings what is there of 64 KiB.
+	 */
+	return GATE6(NR_mmap, ((uint64_t)__ehdr_start - size) & ~0xffffull, size, 3, 1, fd, 0);
 }
 
 char *start_decimal(char *to, uint32_t n)
@@ -104,7 +109,7 @@ static int64_t receive_descriptors(int32_t *area)
 	if (r < 0)
 		return r;
 	agent_config.socket = pair[1];
-	launcher_stop(STOP_SOCKET, &agent_config, 0);
+	launcher_stop(STOP_SOCKET, &agent_config);
 	GATE1(NR_close, pair[1]);
 	r = GATE3(NR_recvmsg, pair[0], &m, 0);
 	GATE1(NR_close, pair[0]);
@@ -123,7 +128,7 @@ static void fail(int64_t error, uint32_t line)
 	agent_config.error = (int32_t)error;
 	agent_config.where = line;
 	for (;;)
-		launcher_stop(STOP_FAILED, &agent_config, 0);
+		launcher_stop(STOP_FAILED, &agent_config);
 }
 
 /* Nobody else does it where the agent's file is mapped as it is. There are no relocations of any other kind. */
@@ -154,6 +159,7 @@ static int64_t find_memory(struct agent_config *cfg)
 	if (failed(r) || (area < 0 && cfg->area >= 0)) {
 		int64_t other = receive_descriptors(&sent);
 
+		cfg->flags |= AGENT_APART;
 		if (failed(r)) {
 			if (fd >= 0 && cfg->session_fd < 0)
 				GATE1(NR_close, fd);
@@ -186,21 +192,26 @@ static int64_t find_memory(struct agent_config *cfg)
 }
 
 /*
- * Called by agent_entry with all signals blocked and the launcher attached. `told`: the launcher's word lies elsewhere,
- * and the agent is as its file has it; NULL: the launcher has put everything in its place.
+ * Called by agent_entry with all signals blocked and the launcher attached, or by agent_alone with neither. `told`: the
+ * launcher's word lies elsewhere, and the agent is as its file has it; NULL: the launcher has put everything in its
+ * place.
  */
 HIDDEN void start_injected(const struct agent_config *told)
 {
 	struct agent_config *cfg = &agent_config;
 	struct process_self *p = &process_main;
+	uint64_t all = ~0ull;
 	int64_t r;
 	struct thread *t;
-	uint64_t leads;
 
 	if (told) {
 		relocate();
 		*cfg = *told;
+	} else {
+		cfg->flags |= AGENT_APART;
 	}
+	if (cfg->flags & AGENT_ALONE)
+		GATE4(NR_rt_sigprocmask, 2, &all, &cfg->mask, 8);
 	r = find_memory(cfg);
 	if (failed(r))
 		fail(r, __LINE__);
@@ -215,7 +226,8 @@ HIDDEN void start_injected(const struct agent_config *told)
 	if (!t)
 		fail(-ENOMEM_, __LINE__);
 	signal_own_stack(t, 0);
-	t->sys_blocked = !!(cfg->flags & AGENT_SYS_BLOCKED);
+	t->mask = cfg->mask & ~SIG_BIT(SIGSYS_);
+	t->sys_blocked = !!(cfg->mask & SIG_BIT(SIGSYS_));
 	thread_admit(t);
 	if (cfg->lifeline >= 0) {
 		r = delegate_attach(p, t, cfg->lifeline, cfg->channel, cfg->slot);
@@ -235,10 +247,11 @@ HIDDEN void start_injected(const struct agent_config *told)
 	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
 	if (cfg->flags & AGENT_JOINED)
 		event_all(t);
-	leads = (uint64_t)sites_begin(cfg);
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);
+	if (cfg->flags & AGENT_ALONE)
+		alone_leave(t);
 	for (;;)
-		launcher_stop(STOP_READY, &agent_config, leads);
+		launcher_stop(STOP_READY, &agent_config);
 }

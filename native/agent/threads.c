@@ -13,14 +13,14 @@
 enum { BUCKETS = 128, ROOM = 4096, FIRST_ROOM = 1088 /* what most processes need, on a page that is touched anyway */ };
 
 struct thread *thread_keys[KEY_SLOTS] COLD(2);
-static struct thread *buckets[BUCKETS];
+static struct thread *buckets[BUCKETS] HOT;
 static struct thread *free_threads;
 static struct process_self *free_processes;
 static struct birth *free_births;
 static uint32_t list_lock, first_used, stack_used, is_crowded;
-static char first_room[FIRST_ROOM] __attribute__((aligned(16)));
+static char first_room[FIRST_ROOM] HOT __attribute__((aligned(16)));
 static char first_stack[ALT_SIZE + STACK_SIZE] COLD(1) __attribute__((aligned(16)));
-struct process_self process_main;
+struct process_self process_main HOT;
 
 static void lock(void)
 {

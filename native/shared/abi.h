@@ -36,10 +36,9 @@ enum {
 	CHUNKS_BEHIND = 2048,     /* so many full ones, and nobody makes another before some are drained */
 	KEEP_MOST = 8192,         /* of a plain buffer, at most */
 	KEEP_FDS = 1024,          /* descriptors whose contents can be asked for one by one */
-	LEAD_CLAIMS = 32,
 	LEADS = 24,
-	LIBRARIES = 64,
-	LIBRARY_SITES = 63,
+	LIBRARIES = 256,
+	LIBRARY_SITES = 64,
 };
 
 enum session_flags {
@@ -59,12 +58,13 @@ enum session_flags {
  * A program that is about to call execve asks the launcher to be there at the exec stop:
  *   agent: FREE -> CLAIMED (compare and swap), fills in, -> ASKED, rings exec_bell
  *   launcher: seizes tid, -> READY (or REFUSED with `error`), wakes the agent
- *   agent: calls execve. On success the launcher sees the exec stop, puts the agent in, -> FREE.
+ *   agent: calls execve. On success the launcher sees the exec stop, puts the agent in, -> FREE. Or it lets go of the
+ *   program before the agent is there, -> STARTS; the new agent: -> FREE. See enum agent_stop.
  *   On failure the agent sets FAILED and rings; the launcher detaches, -> FREE.
  * Exec stop of a thread other than the leader changes its tid to the pid.
  */
 enum image_kind { IMAGE_PLAIN, IMAGE_GAINS /* privileges */, IMAGE_FOREIGN };
-enum exec_state { EXEC_FREE, EXEC_CLAIMED, EXEC_ASKED, EXEC_READY, EXEC_REFUSED, EXEC_FAILED };
+enum exec_state { EXEC_FREE, EXEC_CLAIMED, EXEC_ASKED, EXEC_READY, EXEC_REFUSED, EXEC_FAILED, EXEC_STARTS };
 
 struct exec_request {
 	uint32_t state; /* futex: the agent waits on it */
@@ -75,7 +75,7 @@ struct exec_request {
 	uint32_t detached;                  /* launcher: let go after a FAILED (futex, the agent waits) */
 	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
 	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
-	uint32_t flags;                     /* enum agent_flags that the next image is to know: AGENT_QUIET */
+	uint32_t flags;                     /* enum agent_flags for the next image: AGENT_QUIET, AGENT_APART */
 	uint32_t joins;                     /* the parent of a process from outside; 0: it is of the session */
 	uint32_t pad[2];
 };
@@ -105,15 +105,10 @@ struct chunk {
 	uint32_t pad;
 };
 
-/* A site that calls have come from, in the image that the kernel has started: see daemon/launcher/lead.c. */
-struct lead_claim {
+/* A site in the image that the kernel has started, patched before it runs: see native/daemon/launcher/known.c. */
+struct lead {
 	int32_t offset; /* of its `syscall` instruction, from the image's entry */
 	uint32_t nr;
-};
-
-/* One that is patched before the program runs. */
-struct lead_site {
-	uint16_t at, nr; /* `at`: into the page */
 };
 
 /* A site in a library, as a place in its file: see the agent's arch/x86_64/leads.c. */
@@ -123,10 +118,8 @@ struct library_site {
 	uint32_t without, saves; /* programs that had it not patched beforehand; what that would have saved them */
 };
 
-/* A file, as one program uses it. */
+/* A file, as one program uses it; session.library_files says which. */
 struct library {
-	uint32_t file; /* what file and whose use; 0: none */
-	uint32_t pad[3];
 	struct library_site sites[LIBRARY_SITES];
 };
 
@@ -161,7 +154,7 @@ struct session {
 	uint32_t chunk_count; /* how many the area has room for, no more than CHUNK_COUNT */
 	uint32_t keep_bytes; /* of plain buffers */
 	uint64_t keep_read[KEEP_FDS / 64], keep_write[KEEP_FDS / 64]; /* all of what goes through these descriptors */
-	uint32_t lead_end; /* claims so far: the last ones are in `leads` */
+	uint32_t library_news; /* +1 when something new is in `libraries` */
 	uint32_t rules_epoch; /* of the rules in force (handler.h); +1 when they change. 0: there never were any */
 	uint64_t handlers_at; /* offset of a struct handlers; 0: a session without */
 	uint32_t starved; /* times that a thread has found no chunk: a flight recorder then lets go of some */
@@ -171,9 +164,9 @@ struct session {
 	uint32_t filled; /* chunks that have become full, ever; it wraps */
 	uint32_t pad[3];
 	uint8_t routes[CALL_LIMIT]; /* enum route by call number */
-	struct lead_claim leads[LEAD_CLAIMS];
-	struct process processes[PROCESSES]; /* the first ones lie on the page that all look at anyway */
+	uint32_t library_files[LIBRARIES]; /* what file, and whose use; 0: none */
 	struct exec_request execs[EXEC_REQUESTS];
+	struct process processes[PROCESSES]; /* the first ones lie near the pages that all look at anyway */
 	struct chunk chunks[CHUNK_COUNT];
 	struct library libraries[LIBRARIES];
 	/* What became of connections, and bytes that went through rings. */
@@ -373,9 +366,8 @@ struct lifeline_message {
 /*
  * A few instructions of the launcher's map the agent and start `agent_entry`, which traps (int3, brk) whenever it needs
  * the launcher, with STOP_* in the first argument register (rdi, x0) and the address of `agent_config` in the second,
- * and goes on when continued. After STOP_READY the launcher patches the sites of `leads`, if the third argument is not
- * 0, restores the program's registers and detaches. STOP_FAILED:
- * see `error`. The agent's memory comes in one of two ways, tried in this order:
+ * and goes on when continued. After STOP_READY the launcher restores the program's instructions and registers and
+ * detaches. STOP_FAILED: see `error`. The agent's memory comes in one of two ways, tried in this order:
  *
  *   /proc/launcher/fd/image   a memfd with the agent as its file has it; what is not written to is shared by all
  *                             programs. agent_entry gets a pointer to the launcher's agent_config, and relocates itself
@@ -389,6 +381,11 @@ struct lifeline_message {
  *                             the launcher sends the descriptor with SCM_RIGHTS into it, then continues
  *
  * That of the area in one of the last two; the socket brings both.
+ *
+ * AGENT_ALONE: the same without a stop, where there is a place for a few instructions that the program has no use for.
+ * The launcher lets go as soon as they stand there; they start `agent_alone`, which says in the exec_request when it is
+ * done and leaves for the program by itself. Whoever needs the launcher turns in a loop, with the same words in the
+ * same registers, until that one comes by: it looks after those that have not been heard of for a while.
  */
 enum agent_stop { STOP_READY = 1, STOP_FAILED = 2, STOP_SOCKET = 3, STOP_REFUSED = 4 };
 
@@ -407,18 +404,21 @@ struct agent_config {
 	int32_t error;               /* agent -> launcher, with STOP_FAILED: negative errno */
 	uint32_t where;              /* agent -> launcher: line that failed */
 	uint32_t flags;              /* enum agent_flags */
+	uint32_t request;            /* with AGENT_ALONE: index in session.execs */
 	uint64_t session_size;
 	uint64_t entry;              /* of the image, where we are */
-	uint64_t lead_page;          /* the page that has these sites */
+	uint64_t sp, mask; /* the program's, as execve has left them; with AGENT_ALONE the mask is the agent's to say */
+	/* With AGENT_ALONE, sites that are patched already: without a table for them they are to be restored. */
 	uint32_t lead_count, lead_pad;
-	struct lead_site leads[LEADS];
+	struct lead leads[LEADS];
 };
 
 enum agent_flags {
 	AGENT_KEYS = 1,        /* the instructions are there by which patched sites tell threads apart */
 	AGENT_QUIET = 2,       /* no calls of the agent's own beyond what must be: no site is patched */
-	AGENT_SYS_BLOCKED = 4, /* the program was started with SIGSYS blocked */
-	AGENT_JOINED = 8,      /* what its descriptors are, nobody has told the log yet */
+	AGENT_JOINED = 4,      /* what its descriptors are, nobody has told the log yet */
+	AGENT_ALONE = 8,       /* the launcher has let go already */
+	AGENT_APART = 16,      /* the launcher's files cannot be had from where the program is: it is to stay */
 };
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");

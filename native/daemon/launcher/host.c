@@ -5,8 +5,7 @@
  * one; HOST_END, or the end of the socket, lets the session end with its last program. A thread of the launcher.
  *
  * One process forks many of them, and each but the first finds prepared what all need: the agent, and the call sites
- * that the programs of those before it have used. They are checked anew in every program: by us (lead.c) in the dynamic
- * linker, by its agent in the rest.
+ * that the programs of those before it have used, which the agent of every program checks anew.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,9 +21,10 @@
 /* Memory of the launchers alone: no program has it. */
 struct learned {
 	uint32_t lock; /* of one who was killed: then nobody learns from the others any more */
-	uint32_t clock;
-	struct lead_page pages[LEAD_PAGES];
-	struct library libraries[LIBRARIES]; /* the agents' word, which they check */
+	uint32_t news;
+	uint32_t files[LIBRARIES]; /* all of it the agents' word, which they check */
+	struct library libraries[LIBRARIES];
+	struct known known; /* our own, and checked in every program */
 };
 
 static struct image prepared;
@@ -46,17 +46,29 @@ const char *host_prepare(const char *agent)
 	return NULL;
 }
 
+/* Most are not there, and their memory neither. */
+static void copy(uint32_t *files, struct library *libraries, const uint32_t *from, const struct library *what)
+{
+	for (uint32_t i = 0; i < LIBRARIES && from[i]; i++) {
+		libraries[i] = what[i];
+		files[i] = from[i];
+	}
+}
+
 int host_prepared(struct launch *l)
 {
+	struct session *s = l->session;
+
 	if (!learned)
 		return 0;
 	l->image = prepared;
 	if (swap_if(&learned->lock, 0, 1)) {
-		l->leads.clock = learned->clock;
-		memcpy(l->leads.pages, learned->pages, sizeof learned->pages);
-		for (uint32_t i = 0; i < LIBRARIES; i++)
-			if (learned->libraries[i].file) /* most are not there, and their memory neither */
-				l->session->libraries[i] = learned->libraries[i];
+		copy(s->library_files, s->libraries, learned->files, learned->libraries);
+		s->library_news = learned->news;
+		memcpy(l->known.images, learned->known.images, sizeof l->known.images);
+		l->known.clock = learned->known.clock;
+		for (int i = 0; i < KNOWN_IMAGES; i++)
+			l->known.images[i].looked = ~s->library_news;
 		put_release(&learned->lock, 0);
 	}
 	return 1;
@@ -64,13 +76,16 @@ int host_prepared(struct launch *l)
 
 void host_keep(const struct launch *l)
 {
+	const struct session *s = l->session;
+
 	if (!learned || l->plan->host_fd < 0 || !swap_if(&learned->lock, 0, 1))
 		return;
-	if (l->leads.clock > learned->clock) { /* of two at a time, the one that has seen more programs */
-		learned->clock = l->leads.clock;
-		memcpy(learned->pages, l->leads.pages, sizeof learned->pages);
-		memcpy(learned->libraries, l->session->libraries, sizeof learned->libraries);
+	if (s->library_news > learned->news) { /* of two at a time, the one that has learned more */
+		copy(learned->files, learned->libraries, s->library_files, s->libraries);
+		learned->news = s->library_news;
 	}
+	if (l->known.clock > learned->known.clock)
+		learned->known = l->known;
 	put_release(&learned->lock, 0);
 }
 

@@ -126,6 +126,14 @@ static void take_symbols(struct image *image, const Elf64_Shdr *s, const Elf64_S
 			image->config = symbol[i].st_value;
 		else if (!strcmp(name, "agent_enter"))
 			image->enter = symbol[i].st_value;
+		else if (!strcmp(name, "agent_alone"))
+			image->alone = symbol[i].st_value;
+		else if (!strcmp(name, "agent_waits"))
+			image->waits = symbol[i].st_value;
+		else if (!strcmp(name, "agent_waits_end"))
+			image->waits_end = symbol[i].st_value;
+		else if (!strcmp(name, "agent_waits_over"))
+			image->waits_over = symbol[i].st_value;
 	}
 }
 

@@ -30,7 +30,7 @@ enum { PAGE = 4096 };
 #define DISTANCE (2ull << 30)
 #define REGION (2ull << 20) /* what one table of the processor describes: agent and session fit into it */
 
-static int fail(struct injection *i, const char *why, int error)
+int inject_fail(struct injection *i, const char *why, int error)
 {
 	i->why = why;
 	i->error = error;
@@ -93,7 +93,7 @@ static void hide_vdso_entry(struct injection *i)
 static int go_on(struct injection *i)
 {
 	if (ptrace(PTRACE_CONT, i->tid, 0, 0))
-		return fail(i, "cannot be continued", -errno);
+		return inject_fail(i, "cannot be continued", -errno);
 	return 0;
 }
 
@@ -105,14 +105,14 @@ static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_
 
 	machine_call(&regs, i->code_at, first, nr, args);
 	e = machine_set(i->tid, &regs);
-	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
+	return e ? inject_fail(i, "its registers cannot be set", e) : go_on(i);
 }
 
 /*
  * A wish, no more, for where the agent is to be: not next to the dynamic linker, where the libraries will be, so that
  * their addresses are as without us, and the sites in them have room above (arch/sites.c of the agent).
  */
-static uint64_t out_of_the_way(uint64_t entry)
+uint64_t inject_wish(uint64_t entry)
 {
 	return entry >> 44 ? ((entry - DISTANCE) & ~(REGION - 1)) + REGION / 4 : 0;
 }
@@ -125,9 +125,9 @@ static int begin_copy(struct injection *i, int first)
 	machine_code(code, machine_mmap);
 	i->poked = 1;
 	if (memory_put(i, i->code_at, code, sizeof code))
-		return fail(i, "its first instructions cannot be written", -errno);
+		return inject_fail(i, "its first instructions cannot be written", -errno);
 	i->phase = INJECT_MAP;
-	return call(i, first, machine_mmap, out_of_the_way(machine_pc(&i->saved)), i->image->span,
+	return call(i, first, machine_mmap, inject_wish(machine_pc(&i->saved)), i->image->span,
 		    PROT_READ | PROT_EXEC);
 }
 
@@ -136,6 +136,10 @@ struct luggage {
 	struct agent_config config;
 	char path[40];
 };
+
+enum { STUB_MOST = 160 };
+
+_Static_assert(STUB_MOST + sizeof(struct luggage) <= STUB_SIZE, "the stub and its luggage");
 
 static uint64_t luggage_at(void)
 {
@@ -155,18 +159,15 @@ static int begin_stub(struct injection *i)
 	memcpy(bytes + at, &luggage, sizeof luggage);
 	i->poked = 1;
 	if (memory_put(i, i->code_at, bytes, i->code_size))
-		return fail(i, "its first instructions cannot be written", -errno);
+		return inject_fail(i, "its first instructions cannot be written", -errno);
 	machine_start(&regs, i->image, i->code_at, i->code_at + at + offsetof(struct luggage, path),
-		      i->code_at + at + offsetof(struct luggage, config), out_of_the_way(machine_pc(&i->saved)));
+		      i->code_at + at + offsetof(struct luggage, config), inject_wish(machine_pc(&i->saved)));
 	e = machine_set(i->tid, &regs);
 	i->phase = INJECT_STUB;
-	return e ? fail(i, "its registers cannot be set", e) : go_on(i);
+	return e ? inject_fail(i, "its registers cannot be set", e) : go_on(i);
 }
 
-/*
- * At the program's entry, or just before where that page ends too soon. Better on the page whose sites are to be
- * patched: that one is written to anyway, and as a whole.
- */
+/* At the program's entry, or just before where that page ends too soon. */
 static void choose_place(struct injection *i)
 {
 	uint64_t pc = machine_pc(&i->saved), left = PAGE - pc % PAGE;
@@ -175,11 +176,36 @@ static void choose_place(struct injection *i)
 	i->code_at = left < i->code_size ? pc - (i->code_size - left) : pc;
 }
 
-int inject_begin(struct injection *i, const struct image *image, struct leads *leads, pid_t tid, int session,
-		 const struct agent_config *config, int hide_vdso)
+static int open_memory(struct injection *i)
+{
+	char path[40];
+
+	snprintf(path, sizeof path, "/proc/%d/mem", (int)i->tid);
+	i->memory = open(path, O_RDWR | O_CLOEXEC);
+	return i->memory < 0 ? inject_fail(i, "its memory cannot be opened", -errno) : 0;
+}
+
+static int read_code(struct injection *i)
+{
+	if (memory_get(i, i->code_at, i->code, i->code_size))
+		return inject_fail(i, "its first instructions cannot be read", -errno);
+	return 0;
+}
+
+static int block_signals(struct injection *i)
 {
 	uint64_t all = ~0ull;
-	char path[40];
+
+	if (ptrace(PTRACE_GETSIGMASK, i->tid, sizeof i->mask, &i->mask) ||
+	    ptrace(PTRACE_SETSIGMASK, i->tid, sizeof all, &all))
+		return inject_fail(i, "its signal mask cannot be set", -errno);
+	i->masked = 1;
+	return 0;
+}
+
+int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
+		 const struct agent_config *config, int hide_vdso)
+{
 	int e;
 
 	memset(i, 0, sizeof *i);
@@ -187,31 +213,21 @@ int inject_begin(struct injection *i, const struct image *image, struct leads *l
 	i->tid = tid;
 	i->session = session;
 	i->config = *config;
-	snprintf(path, sizeof path, "/proc/%d/mem", (int)tid);
-	i->memory = open(path, O_RDWR | O_CLOEXEC);
-	if (i->memory < 0)
-		return fail(i, "its memory cannot be opened", -errno);
+	if (open_memory(i))
+		return -1;
 	e = machine_get(tid, &i->saved);
 	if (e)
-		return fail(i, e == -ENOEXEC ? "it is not a 64-bit program of this machine" : "its registers", e);
+		return inject_fail(
+			i, e == -ENOEXEC ? "it is not a 64-bit program of this machine" : "its registers", e);
 	machine_fresh(&i->saved);
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof i->mask, &i->mask) ||
-	    ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all))
-		return fail(i, "its signal mask cannot be set", -errno);
-	i->masked = 1;
-	if (i->mask & 1ull << (SIGSYS - 1))
-		i->config.flags |= AGENT_SYS_BLOCKED;
+	if (block_signals(i))
+		return -1;
+	i->config.mask = i->mask;
 	choose_place(i);
-	if (memory_get(i, i->code_at, i->code, i->code_size))
-		return fail(i, "its first instructions cannot be read", -errno);
+	if (read_code(i))
+		return -1;
 	i->config.entry = machine_pc(&i->saved);
-	if (i->code_at == i->config.entry && i->config.flags & AGENT_KEYS && !(i->config.flags & AGENT_QUIET))
-		i->lead = lead_find(leads, i->memory, i->code_at, i->code, &i->config);
-	if (i->lead) {
-		i->lead_serial = i->lead->serial;
-		i->code_at = i->config.lead_page;
-		memcpy(i->code, i->lead->before, i->code_size);
-	}
+	i->config.sp = machine_sp(&i->saved);
 	if (hide_vdso)
 		hide_vdso_entry(i);
 	return image->fd >= 0 ? begin_stub(i) : begin_copy(i, 1);
@@ -225,7 +241,7 @@ static int write_image(struct injection *i)
 	int e;
 
 	if (!copy)
-		return fail(i, "no memory for the agent", -ENOMEM);
+		return inject_fail(i, "no memory for the agent", -ENOMEM);
 	memcpy(copy, m->bytes, m->size);
 	for (uint32_t n = 0; n < m->relocation_count; n++) {
 		uint64_t value = i->base + m->relocations[n].addend;
@@ -235,7 +251,7 @@ static int write_image(struct injection *i)
 	memcpy(copy + m->config, &i->config, sizeof i->config);
 	e = memory_put(i, i->base, copy, m->size);
 	free(copy);
-	return e ? fail(i, "the agent cannot be written", -errno) : 0;
+	return e ? inject_fail(i, "the agent cannot be written", -errno) : 0;
 }
 
 /* The next segment that is not to stay as mapped; after the last one, the agent starts. */
@@ -256,7 +272,7 @@ static int protect_next(struct injection *i)
 	i->phase = INJECT_AGENT;
 	machine_enter(&regs, i->base + m->entry);
 	if (machine_set(i->tid, &regs))
-		return fail(i, "its registers cannot be set", -errno);
+		return inject_fail(i, "its registers cannot be set", -errno);
 	return go_on(i);
 }
 
@@ -286,7 +302,7 @@ static int send_session(struct injection *i)
 	memcpy(CMSG_DATA(&control.head), fds, size);
 	e = sendmsg(end, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
 out:
-	e = e ? fail(i, "the session cannot be handed over", -errno) : 0;
+	e = e ? inject_fail(i, "the session cannot be handed over", -errno) : 0;
 	if (end >= 0)
 		close(end);
 	if (pidfd >= 0)
@@ -294,27 +310,79 @@ out:
 	return e;
 }
 
+/* Those that were patched for an agent which has no part in it after all. */
+static int restore_sites(struct injection *i)
+{
+	uint8_t bytes[ARCH_LEAD];
+
+	for (uint32_t n = 0; n < i->config.lead_count && n < LEADS; n++) {
+		uint64_t at = i->config.entry + (uint64_t)(int64_t)i->config.leads[n].offset - ARCH_LEAD;
+
+		arch_unlead(bytes + ARCH_LEAD, i->config.leads[n].nr);
+		if (memory_put(i, at, bytes, ARCH_LEAD))
+			return inject_fail(i, "its instructions cannot be restored", -errno);
+	}
+	i->config.lead_count = 0;
+	return 0;
+}
+
+/* It has the session now, and goes on by itself. */
+static int help_on(struct injection *i, struct user_regs_struct *agent)
+{
+	int e = send_session(i);
+
+	if (!e) {
+		machine_jump(agent, i->base + i->image->waits_over);
+		e = machine_set(i->tid, agent);
+	}
+	inject_gone(i);
+	i->memory = -1;
+	return e ? inject_fail(i, "it cannot be helped", -errno) : NEEDS_NOBODY;
+}
+
+int inject_return(struct injection *i, struct user_regs_struct *agent)
+{
+	struct agent_config now;
+
+	if (open_memory(i))
+		return -1;
+	if (!agent) {
+		i->config.flags &= ~(uint32_t)AGENT_ALONE;
+		choose_place(i);
+		if (restore_sites(i) || read_code(i) || block_signals(i))
+			return -1;
+		i->config.mask = i->mask;
+		return begin_copy(i, 1);
+	}
+	i->base = machine_config(agent) - i->image->config;
+	if (machine_stop(agent) == STOP_SOCKET)
+		return help_on(i, agent);
+	if (memory_get(i, machine_config(agent), &now, sizeof now) || restore_sites(i))
+		return inject_fail(i, "its agent cannot be asked", -errno);
+	i->mask = now.mask;
+	i->masked = 1;
+	return machine_stop(agent) == STOP_READY ? 1 : inject_fail(i, "the agent gave up", now.error);
+}
+
 static int agent_stopped(struct injection *i, struct user_regs_struct *regs)
 {
 	i->base = machine_config(regs) - i->image->config;
 	switch (machine_stop(regs)) {
 	case STOP_READY:
-		if (i->lead && machine_word(regs) && lead_write(i->lead, i->lead_serial, i->memory, i->code_at))
-			i->poked = 0; /* our instructions are gone as well */
 		return 1;
 	case STOP_SOCKET:
 		if (send_session(i))
 			return -1;
 		machine_resume(regs);
 		if (machine_set(i->tid, regs))
-			return fail(i, "its registers cannot be set", -errno);
+			return inject_fail(i, "its registers cannot be set", -errno);
 		return go_on(i);
 	case STOP_FAILED:
 		if (memory_get(i, i->base + i->image->config, &i->config, sizeof i->config))
-			return fail(i, "the agent gave up", 0);
-		return fail(i, "the agent gave up", i->config.error);
+			return inject_fail(i, "the agent gave up", 0);
+		return inject_fail(i, "the agent gave up", i->config.error);
 	}
-	return fail(i, "the agent stopped for no known reason", 0);
+	return inject_fail(i, "the agent stopped for no known reason", 0);
 }
 
 static int put_off(struct injection *i, int sig)
@@ -331,7 +399,7 @@ static int crashed(struct injection *i, int sig)
 	machine_get(i->tid, &regs);
 	snprintf(i->text, sizeof i->text, "the agent crashed by signal %d at 0x%llx", sig,
 		 (unsigned long long)(machine_pc(&regs) - i->base));
-	return fail(i, i->text, 0);
+	return inject_fail(i, i->text, 0);
 }
 
 int inject_step(struct injection *i, int status)
@@ -348,7 +416,7 @@ int inject_step(struct injection *i, int status)
 		return put_off(i, sig);
 	e = machine_get(i->tid, &regs);
 	if (e)
-		return fail(i, "its registers cannot be read", e);
+		return inject_fail(i, "its registers cannot be read", e);
 	result = machine_result(&regs);
 	switch (i->phase) {
 	case INJECT_STUB:
@@ -358,12 +426,12 @@ int inject_step(struct injection *i, int status)
 		return agent_stopped(i, &regs);
 	case INJECT_MAP:
 		if (result < 0 && result > -4096)
-			return fail(i, "it may not map memory", (int)result);
+			return inject_fail(i, "it may not map memory", (int)result);
 		i->base = (uint64_t)result;
 		return write_image(i) ? -1 : protect_next(i);
 	case INJECT_PROTECT:
 		if (result)
-			return fail(i, "it may not protect memory", (int)result);
+			return inject_fail(i, "it may not protect memory", (int)result);
 		return protect_next(i);
 	case INJECT_AGENT:
 		return agent_stopped(i, &regs);

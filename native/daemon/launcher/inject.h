@@ -12,10 +12,9 @@
 #include <sys/user.h>
 
 #include "abi.h"
+#include "known.h"
 
-enum { IMAGE_SEGMENTS = 8, CODE_SIZE = 8, STUB_SIZE = 384, PUT_OFF = 16 };
-
-enum { LEAD_PAGE = 4096, LEAD_PAGES = 8, LEAD_HEAD = 64 };
+enum { IMAGE_SEGMENTS = 8, CODE_SIZE = 8, STUB_SIZE = 512, PUT_OFF = 16 };
 
 struct image_segment {
 	uint64_t at, size; /* whole pages, from the agent's base */
@@ -34,33 +33,16 @@ struct image {
 	uint32_t segment_count, relocation_count;
 	struct image_relocation *relocations;
 	uint64_t entry, config, enter; /* agent_entry, agent_config, agent_enter */
+	uint64_t alone; /* agent_alone, or 0: it cannot start by itself */
+	uint64_t waits, waits_end, waits_over; /* agent_waits, the trap at its end, and what comes then */
 	int fd;                 /* a memfd with the same, for all programs to map; -1: none */
 	uint64_t data_at, data_size; /* the one segment of it that is not to be executed but written */
-};
-
-/* lead.c: a page with call sites, as it is in the file and as it is when they are patched. */
-struct lead_page {
-	uint8_t head[LEAD_HEAD]; /* the first instructions of the image it belongs to */
-	int64_t offset;          /* from these */
-	uint32_t count;  /* of sites */
-	uint32_t serial; /* another one after every change */
-	uint64_t used;
-	struct lead_site sites[LEADS];
-	uint8_t before[LEAD_PAGE], after[LEAD_PAGE];
-};
-
-struct leads {
-	struct session *session;
-	uint32_t seen, clock;
-	struct lead_page pages[LEAD_PAGES];
 };
 
 enum inject_phase { INJECT_STUB, INJECT_MAP, INJECT_PROTECT, INJECT_AGENT };
 
 struct injection {
 	const struct image *image;
-	const struct lead_page *lead; /* NULL: none */
-	uint32_t lead_serial;
 	pid_t tid;
 	int memory, session; /* the program's /proc/PID/mem; the session's descriptor here */
 	enum inject_phase phase;
@@ -84,7 +66,7 @@ const char *image_load(struct image *image, const char *path);
 void image_share(struct image *image);
 
 /* Both: 1 the agent runs, 0 continued and to be stepped at its next stop, -1 failed. Over: call inject_end. */
-int inject_begin(struct injection *i, const struct image *image, struct leads *leads, pid_t tid, int session,
+int inject_begin(struct injection *i, const struct image *image, pid_t tid, int session,
 		 const struct agent_config *config, int hide_vdso);
 int inject_step(struct injection *i, int status);
 /* Gives the program its registers back and lets go of it. */
@@ -92,11 +74,18 @@ int inject_end(struct injection *i);
 /* It died meanwhile. */
 void inject_gone(struct injection *i);
 
-/* The page for a program that starts at `entry` with `head`; tells its agent by `config`. NULL: none. */
-const struct lead_page *lead_find(struct leads *leads, int memory, uint64_t entry, const uint8_t *head,
-				  struct agent_config *config);
-/* 0: all is as it was. */
-int lead_write(const struct lead_page *p, uint32_t serial, int memory, uint64_t at);
+/* alone.c: 1 the agent starts by itself, and the program is let go; 0 it has to be inject_begin; -1 failed. */
+int inject_alone(struct injection *i, const struct image *image, struct known *known, pid_t tid, int session,
+		 const struct agent_config *config);
+/* At a stop of such a program, traced anew because nothing was heard of it: as inject_begin, or NEEDS_NOBODY. */
+int inject_look(struct injection *i);
+enum { NEEDS_NOBODY = 2 };
+
+/* For alone.c */
+int inject_fail(struct injection *i, const char *why, int error);
+uint64_t inject_wish(uint64_t entry);
+/* It waits for us with its agent, or (NULL) before it has one: as inject_look. */
+int inject_return(struct injection *i, struct user_regs_struct *agent);
 
 /* ---- one file per machine --------------------------------------------------------------------------------------- */
 
@@ -115,12 +104,17 @@ extern const uint8_t machine_stub[];
 extern const uint32_t machine_stub_size;
 void machine_start(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
 		   uint64_t config, uint64_t wish);
+/* The same for an agent that starts by itself; from machine_alone_waits on they wait. */
+extern const uint8_t machine_alone[];
+extern const uint32_t machine_alone_size, machine_alone_waits;
+void machine_start_alone(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+			 uint64_t config, uint64_t wish);
 int64_t machine_result(const struct user_regs_struct *regs);
 uint64_t machine_stop(const struct user_regs_struct *regs); /* enum agent_stop */
 uint64_t machine_config(const struct user_regs_struct *regs); /* address of agent_config, at a stop of the agent */
-uint64_t machine_word(const struct user_regs_struct *regs);   /* the third argument of the agent's stop */
 void machine_resume(struct user_regs_struct *regs);	     /* go on after the trap */
 void machine_enter(struct user_regs_struct *regs, uint64_t entry);
+void machine_jump(struct user_regs_struct *regs, uint64_t to); /* and nothing else */
 void machine_fresh(struct user_regs_struct *regs); /* as execve leaves them */
 int machine_has_keys(void); /* AGENT_KEYS */
 

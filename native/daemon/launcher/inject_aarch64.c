@@ -66,6 +66,16 @@ void machine_start(struct user_regs_struct *regs, const struct image *image, uin
 	(void)config;
 }
 
+/* Nor does any agent start by itself. */
+const uint8_t machine_alone[1];
+const uint32_t machine_alone_size = 0, machine_alone_waits = 0;
+
+void machine_start_alone(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+			 uint64_t config, uint64_t wish)
+{
+	machine_start(regs, image, code_at, path, config, wish);
+}
+
 void machine_call(struct user_regs_struct *regs, uint64_t code_at, int first, uint64_t nr, const uint64_t args[6])
 {
 	(void)first;
@@ -83,11 +93,6 @@ int64_t machine_result(const struct user_regs_struct *regs)
 uint64_t machine_stop(const struct user_regs_struct *regs)
 {
 	return regs->regs[0];
-}
-
-uint64_t machine_word(const struct user_regs_struct *regs)
-{
-	return regs->regs[2];
 }
 
 uint64_t machine_config(const struct user_regs_struct *regs)
@@ -116,4 +121,9 @@ void machine_fresh(struct user_regs_struct *regs)
 int machine_has_keys(void)
 {
 	return 0;
+}
+
+void machine_jump(struct user_regs_struct *regs, uint64_t to)
+{
+	regs->pc = to;
 }

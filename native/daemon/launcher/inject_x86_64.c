@@ -2,8 +2,10 @@
 /* Injection on x86-64: registers, and the instructions that make a system call in the program and trap. */
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
@@ -77,11 +79,6 @@ uint64_t machine_stop(const struct user_regs_struct *regs)
 	return regs->rdi;
 }
 
-uint64_t machine_word(const struct user_regs_struct *regs)
-{
-	return regs->rdx;
-}
-
 uint64_t machine_config(const struct user_regs_struct *regs)
 {
 	return regs->rsi;
@@ -148,6 +145,63 @@ void machine_start(struct user_regs_struct *regs, const struct image *image, uin
 	regs->r9 = wish;
 }
 
+/*
+ * rsi path; rbx size of the image; r12 where it is wished; r10 MAP_PRIVATE, r9 0; r14 the agent's entry, and the rest
+ * as that wants it. As short as can be: what the program has there is put back by its own hands.
+ */
+__asm__(".pushsection .rodata\n"
+	"	.globl machine_alone, machine_alone_size, machine_alone_waits\n"
+	"	.hidden machine_alone, machine_alone_size, machine_alone_waits\n"
+	"machine_alone:\n"
+	"	mov $257, %eax\n" /* openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC) */
+	"	syscall\n"
+	"	mov %eax, %r8d\n"
+	"	mov %r12, %rdi\n"
+	"	mov %rbx, %rsi\n"
+	"	push $5\n"
+	"	pop %rdx\n"
+	"	push $9\n" /* mmap(wish, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) */
+	"	pop %rax\n"
+	"	syscall\n"
+	"	test %rax, %rax\n"
+	"	js 1f\n"
+	"	add %r14, %rax\n"
+	"	jmp *%rax\n"
+	"1:	mov %r8d, %edi\n" /* close(fd) */
+	"	push $3\n"
+	"	pop %rax\n"
+	"	syscall\n"
+	"	mov $1 << 27, %ecx\n"
+	"2:	pause\n"
+	"	dec %ecx\n"
+	"	jnz 2b\n"
+	"	int3\n"
+	"machine_alone_end:\n"
+	"	.balign 4\n"
+	"machine_alone_size:\n"
+	"	.long machine_alone_end - machine_alone\n"
+	"machine_alone_waits:\n"
+	"	.long 2b - machine_alone\n"
+	".popsection\n");
+
+void machine_start_alone(struct user_regs_struct *regs, const struct image *image, uint64_t code_at, uint64_t path,
+			 uint64_t config, uint64_t wish)
+{
+	regs->rip = code_at;
+	regs->rsp = (config - 128) & ~15ull;
+	regs->rdi = (uint64_t)AT_FDCWD;
+	regs->rsi = path;
+	regs->rdx = O_RDONLY | O_CLOEXEC;
+	regs->r10 = MAP_PRIVATE;
+	regs->r9 = 0;
+	regs->r12 = wish;
+	regs->rbx = image->span;
+	regs->rbp = image->data_at;
+	regs->r13 = image->data_size;
+	regs->r14 = image->alone;
+	regs->r15 = config;
+}
+
 /* int3 leaves the address after it. */
 void machine_resume(struct user_regs_struct *regs)
 {
@@ -171,4 +225,9 @@ void machine_fresh(struct user_regs_struct *regs)
 int machine_has_keys(void)
 {
 	return getauxval(AT_HWCAP2) & FSGSBASE && __builtin_cpu_supports("bmi2");
+}
+
+void machine_jump(struct user_regs_struct *regs, uint64_t to)
+{
+	regs->rip = to;
 }

@@ -23,6 +23,7 @@
 enum {
 	TICK = 500,	  /* ms; nothing depends on it but the dead */
 	AFTERWARDS = 100, /* the same, in the background */
+	STARTING = 20,	  /* and while programs start by themselves */
 	PROXY_END = 2000,
 	BIRTH_GRACE = 100,
 	PROXY_GRACE = 600,
@@ -83,7 +84,7 @@ static void listen_to_all(struct launch *l)
 		struct tracee *t = &l->tracees[i];
 		pid_t tid = t->tid, pid = t->pid;
 
-		if (!t->state)
+		if (!t->state || t->state == TRACEE_STARTS)
 			continue;
 		listen_to(l, tid, 0);
 		if (pid != tid && pid != l->main)
@@ -399,6 +400,13 @@ static int is_served(const struct launch *l)
 	return l->handlers && get_acquire(&l->handlers->state) == SERVER_HERE && process_alive(l->handlers->pid);
 }
 
+static long pause_of(const struct launch *l)
+{
+	if (l->main_ended && !l->in_background)
+		return 2;
+	return l->starting_count ? STARTING : l->in_background ? AFTERWARDS : TICK;
+}
+
 static void loop(struct launch *l)
 {
 	uint64_t swept = now_ms(), looked = 0;
@@ -410,6 +418,7 @@ static void loop(struct launch *l)
 		if (sweep)
 			swept = now_ms();
 		listen_to_all(l);
+		starting_look(l);
 		if (l->plan->host_fd >= 0 && !l->main_ended && get_acquire(&l->host_ended)) {
 			l->main_ended = 1;
 			l->ended_at = now_ms();
@@ -435,7 +444,7 @@ static void loop(struct launch *l)
 			if (others && !l->in_background)
 				go_to_background(l);
 		}
-		futex_sleep(bell, seen, !l->main_ended ? TICK : l->in_background ? AFTERWARDS : 2);
+		futex_sleep(bell, seen, pause_of(l));
 	}
 }
 
@@ -462,7 +471,7 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	if (p->host_fd >= 0)
 		l->session->flags |= SESSION_HOSTED;
 	put_release(&l->session->launcher, (uint32_t)getpid()); /* after how it is to be asked */
-	l->leads.session = l->session;
+	l->known.session = l->session;
 	l->handlers = session_handlers(l->session, p->session_fd);
 	bell = l->starting->bell = &l->session->exec_bell;
 	sigaction(SIGCHLD, &child, NULL);

@@ -121,12 +121,15 @@ enum {
 	FIRST = -1, /* instead of a request: the run's first image */
 };
 
-enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED, TRACEE_KILLED };
+/* Nobody traces one that STARTS by itself, or (LOOKED_AT) not for long. */
+enum tracee_state { TRACEE_NONE, TRACEE_WAITS, TRACEE_LEAVES, TRACEE_INJECTED, TRACEE_KILLED, TRACEE_STARTS,
+		    TRACEE_LOOKED_AT };
 
 struct tracee {
 	enum tracee_state state;
 	pid_t tid, pid;
 	int request;
+	uint64_t looked, patience; /* ns: when it was looked at last, and after how long it will be again */
 	struct injection injection;
 };
 
@@ -135,11 +138,12 @@ struct launch {
 	struct session *session;
 	struct handlers *handlers; /* NULL: a session without */
 	struct image image;
-	struct leads leads;
+	struct known known;
 	struct drain drain;
 	struct starting *starting;
 	struct tracee tracees[TRACEES];
 	int tracee_end; /* none from here on: they are too large to be looked through at every turn */
+	int starting_count; /* of those that start by themselves */
 	int pipe, lifeline, channel_fd;
 	int meetings; /* -1: a session without streams */
 	struct channel *channel;
@@ -165,6 +169,15 @@ void trace_requests(struct launch *l, int sweep);
 int trace_leave(struct launch *l, pid_t pid); /* 1: nobody traces it; 0: soon */
 void trace_note(struct launch *l, const char *name, const char *why, int error); /* what was missed first */
 const char *trace_reason(const struct launch *l, uint32_t kind);
+
+void tracee_over(struct launch *l, struct tracee *t);
+void trace_injected(struct launch *l, struct tracee *t, int result); /* of a step of its injection */
+
+/* starting.c */
+int starting_begin(struct launch *l, struct tracee *t, struct agent_config *c); /* 0: it cannot */
+void starting_look(struct launch *l); /* how they get on */
+void starting_stopped(struct launch *l, struct tracee *t, int status);
+void starting_over(struct launch *l, struct tracee *t);
 
 /* launch.c, front.c */
 void launch(const struct plan *p, const struct inherited *was, int pipe) __attribute__((noreturn));

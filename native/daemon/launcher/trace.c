@@ -86,7 +86,7 @@ static void request_set(struct launch *l, int request, uint32_t state)
 	futex_call(&e->state);
 }
 
-static void tracee_over(struct launch *l, struct tracee *t)
+void tracee_over(struct launch *l, struct tracee *t)
 {
 	t->state = TRACEE_NONE;
 	while (l->tracee_end && !l->tracees[l->tracee_end - 1].state)
@@ -160,7 +160,7 @@ static void tracee_detach(struct launch *l, struct tracee *t, int failed)
 		tracee_drop(l, t);
 }
 
-static void injected(struct launch *l, struct tracee *t, int result)
+void trace_injected(struct launch *l, struct tracee *t, int result)
 {
 	if (!result)
 		return;
@@ -180,8 +180,8 @@ static uint32_t parent_of(const struct launch *l, pid_t pid)
 	return 0;
 }
 
-/* The threads of the image that is no more cannot say that their chunks are done, nor take back their requests. */
-static void clear_old_image(struct launch *l, pid_t pid)
+/* The threads of the image that is no more cannot say that their chunks are done, nor take back other requests. */
+static void clear_old_image(struct launch *l, pid_t pid, int request)
 {
 	uint32_t high = get_acquire(&l->session->chunk_high);
 
@@ -196,7 +196,7 @@ static void clear_old_image(struct launch *l, pid_t pid)
 		struct exec_request *e = &l->session->execs[i];
 		uint32_t state = get_acquire(&e->state);
 
-		if (state != EXEC_FREE && state != EXEC_CLAIMED && e->pid == (uint32_t)pid)
+		if (i != request && state != EXEC_FREE && state != EXEC_CLAIMED && e->pid == (uint32_t)pid)
 			put_release(&e->state, EXEC_FREE);
 	}
 }
@@ -221,7 +221,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 	if (t->request != FIRST) {
 		const struct exec_request *e = &l->session->execs[t->request];
 
-		c.flags |= e->flags & AGENT_QUIET;
+		c.flags |= e->flags & (AGENT_QUIET | AGENT_APART);
 		c.session_fd = e->session;
 		c.lifeline = e->lifeline;
 		c.channel = e->channel;
@@ -241,15 +241,17 @@ static void on_exec(struct launch *l, struct tracee *t)
 			c.session_fd = 5;
 		}
 	}
-	clear_old_image(l, t->pid);
+	clear_old_image(l, t->pid, t->request);
 	if (l->handlers)
 		serve_execed(l->handlers, (uint32_t)t->pid);
 	t->tid = t->pid;
+	if (starting_begin(l, t, &c))
+		return;
+	request_set(l, t->request, EXEC_FREE);
 	t->request = FIRST;
 	t->state = TRACEE_INJECTED;
-	injected(l, t,
-		 inject_begin(&t->injection, &l->image, &l->leads, t->tid, l->plan->session_fd, &c,
-			      l->plan->hide_vdso));
+	trace_injected(l, t,
+		 inject_begin(&t->injection, &l->image, t->tid, l->plan->session_fd, &c, l->plan->hide_vdso));
 }
 
 static int is_group_stop(int status)
@@ -265,7 +267,11 @@ static void tracee_stopped(struct launch *l, struct tracee *t, int status)
 	int event = status >> 16, sig = WSTOPSIG(status), pass = event ? 0 : sig;
 
 	if (t->state == TRACEE_INJECTED) {
-		injected(l, t, inject_step(&t->injection, status));
+		trace_injected(l, t, inject_step(&t->injection, status));
+		return;
+	}
+	if (t->state == TRACEE_LOOKED_AT) {
+		starting_stopped(l, t, status);
 		return;
 	}
 	if (t->state == TRACEE_KILLED)
@@ -289,7 +295,10 @@ static void tracee_died(struct launch *l, struct tracee *t)
 {
 	if (t->state == TRACEE_INJECTED || t->state == TRACEE_KILLED)
 		inject_gone(&t->injection);
-	tracee_drop(l, t);
+	if (t->state == TRACEE_STARTS || t->state == TRACEE_LOOKED_AT)
+		starting_over(l, t);
+	else
+		tracee_drop(l, t);
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */
@@ -403,6 +412,8 @@ void trace_lost(struct launch *l, pid_t tid)
 
 	if (t && t->state == TRACEE_LEAVES)
 		tracee_drop(l, t);
+	if (t && t->state == TRACEE_LOOKED_AT)
+		starting_over(l, t);
 }
 
 int trace_changed(struct launch *l, pid_t pid, int status)
@@ -417,7 +428,7 @@ int trace_changed(struct launch *l, pid_t pid, int status)
 		if (former && tracee_of(l, (pid_t)former))
 			t = tracee_of(l, (pid_t)former);
 	}
-	if (!t)
+	if (!t || (t->state == TRACEE_STARTS && WIFSTOPPED(status)))
 		return 0;
 	if (WIFSTOPPED(status)) {
 		tracee_stopped(l, t, status);

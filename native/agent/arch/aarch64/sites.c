@@ -17,12 +17,6 @@ void sites_setup(uint32_t flags)
 	(void)flags;
 }
 
-int sites_begin(const struct agent_config *cfg)
-{
-	(void)cfg;
-	return 0;
-}
-
 void sites_mapped(const struct call *c, int64_t ret)
 {
 	(void)c;
@@ -104,4 +98,12 @@ int sites_fault(struct ucontext *uc)
 	else
 		return 0;
 	return 1;
+}
+
+/* No launcher lets go so early here. */
+void alone_leave(const struct thread *t)
+{
+	(void)t;
+	for (;;)
+		launcher_stop(STOP_READY, &agent_config);
 }

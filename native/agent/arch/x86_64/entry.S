@@ -473,20 +473,4 @@ string_try_fault:
 	mov	$-14, %rax
 	ret
 
-/* Where the launcher starts an agent that it has put in. Never returns: stops with a trap when it is done. */
-	.globl agent_entry
-	.type agent_entry, @function
-agent_entry:
-	and	$-16, %rsp
-	call	start_injected
-	hlt
-
-/* void launcher_stop(uint64_t why): hand over to the launcher; returns when it continues us. */
-	.globl launcher_stop
-	.hidden launcher_stop
-	.type launcher_stop, @function
-launcher_stop:
-	int3
-	ret
-
 	.section .note.GNU-stack, "", @progbits

@@ -3,27 +3,26 @@
  * What the programs of a run learn from each other about call sites. Where one has had to take signals, the next one
  * has its sites patched before they run:
  *
- *   one page of the image that the kernel starts, the dynamic linker mostly   by the launcher: daemon/launcher/lead.c
- *   the rest of that image                                                    here, when its first call has come
- *   files that are mapped to be executed: the libraries                       here, as soon as they are
+ *   in the image that the kernel starts, the dynamic linker mostly   before the program runs; or, where its launcher
+ *                                                                    stays until then, when its first call has come
+ *   in files that are mapped to be executed: the libraries           as soon as they are
  *
- * What is learned is of one program's use of one file: of the same program next time. Files are told apart by device,
- * inode, size and time of change, the first image by its first instructions; and what stands at a place must look like
- * a site. For each we keep what it would have saved and how many runs have gone without.
+ * What is learned of a library is of one program's use of it: of the same program next time. Files are told apart by
+ * device, inode, size and time of change, the first image by its first instructions, programs by their headers; and
+ * what stands at a place must look like a site.
  */
+#include "leads.h"
 #include "sites.h"
 
 #include "outside.h"
 
 enum {
 	IMAGES = 16,
-	BEFORE = 16,           /* with those of `around`, far enough for the number of a call */
-	TRIES = 2,             /* runs to look at before anything is done */
-	WORTH = 2,             /* signals: a page that is written to costs somewhat more than one */
-	PATCH_COST = 5,        /* signals: that one, and what it takes to write when nobody has prepared it */
-	HEAD = 64,
-	REACH = 1 << 19,       /* of the first image, in both directions from its entry */
-	SCORE_MOST = 1u << 14, /* counted no further */
+	PROGRAM_HEADERS = 16, HEADER = 56,
+	AT_PHDR_ = 3, AT_PHNUM_ = 5, AT_ENTRY_ = 9,
+	PATCH_COST = 5,        /* signals: what it takes to write when nobody has prepared it is two */
+	FILE_COST = 40,        /* as in leads.h: to have anything written */
+	PUN_LEAST = 40,        /* of one that may want a page of its own to jump to */
 	PROT_WRITE_ = 2, PROT_EXEC_ = 4, MAP_TYPE = 15, MAP_PRIVATE_ = 2, MAP_ANONYMOUS_ = 32,
 };
 
@@ -35,11 +34,6 @@ static struct image {
 static uint32_t image_count;
 static uint64_t program;
 
-static uint64_t mixed(uint64_t id, uint64_t word)
-{
-	return (id ^ word) * 0x9e3779b97f4a7c15ull;
-}
-
 /* 0: there is no telling. */
 static uint64_t file_of(int64_t fd, const char *path)
 {
@@ -50,7 +44,29 @@ static uint64_t file_of(int64_t fd, const char *path)
 	if (GATE6(NR_statx, fd, path, *path ? 0 : 0x1000, 0x380, about, 0) < 0) /* AT_EMPTY_PATH; ctime, inode, size */
 		return 0;
 	for (uint32_t i = 0; i < sizeof words; i++)
-		id = mixed(id, about[words[i]]);
+		id = lead_mixed(id, about[words[i]]);
+	return id;
+}
+
+/* From what the kernel has laid on the stack. */
+static uint64_t program_here(void)
+{
+	const uint64_t *word = (const uint64_t *)agent_config.sp;
+	uint64_t at[AT_ENTRY_ + 1] = {0}, header[HEADER / 8], id;
+
+	word += *word + 2;
+	while (*word++)
+		;
+	for (; *word; word += 2)
+		if (*word <= AT_ENTRY_)
+			at[*word] = word[1];
+	id = lead_mixed(at[AT_ENTRY_] - at[AT_PHDR_], at[AT_PHNUM_]);
+	for (uint64_t i = 0; i < at[AT_PHNUM_] && i < PROGRAM_HEADERS; i++) {
+		if (memory_read(header, at[AT_PHDR_] + i * HEADER, HEADER) < HEADER)
+			break;
+		for (int n = 0; n < HEADER / 8; n++)
+			id = lead_mixed(id, header[n]);
+	}
 	return id;
 }
 
@@ -58,27 +74,21 @@ static uint64_t file_of(int64_t fd, const char *path)
 static uint32_t use_of(uint64_t file)
 {
 	if (!program)
-		program = file_of(-100, "/proc/self/exe") | 1;
-	return (uint32_t)(mixed(program, file) >> 32) | 1;
+		program = (agent_config.sp ? program_here() : file_of(-100, "/proc/self/exe")) | 1;
+	return (uint32_t)(lead_mixed(program, file) >> 32) | 1;
 }
 
 static struct library *library_of(uint32_t file, int make)
 {
-	for (struct library *l = session->libraries; l < session->libraries + LIBRARIES; l++) {
-		uint32_t there = get_acquire(&l->file);
+	for (uint32_t i = 0; i < LIBRARIES; i++) {
+		uint32_t *place = &session->library_files[i], there = get_acquire(place);
 
-		if (there == file || (!there && make && (swap_if(&l->file, 0, file) || l->file == file)))
-			return l;
+		if (there == file || (!there && make && (swap_if(place, 0, file) || *place == file)))
+			return &session->libraries[i];
 		if (!there && !make)
 			return 0;
 	}
 	return 0;
-}
-
-static void count(uint32_t *score, uint32_t by)
-{
-	if (get_relaxed(score) < SCORE_MOST)
-		__atomic_fetch_add(score, by, __ATOMIC_RELAXED);
 }
 
 static void tell_library(const struct image *m, uint64_t at, uint32_t nr, enum lead_news news)
@@ -93,29 +103,15 @@ static void tell_library(const struct image *m, uint64_t at, uint32_t nr, enum l
 
 		if (!there && swap_if(&s->at, 0, (uint32_t)place)) {
 			put_release(&s->call, nr + 1);
-			count(&s->without, 1);
+			lead_count(&s->without, 1);
+			add_one(&session->library_news);
 			there = (uint32_t)place;
 		}
 		if (there == (uint32_t)place) {
-			count(&s->saves, news == LEAD_PATCH ? PATCH_COST : 1);
+			lead_count(&s->saves, news == LEAD_PATCH ? PATCH_COST : 1);
 			return;
 		}
 	}
-}
-
-static void tell_launcher(uint64_t at, uint32_t nr)
-{
-	int64_t offset = (int64_t)(at - agent_config.entry);
-	struct around a = {{0}, {0}};
-	struct lead_claim *c;
-
-	if (!agent_config.entry || offset != (int32_t)offset || memory_read(&a, at - 8, sizeof a) < sizeof a ||
-	    !arch_is_lead((const uint8_t *)&a + sizeof a.before, nr))
-		return;
-	c = &session->leads[session->lead_end % LEAD_CLAIMS];
-	c->offset = (int32_t)offset;
-	c->nr = nr;
-	add_one(&session->lead_end);
 }
 
 void lead_tell(uint64_t at, uint32_t nr, enum lead_news news)
@@ -124,8 +120,6 @@ void lead_tell(uint64_t at, uint32_t nr, enum lead_news news)
 	for (struct image *m = images + IMAGES; m-- > images;)
 		if (at - m->from < m->size) {
 			tell_library(m, at, nr, news);
-			if (m == images && news == LEAD_FIRST)
-				tell_launcher(at, nr);
 			return;
 		}
 }
@@ -134,88 +128,113 @@ void lead_tell(uint64_t at, uint32_t nr, enum lead_news news)
 
 struct following {
 	const struct image *image;
-	struct library *library;
 	int64_t fd; /* -1: it is the memory that has to be read */
-};
-
-/* What stands in the file around a site. */
-struct window {
-	uint8_t before[BEFORE];
-	struct around around;
+	struct lead_candidates candidates;
 };
 
 /* Just before it the number is put into eax: by mov, or by xor with itself if it is 0. */
-static int is_site(const struct window *w, uint32_t nr)
+static int is_site(const uint8_t *at, uint32_t nr)
 {
-	const uint8_t *at = w->around.at;
-
 	if (at[0] != 0x0f || at[1] != 0x05)
 		return 0;
 	if (!nr && at[-2] == 0x31 && at[-1] == 0xc0)
 		return 1;
-	for (const uint8_t *b = at - 5; b >= w->before; b--)
+	for (const uint8_t *b = at - ARCH_LEAD; b >= at - LEAD_BEFORE; b--)
 		if (b[0] == 0xb8 && !memcmp(b + 1, &nr, 4))
 			return 1;
 	return 0;
 }
 
-/* It would save more than it costs; and if it has gone without so far, that is counted. */
-static int is_worth(struct library_site *s)
-{
-	uint32_t without = get_relaxed(&s->without);
-
-	if (without >= TRIES && get_relaxed(&s->saves) >= WORTH * without)
-		return 1;
-	count(&s->without, 1);
-	return 0;
-}
-
 /* From the file, if there is one: the page itself is not there yet, and then it can come as a copy at once. */
-static int is_read(const struct following *f, struct window *w, uint64_t place)
+static int is_read(const struct following *f, uint8_t *to, uint64_t place, uint64_t n)
 {
 	if (f->fd >= 0)
-		return GATE4(NR_pread64, f->fd, w, sizeof *w, place) == sizeof *w;
-	return memory_read(w, f->image->from + place - f->image->offset, sizeof *w) == sizeof *w;
+		return GATE4(NR_pread64, f->fd, to, n, place) == (int64_t)n;
+	return memory_read(to, f->image->from + place - f->image->offset, n) == n;
+}
+
+/* Written is what has changed, and what lies in between as it is. */
+static void follow_page(const struct following *f, int64_t memory, uint32_t i, uint32_t end)
+{
+	const struct lead_candidate *c = f->candidates.of;
+	uint64_t begin = c[i].place - LEAD_BEFORE, n = c[end - 1].place + LEAD_BEHIND - begin;
+	uint64_t low = n, high = 0, next = 0;
+	uint64_t base = f->image->from - f->image->offset;
+	uint8_t bytes[LEAD_BEFORE + LEAD_PAGE + LEAD_BEHIND];
+
+	if (!is_read(f, bytes, begin, n))
+		return;
+	for (; i < end; i++) {
+		uint64_t at = c[i].place - begin;
+		int is_lead = arch_is_lead(bytes + at, c[i].nr);
+
+		if (!c[i].is_chosen || at < next || !is_site(bytes + at, c[i].nr) ||
+		    (c[i].gain < PUN_LEAST && !is_lead) ||
+		    !sites_follow(memory, base + c[i].place, c[i].nr, bytes + at))
+			continue;
+		next = at + (is_lead ? LEAD_APART : LEAD_APART_PUN);
+		low = at - ARCH_LEAD < low ? at - ARCH_LEAD : low;
+		high = at + ARCH_LEAD;
+	}
+	if (high)
+		stubs_put(memory, base + begin + low, bytes + low, high - low);
 }
 
 static void follow(int64_t memory, void *with)
 {
 	const struct following *f = with;
-	const struct image *m = f->image;
 
-	for (struct library_site *s = f->library->sites; s < f->library->sites + LIBRARY_SITES; s++) {
-		uint32_t place = get_acquire(&s->at), call = get_acquire(&s->call);
-		struct window w;
-		uint64_t ahead = sizeof w - sizeof w.around.at;
+	for (uint32_t i = 0, end; i < f->candidates.count; i = end) {
+		int is_chosen = 0;
 
-		if (!place)
-			break;
-		if (!call || place < m->offset + ahead ||
-		    place + sizeof w.around.at > m->offset + m->size || !is_worth(s))
-			continue;
-		if (is_read(f, &w, place - ahead) && is_site(&w, call - 1))
-			sites_follow(memory, m->from + place - m->offset, call - 1, &w.around);
+		end = lead_page_end(&f->candidates, i);
+		for (uint32_t n = i; n < end; n++)
+			is_chosen |= f->candidates.of[n].is_chosen;
+		if (is_chosen)
+			follow_page(f, memory, i, end);
 	}
+}
+
+/* Those that go without again. */
+static void count_others(const struct lead_candidates *c, struct library *l)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		for (struct library_site *s = l->sites; !c->of[i].is_chosen && s < l->sites + LIBRARY_SITES; s++)
+			if (s->at == c->of[i].place) {
+				lead_count(&s->without, 1);
+				break;
+			}
 }
 
 static void follow_image(struct image *m, int64_t fd)
 {
-	struct following f = {m, library_of(m->file, 0), fd};
+	struct library *l = library_of(m->file, 0);
+	struct following f;
 
-	if (f.library)
+	if (!l)
+		return;
+	f.image = m;
+	f.fd = fd;
+	lead_collect(&f.candidates, l, m->offset, m->offset + m->size);
+	if (lead_choose(&f.candidates, FILE_COST))
 		sites_write(follow, &f);
+	count_others(&f.candidates, l);
+}
+
+int lead_know(void)
+{
+	uint64_t entry = agent_config.entry, head[LEAD_HEAD / 8];
+
+	if (!entry || memory_read(head, entry, sizeof head) < sizeof head)
+		return 0;
+	images[0] = (struct image){(entry & ~4095ull) - LEAD_REACH, 2 * LEAD_REACH, 0, lead_image(head)};
+	return 1;
 }
 
 void lead_first(void)
 {
-	uint64_t entry = agent_config.entry, head[HEAD / 8], id = 0;
-
-	if (!entry || memory_read(head, entry, sizeof head) < sizeof head)
-		return;
-	for (uint32_t i = 0; i < HEAD / 8; i++)
-		id = mixed(id, head[i]);
-	images[0] = (struct image){(entry & ~4095ull) - REACH, 2 * REACH, 0, use_of(id)};
-	follow_image(&images[0], -1);
+	if (lead_know())
+		follow_image(&images[0], -1);
 }
 
 void sites_mapped(const struct call *c, int64_t ret)
@@ -237,22 +256,4 @@ void sites_mapped(const struct call *c, int64_t ret)
 	sites_lock(0);
 	follow_image(m, fd);
 	sites_unlock();
-}
-
-int sites_begin(const struct agent_config *cfg)
-{
-	if (sites_off || !cfg->lead_count || cfg->lead_count > LEADS || !sites_table())
-		return 0;
-	for (uint32_t i = 0; i < cfg->lead_count; i++) {
-		struct site *s = &sites[i];
-
-		s->at = cfg->lead_page + cfg->leads[i].at;
-		s->resume = s->at + ARCH_SYSCALL_BYTES;
-		s->nr = cfg->leads[i].nr;
-		s->old[0] = 0xb8;
-		memcpy(s->old + 1, &s->nr, 4);
-		((uint64_t *)SITE_TABLE)[i] = stubs_at(i);
-	}
-	put_release(&site_count, cfg->lead_count);
-	return 1;
 }

@@ -28,12 +28,12 @@ uint8_t arch_has_key;
 uint32_t sites_off;
 static uint32_t lock, is_quiet, has_begun;
 static uint64_t table; /* SITE_TABLE once it is there; 1: cannot be had */
-static uint64_t pun_pages[PUN_PAGES] COLD(4);
+static uint64_t pun_pages[PUN_PAGES] COLD(5);
 static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
 static struct hit {
 	uint64_t at : 48, count : 16;
-} hits[HITS][WAYS];
+} hits[HITS][WAYS] COLD(3);
 
 static int failed(int64_t r)
 {
@@ -81,7 +81,7 @@ static int make_jump(int64_t fd, const struct site *s, uint32_t index)
  * open a file meanwhile and wonder at its number, or put one of its own in that place just before we write. So it is
  * opened in a table of its own, by a thread that lives for this. The kernel empties its table without closing anything.
  */
-static uint8_t apart_stack[8192] __attribute__((aligned(16)));
+static uint8_t apart_stack[8192] COLD(6) __attribute__((aligned(16)));
 static uint32_t apart_runs;
 
 struct writing {
@@ -263,19 +263,24 @@ struct patching {
 	int done;
 };
 
+/* The next one; all but its jump. */
+static int add(int64_t fd, const struct site *s)
+{
+	sites[site_count] = *s;
+	if (s->shape == SHAPE_TABLE)
+		((uint64_t *)SITE_TABLE)[site_count] = stubs_at(site_count);
+	if (!stubs_make(fd, site_count))
+		return 0;
+	put_release(&site_count, site_count + 1);
+	return 1;
+}
+
 static void write_site(int64_t fd, void *with)
 {
 	struct patching *p = with;
 
-	if (p->index == site_count) {
-		sites[p->index] = *p->site;
-		if (p->site->shape == SHAPE_TABLE)
-			((uint64_t *)SITE_TABLE)[p->index] = stubs_at(p->index);
-		if (!stubs_make(fd, p->index))
-			return;
-		put_release(&site_count, p->index + 1);
-	}
-	p->done = make_jump(fd, p->site, p->index);
+	if (p->index < site_count || add(fd, p->site))
+		p->done = make_jump(fd, p->site, p->index);
 }
 
 static int patch(uint64_t at, uint32_t nr)
@@ -316,16 +321,17 @@ static int patch(uint64_t at, uint32_t nr)
 	return p.done;
 }
 
-int sites_follow(int64_t fd, uint64_t at, uint32_t nr, const struct around *a)
+int sites_follow(int64_t fd, uint64_t at, uint32_t nr, uint8_t *bytes)
 {
 	struct site s = {.at = at, .resume = at + ARCH_SYSCALL_BYTES, .nr = nr};
-	struct patching p = {.site = &s, .index = site_count};
+	struct around a;
 
-	if (site_count == SITES || site_at(at) < SITES || a->at[0] != 0x0f || a->at[1] != 0x05 ||
-	    !choose(&s, a))
+	memcpy(&a, bytes - sizeof a.before, sizeof a);
+	if (site_count == SITES || site_at(at) < SITES || a.at[0] != 0x0f || a.at[1] != 0x05 || !choose(&s, &a) ||
+	    !add(fd, &s))
 		return 0;
-	write_site(fd, &p);
-	return p.done;
+	jump_of(&s, site_count - 1, bytes - sites_lead[s.shape]);
+	return 1;
 }
 
 /* As it was. Other threads may stand anywhere: the last step of make_jump() first. */
@@ -371,6 +377,7 @@ static uint32_t count_hit(uint64_t at)
 {
 	struct hit *set = hits[(uint32_t)(at * 0x9e3779b1u >> 20) % HITS], *least = set;
 
+	__atomic_fetch_or((uint64_t *)set, 0, __ATOMIC_RELAXED); /* we shall write here: one fault, not two */
 	for (struct hit *h = set; h < set + WAYS; h++) {
 		if (h->at == at) {
 			h->count += h->count < MOST;
@@ -409,6 +416,30 @@ void sites_hit(struct call *c)
 	if (patch(at, (uint32_t)c->nr) && n == PATCH_AFTER)
 		lead_tell(at, (uint32_t)c->nr, LEAD_PATCH);
 	put_release(&lock, 0);
+}
+
+int sites_begin(void)
+{
+	const struct agent_config *cfg = &agent_config;
+
+	has_begun = 1;
+	if (sites_off)
+		return 1;
+	if (cfg->lead_count && !sites_table())
+		return 0;
+	for (uint32_t i = 0; i < cfg->lead_count && i < LEADS; i++) {
+		struct site *s = &sites[i];
+
+		s->at = cfg->entry + (uint64_t)(int64_t)cfg->leads[i].offset;
+		s->resume = s->at + ARCH_SYSCALL_BYTES;
+		s->nr = cfg->leads[i].nr;
+		s->old[0] = 0xb8;
+		memcpy(s->old + 1, &s->nr, 4);
+		((uint64_t *)SITE_TABLE)[i] = stubs_at(i);
+		put_release(&site_count, i + 1);
+	}
+	lead_know();
+	return 1;
 }
 
 /* A child must not be born with our descriptor open, or with half a site. */

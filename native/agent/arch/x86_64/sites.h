@@ -41,14 +41,20 @@ extern uint32_t sites_off HIDDEN; /* no site is patched any more */
 HIDDEN int sites_table(void);
 /* Has `write` write to code, with /proc/self/mem; the lock is the caller's. */
 HIDDEN void sites_write(void (*write)(int64_t fd, void *with), void *with);
-/* Within sites_write(): patches a site that has not run here. */
-HIDDEN int sites_follow(int64_t fd, uint64_t at, uint32_t nr, const struct around *a);
+/*
+ * Within sites_write(), for a site that has not run here: 1 if it is patched as soon as `bytes`, which are what stands
+ * there with eight more before, are written.
+ */
+HIDDEN int sites_follow(int64_t fd, uint64_t at, uint32_t nr, uint8_t *bytes);
+/* Before the program runs, with the sites that the launcher has patched. 0: there is no table for them. */
+HIDDEN int sites_begin(void);
 
 /* What has come of a site: its first call by a signal, one more, a patch. */
 enum lead_news { LEAD_FIRST, LEAD_HIT, LEAD_PATCH };
 HIDDEN void lead_tell(uint64_t at, uint32_t nr, enum lead_news news);
-/* With the lock, when the first call has come: the launcher is gone by then. */
+/* With the lock, when the first call has come, unless the launcher has patched what it knows: then what is told is. */
 HIDDEN void lead_first(void);
+HIDDEN int lead_know(void);
 
 /* Both write through `fd`, /proc/self/mem; 0: it failed. A site needs no stub made but for the jump of a pun. */
 HIDDEN int stubs_put(int64_t fd, uint64_t at, const void *from, uint64_t n);

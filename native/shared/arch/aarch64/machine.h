@@ -49,4 +49,10 @@ static inline void arch_lead(uint8_t *at, uint32_t index)
 	(void)index;
 }
 
+static inline void arch_unlead(uint8_t *at, uint32_t nr)
+{
+	(void)at;
+	(void)nr;
+}
+
 #endif

@@ -61,12 +61,22 @@ static inline int arch_is_lead(const uint8_t *at, uint32_t nr)
 	return 1;
 }
 
+/* What it becomes, and what it was. */
 static inline void arch_lead(uint8_t *at, uint32_t index)
 {
 	uint8_t *b = at - ARCH_LEAD;
 
 	b[0] = 0xff, b[1] = 0x24, b[2] = 0x25; /* jmp *table(, index, 8): the address ends with the old instruction */
 	b[3] = (uint8_t)(index * 8), b[4] = (uint8_t)(index * 8 >> 8);
+}
+
+static inline void arch_unlead(uint8_t *at, uint32_t nr)
+{
+	uint8_t *b = at - ARCH_LEAD;
+
+	b[0] = 0xb8;
+	for (int i = 0; i < 4; i++)
+		b[1 + i] = (uint8_t)(nr >> 8 * i);
 }
 
 #endif
