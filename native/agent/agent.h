@@ -366,6 +366,7 @@ struct birth_end birth_done(int64_t ret, struct birth *b, uint64_t *kept);
 void life_exit(struct call *c);
 int64_t life_wait(struct call *c);
 void life_enter(struct process_self *p, uint32_t parent);
+uint32_t life_entry(uint32_t pid); /* in session.processes; PROCESSES: none */
 void life_sleep(uint32_t *word, uint32_t value, uint64_t ms); /* on a futex */
 void life_wake(uint32_t *word);
 int life_exists(uint32_t pid);
@@ -461,7 +462,6 @@ static inline int record_is_on(void)
 }
 
 extern uint64_t record_heads[CALL_LIMIT];
-void record_setup(void);
 void record_begin(struct call *c, uint64_t *start);
 void record_end(struct call *c, uint64_t start, int64_t ret);
 void record_last(struct call *c); /* the call may not return */
@@ -489,7 +489,7 @@ void stream_off(void); /* something has come that we cannot follow: all are the 
 /* events.c: what descriptors stand for, where no call says it */
 int event_follows(uint64_t nr);
 void event_after(struct call *c, int64_t ret);
-void event_all(struct thread *t); /* all that this process has */
+void event_all(struct thread *t, int few); /* all that this process has; few: the standard ones at most */
 void event_program(struct thread *t);
 
 void *memcpy(void *to, const void *from, unsigned long n);

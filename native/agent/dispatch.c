@@ -275,7 +275,6 @@ void dispatch_ways(void)
 
 void dispatch_setup(void)
 {
-	record_setup();
 	stream_setup();
 	handle_setup();
 	handle_refresh();

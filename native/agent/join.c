@@ -237,9 +237,7 @@ static int take_entry(struct process_self *p)
 {
 	struct process *e;
 
-	for (uint32_t i = 0; i < PROCESSES && p->entry == PROCESSES; i++)
-		if (get_acquire(&session->processes[i].state) == PROCESS_LIVE && session->processes[i].pid == p->pid)
-			p->entry = i;
+	p->entry = life_entry(p->pid);
 	if (p->entry == PROCESSES)
 		return 0;
 	chunk_inherit(p->pid);
@@ -286,7 +284,7 @@ static int64_t begin(uint64_t mask, uint32_t flags)
 	t->sys_blocked = !!(mask & SIG_BIT(SIGSYS_));
 	start_sigsys();
 	record_event(t, RECORD_START, 2, parent, (uint64_t)by_exec);
-	event_all(t);
+	event_all(t, 0);
 	return start_capture();
 }
 

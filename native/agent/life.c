@@ -65,12 +65,26 @@ void life_enter(struct process_self *p, uint32_t parent)
 	}
 }
 
+/* Entries are taken from the front, and keep the number of their last process. */
+uint32_t life_entry(uint32_t pid)
+{
+	for (uint32_t i = 0; session && i < PROCESSES; i++) {
+		const struct process *p = &session->processes[i];
+		uint32_t state = get_acquire(&p->state);
+
+		if (state == PROCESS_LIVE && p->pid == pid)
+			return i;
+		if (state == PROCESS_FREE && !p->pid)
+			break;
+	}
+	return PROCESSES;
+}
+
 static struct process *entry_of(uint32_t pid)
 {
-	for (uint32_t i = 0; session && i < PROCESSES; i++)
-		if (session->processes[i].pid == pid && get_acquire(&session->processes[i].state) == PROCESS_LIVE)
-			return &session->processes[i];
-	return 0;
+	uint32_t entry = life_entry(pid);
+
+	return entry < PROCESSES ? &session->processes[entry] : 0;
 }
 
 /* ---- clone, clone3, fork, vfork --------------------------------------------------------------------------------- */

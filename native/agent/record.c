@@ -16,7 +16,7 @@ enum {
 	NUMBERS = 4096,      /* there are no calls beyond, but programs try */
 };
 
-/* The first word of a record of a call of which only numbers are kept; 0: it is not one of those. */
+/* The first word of a record of a call of which only numbers are kept; 0: it is not one of those, or not known yet. */
 uint64_t record_heads[CALL_LIMIT] COLD(6);
 static uint16_t bounds[CALL_LIMIT] COLD(6);
 
@@ -84,22 +84,22 @@ static int is_plain(const struct call_row *row, uint32_t contents)
 	return 1;
 }
 
-void record_setup(void)
+/* When a call is made for the first time: a program makes few of all that there are. */
+static uint32_t bound_of(uint64_t nr)
 {
-	uint32_t contents;
+	static uint32_t contents = ~0u;
+	const struct call_row *row = &call_rows[nr];
+	uint64_t args = row->flags & CALL_KNOWN ? row->nargs : CALL_ARGS;
 
-	if (!record_is_on())
-		return;
-	contents = keeps_contents();
-	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++) {
-		const struct call_row *row = &call_rows[nr];
-		uint64_t args = row->flags & CALL_KNOWN ? row->nargs : CALL_ARGS;
-
-		bounds[nr] = (uint16_t)bound(row, contents);
-		if (row->flags & CALL_KNOWN && is_plain(row, contents) && !event_follows(nr))
-			record_heads[nr] = (sizeof(struct log_record) / 8 + args) | nr << 16 |
-					   (uint64_t)RECORD_CALL << 32 | args << 56;
-	}
+	if (bounds[nr])
+		return bounds[nr];
+	if (contents == ~0u)
+		contents = keeps_contents();
+	if (row->flags & CALL_KNOWN && is_plain(row, contents) && !event_follows(nr))
+		record_heads[nr] = (sizeof(struct log_record) / 8 + args) | nr << 16 | (uint64_t)RECORD_CALL << 32 |
+				   args << 56;
+	bounds[nr] = (uint16_t)bound(row, contents);
+	return bounds[nr];
 }
 
 /* Room for one record, or 0 and it is counted as lost, and its number used up. */
@@ -356,7 +356,7 @@ void record_begin(struct call *c, uint64_t *start)
 	record_count(c->thread, c->route);
 	if (!record_is_on())
 		return;
-	r = room(c->thread, c->nr < CALL_LIMIT ? bounds[c->nr] : RECORD_SMALL);
+	r = room(c->thread, c->nr < CALL_LIMIT ? bound_of(c->nr) : RECORD_SMALL);
 	if (!r)
 		return;
 	fill(c, r);
@@ -402,7 +402,7 @@ void record_after(struct call *c, uint64_t start, int64_t ret)
 {
 	struct log_record *r;
 
-	if (!start || !c->replaces || !(r = room(c->thread, bounds[c->nr])))
+	if (!start || !c->replaces || !(r = room(c->thread, bound_of(c->nr))))
 		return;
 	fill(c, r);
 	r->start = start;

@@ -237,16 +237,13 @@ HIDDEN void start_injected(const struct agent_config *told)
 		if (cfg->by_exec)
 			delegate_op(t, OP_EXECED, 0, 0);
 	} else {
-		for (uint32_t i = 0; i < PROCESSES && p->entry == PROCESSES; i++)
-			if (get_acquire(&session->processes[i].state) == PROCESS_LIVE &&
-			    session->processes[i].pid == p->pid)
-				p->entry = i;
+		p->entry = life_entry(p->pid);
 		if (p->entry == PROCESSES)
 			life_enter(p, cfg->parent);
 	}
 	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
 	if (cfg->flags & AGENT_JOINED)
-		event_all(t);
+		event_all(t, !!(cfg->flags & AGENT_FEW));
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);

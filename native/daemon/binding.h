@@ -18,6 +18,7 @@ char **module_strings(PyObject *list);
 
 /* started.c */
 PyObject *py_start(PyObject *self, PyObject *args);
+PyObject *py_starts_over(PyObject *self, PyObject *none);
 
 /* request.c */
 int request_types(PyObject *module); /* -1 with an exception */

@@ -392,6 +392,7 @@ static PyMethodDef methods[] = {
 	{"session_snapshot", py_session_snapshot, METH_VARARGS, "session_snapshot(descriptor) -> dict"},
 	{"run", (PyCFunction)(void (*)(void))py_run, METH_VARARGS | METH_KEYWORDS,
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
+	{"starts_over", py_starts_over, METH_NOARGS, "starts_over(): no program joins the last session any more"},
 	{"start", py_start, METH_VARARGS, "start(session, argv, paths, ...) -> process id"},
 	{"host_prepare", py_host_prepare, METH_VARARGS, "host_prepare(agent)"},
 	{"probe", py_probe, METH_NOARGS, "probe() -> {name: errno or 0}"},

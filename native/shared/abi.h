@@ -75,7 +75,7 @@ struct exec_request {
 	uint32_t detached;                  /* launcher: let go after a FAILED (futex, the agent waits) */
 	uint32_t kind;                      /* enum image_kind; not plain: nothing to trace, to be noted and refused */
 	uint64_t path;                      /* the program's pointer to it, for the report; 0: none */
-	uint32_t flags;                     /* enum agent_flags for the next image: AGENT_QUIET, AGENT_APART */
+	uint32_t flags;                     /* enum agent_flags that the next image is to know */
 	uint32_t joins;                     /* the parent of a process from outside; 0: it is of the session */
 	uint32_t pad[2];
 };
@@ -418,6 +418,7 @@ enum agent_flags {
 	AGENT_QUIET = 2,       /* no calls of the agent's own beyond what must be: no site is patched */
 	AGENT_JOINED = 4,      /* what its descriptors are, nobody has told the log yet */
 	AGENT_ALONE = 8,       /* the launcher has let go already */
+	AGENT_FEW = 32,        /* with AGENT_JOINED: the program has no descriptors but the standard ones */
 	AGENT_APART = 16,      /* the launcher's files cannot be had from where the program is: it is to stay */
 };
 

@@ -33,6 +33,7 @@ enum {
 
 struct joining {
 	struct session *session; /* NULL: it cannot be had, and nobody catches us */
+	uint32_t flags; /* enum agent_flags */
 	int looks;
 };
 
@@ -98,7 +99,7 @@ static struct exec_request *join_ask(struct joining *j, const char *path)
 	e->lifeline = e->channel = e->session = -1;
 	e->slot = 0;
 	e->kind = join_kind(j, path);
-	e->flags = 0;
+	e->flags = j->flags;
 	e->path = (uint64_t)(uintptr_t)path;
 	e->joins = (uint32_t)getppid();
 	launcher = get_acquire(&j->session->launcher);

@@ -255,6 +255,9 @@ def start(
     OSError: no child could be started, or not this way.
     """
 
+def starts_over() -> None:
+    """No further program is started within the session that the last one was: its memory is let go."""
+
 def host_prepare(agent: bytes, /) -> None:
     """What all launchers without a program need, for those that this process will fork. ValueError if it cannot be."""
 

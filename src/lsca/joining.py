@@ -187,6 +187,7 @@ def joined(session: int, area: int = -1, *, strict: bool = False) -> Iterator[No
         yield
     finally:
         _put(was)
+        _native.starts_over()
 
 
 def can_be_executed(path: Word) -> bool:

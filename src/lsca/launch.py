@@ -49,7 +49,7 @@ def main(argv: list[str]) -> "NoReturn":
     code, signal, text = _native.run(
         session,
         program,
-        original_environment(),
+        original_environment() if host < 0 else [],
         os.fsencode(AGENT),
         os.fsencode(PROXY),
         log=log,

@@ -31,6 +31,7 @@ struct site {
 };
 
 struct place {
+	uint64_t head[LEAD_HEAD / 8];
 	uint8_t before[KNOWN_BEFORE], room[KNOWN_ROOM];
 	struct site sites[LEADS];
 };
@@ -43,18 +44,20 @@ static void *there(uint64_t at)
 /* All of it by one call. */
 static int read_place(pid_t pid, uint64_t entry, const struct known_image *m, uint32_t count, struct place *p)
 {
-	struct iovec ours[1 + LEADS] = {{p->before, sizeof p->before + sizeof p->room}};
-	struct iovec theirs[1 + LEADS] = {{there(entry + (uint64_t)m->room - sizeof p->before), ours[0].iov_len}};
-	size_t n = ours[0].iov_len;
+	const size_t around = sizeof p->before + sizeof p->room;
+	struct iovec ours[2 + LEADS] = {{p->head, sizeof p->head}, {p->before, around}};
+	struct iovec theirs[2 + LEADS] = {{there(entry), sizeof p->head},
+					  {there(entry + (uint64_t)m->room - sizeof p->before), around}};
+	size_t n = sizeof p->head + around;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t at = entry + (uint64_t)(int64_t)m->leads[i].offset;
 
-		ours[1 + i] = (struct iovec){p->sites[i].before, 2 * AROUND};
-		theirs[1 + i] = (struct iovec){there(at - AROUND), 2 * AROUND};
+		ours[2 + i] = (struct iovec){p->sites[i].before, 2 * AROUND};
+		theirs[2 + i] = (struct iovec){there(at - AROUND), 2 * AROUND};
 		n += 2 * AROUND;
 	}
-	return process_vm_readv(pid, ours, 1 + count, theirs, 1 + count, 0) == (ssize_t)n ? 0 : -1;
+	return process_vm_readv(pid, ours, 2 + count, theirs, 2 + count, 0) == (ssize_t)n ? 0 : -1;
 }
 
 static int is_room(const struct known_image *m, const struct place *p)
@@ -63,7 +66,19 @@ static int is_room(const struct known_image *m, const struct place *p)
 
 	for (int i = 0; i < KNOWN_ROOM; i++)
 		any |= p->room[i];
-	return !any && !memcmp(p->before, m->before, sizeof m->before);
+	return !any && !memcmp(p->before, m->before, sizeof m->before) && !memcmp(p->head, m->head, sizeof m->head);
+}
+
+/* What stands there, and what it is known for; NULL: it is not. */
+static const struct known_image *find(struct known *k, pid_t pid, const struct agent_config *c, struct place *p)
+{
+	const int patches = !!(c->flags & AGENT_KEYS);
+	const struct known_image *m = known_last(k, c->entry);
+
+	if (m && !read_place(pid, c->entry, m, patches ? m->count : 0, p) && is_room(m, p))
+		return m;
+	m = known_find(k, pid, c->entry);
+	return m && !read_place(pid, c->entry, m, patches ? m->count : 0, p) && is_room(m, p) ? m : NULL;
 }
 
 static int poke(pid_t pid, uint64_t at, long word)
@@ -88,9 +103,9 @@ static int write_room(pid_t pid, uint64_t at)
 }
 
 /* Of the sites in question, those that are ones: their words, and what the agent is told. */
-static void take_sites(struct agent_config *c, const struct known_image *m, uint32_t count, struct place *p)
+static void take_sites(struct agent_config *c, const struct known_image *m, struct place *p)
 {
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < m->count; i++) {
 		struct site s = p->sites[i];
 		uint8_t *first = s.at - ARCH_LEAD;
 
@@ -124,7 +139,6 @@ int inject_alone(struct injection *i, const struct image *image, struct known *k
 	const struct known_image *m;
 	struct user_regs_struct regs;
 	struct place place;
-	uint32_t count;
 	uint64_t at;
 
 	memset(i, 0, sizeof *i);
@@ -138,13 +152,11 @@ int inject_alone(struct injection *i, const struct image *image, struct known *k
 	c->flags |= AGENT_ALONE;
 	c->entry = machine_pc(&i->saved);
 	c->sp = machine_sp(&i->saved);
-	m = known_find(known, tid, c->entry);
+	m = find(known, tid, c, &place);
 	if (!m)
 		return 0;
-	count = c->flags & AGENT_KEYS ? m->count : 0;
-	if (read_place(tid, c->entry, m, count, &place) || !is_room(m, &place))
-		return 0;
-	take_sites(c, m, count, &place);
+	if (c->flags & AGENT_KEYS)
+		take_sites(c, m, &place);
 	i->code_at = c->entry + (uint64_t)m->room;
 	i->code_size = KNOWN_ROOM;
 	i->config = *c;

@@ -84,8 +84,10 @@ void host_keep(const struct launch *l)
 		copy(learned->files, learned->libraries, s->library_files, s->libraries);
 		learned->news = s->library_news;
 	}
-	if (l->known.clock > learned->known.clock)
-		learned->known = l->known;
+	if (l->known.clock > learned->known.clock) {
+		memcpy(learned->known.images, l->known.images, sizeof l->known.images);
+		learned->known.clock = l->known.clock;
+	}
 	put_release(&learned->lock, 0);
 }
 

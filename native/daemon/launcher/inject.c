@@ -114,7 +114,7 @@ static int call(struct injection *i, int first, uint64_t nr, uint64_t a, uint64_
  */
 uint64_t inject_wish(uint64_t entry)
 {
-	return entry >> 44 ? ((entry - DISTANCE) & ~(REGION - 1)) + REGION / 4 : 0;
+	return entry >> 44 ? ((entry - DISTANCE) & ~(REGION - 1)) + REGION / 2 : 0;
 }
 
 /* The way that always works: one call, one stop. */

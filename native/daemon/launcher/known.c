@@ -173,6 +173,22 @@ void known_used(const struct known *k, const struct known_image *m)
 			lead_count(&k->session->libraries[m->library].sites[n].without, 1);
 }
 
+static const struct known_image *use(struct known *k, struct known_image *m, uint64_t entry)
+{
+	if (!m->room)
+		return NULL;
+	m->used = ++k->clock;
+	k->last = m;
+	if (m->looked != get_acquire(&k->session->library_news))
+		choose(k, m, entry);
+	return m;
+}
+
+const struct known_image *known_last(struct known *k, uint64_t entry)
+{
+	return k->last ? use(k, k->last, entry) : NULL;
+}
+
 const struct known_image *known_find(struct known *k, pid_t pid, uint64_t entry)
 {
 	uint64_t head[LEAD_HEAD / 8];
@@ -183,10 +199,5 @@ const struct known_image *known_find(struct known *k, pid_t pid, uint64_t entry)
 	m = image_of(k, head);
 	if (!m)
 		m = learn(k, pid, entry, head);
-	m->used = ++k->clock;
-	if (!m->room)
-		return NULL;
-	if (m->looked != get_acquire(&k->session->library_news))
-		choose(k, m, entry);
-	return m;
+	return use(k, m, entry);
 }

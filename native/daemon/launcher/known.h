@@ -24,10 +24,15 @@ struct known_image {
 struct known {
 	struct session *session;
 	uint64_t clock;
+	struct known_image *last;
 	struct known_image images[KNOWN_IMAGES];
 };
 
-/* The image that stands at `entry` in this program; NULL: it has no room. What is there is to be checked. */
+/*
+ * The image that stands at `entry` in this program, or, most likely the same, the one that was there last. NULL: it has
+ * no room. What is there is to be checked.
+ */
+const struct known_image *known_last(struct known *k, uint64_t entry);
 const struct known_image *known_find(struct known *k, pid_t pid, uint64_t entry);
 
 /* One more program goes without a patch of its other sites. */

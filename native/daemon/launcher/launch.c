@@ -149,6 +149,7 @@ static const char *begin(struct launch *l, const struct inherited *was)
 	}
 	if (p->host_fd >= 0) {
 		l->started = 1;
+		trace_requests(l, 0); /* the first program is waiting, more often than not; its exec takes its time */
 	} else {
 		wrong = begin_program(l, was, text);
 		if (wrong)

@@ -155,10 +155,18 @@ static void say(int fd, int error, int is_early)
 		;
 }
 
-static __attribute__((noinline, noreturn)) void become(const struct start *s, struct session *session,
-						       const sigset_t *mask)
+/* Of those above the standard ones, only one that is closed at the exec. */
+static int has_few(const struct start *s)
 {
-	struct joining j = {.session = session};
+	for (int i = 0; i < s->keep_count; i++)
+		if (s->keep[i] > 2 && s->keep[i] != s->errors[1])
+			return 0;
+	return s->close_fds;
+}
+
+static __attribute__((noinline, noreturn)) void become(const struct start *s, const sigset_t *mask)
+{
+	struct joining j = {.session = s->session, .flags = has_few(s) ? AGENT_FEW : 0};
 
 	if (prepare(s, mask)) {
 		say(s->errors[1], errno, 1);
@@ -171,19 +179,17 @@ static __attribute__((noinline, noreturn)) void become(const struct start *s, st
 }
 
 /* In a frame of its own: the child's goes on in it. */
-static __attribute__((noinline)) pid_t fork_and_become(const struct start *s, struct session *session,
-						       const sigset_t *mask)
+static __attribute__((noinline)) pid_t fork_and_become(const struct start *s, const sigset_t *mask)
 {
 	pid_t pid = vfork();
 
 	if (!pid)
-		become(s, session, mask);
+		become(s, mask);
 	return pid;
 }
 
 int start_program(const struct start *s)
 {
-	struct session *session;
 	sigset_t all, before;
 	pid_t pid;
 	int e;
@@ -191,15 +197,10 @@ int start_program(const struct start *s)
 	/* Who may not be traced would stay so until its exec. */
 	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 1)
 		return -EPERM;
-	session = session_map(s->session_fd, 1);
-	if (!session)
-		return -errno;
-	session_private(session);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = fork_and_become(s, session, &before);
+	pid = fork_and_become(s, &before);
 	e = pid < 0 ? -errno : 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	session_unmap(session);
 	return e ? e : pid;
 }

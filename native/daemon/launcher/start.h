@@ -6,8 +6,10 @@
 #include <sys/types.h>
 
 /* Arguments of _posixsubprocess.fork_exec; descriptors are -1 where there are none. */
+struct session;
+
 struct start {
-	int session_fd;
+	struct session *session; /* mapped, and no child of a fork has it */
 	char **argv, **paths, **env; /* env NULL: ours */
 	int path_count;
 	int close_fds;

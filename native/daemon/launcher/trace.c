@@ -173,7 +173,7 @@ void trace_injected(struct launch *l, struct tracee *t, int result)
 
 static uint32_t parent_of(const struct launch *l, pid_t pid)
 {
-	for (uint32_t i = 0; i < PROCESSES; i++)
+	for (uint32_t i = 0; i < PROCESSES && !session_unused(&l->session->processes[i]); i++)
 		if (l->session->processes[i].pid == (uint32_t)pid &&
 		    get_acquire(&l->session->processes[i].state) == PROCESS_LIVE)
 			return l->session->processes[i].parent;
@@ -221,7 +221,7 @@ static void on_exec(struct launch *l, struct tracee *t)
 	if (t->request != FIRST) {
 		const struct exec_request *e = &l->session->execs[t->request];
 
-		c.flags |= e->flags & (AGENT_QUIET | AGENT_APART);
+		c.flags |= e->flags & (AGENT_QUIET | AGENT_APART | AGENT_FEW);
 		c.session_fd = e->session;
 		c.lifeline = e->lifeline;
 		c.channel = e->channel;
