@@ -26,6 +26,7 @@ GEN := build/gen
 AGENT := src/lsca/lib/lsca-agent.so
 PROXY := src/lsca/lib/lsca-proxy
 JOIN := src/lsca/lib/lsca-join
+HOSTS := src/lsca/lib/lsca-hosts
 EXTENSION := src/lsca/_native.abi3.so
 LOG_EXTENSION := src/lsca/_log.abi3.so
 CROSS_AGENT := build/cross/lsca-agent.so
@@ -36,7 +37,7 @@ help: ## this list
 
 setup: native .venv/.dev ## create .venv with all that is needed; afterwards .venv/bin/lsca works
 
-native: $(AGENT) $(PROXY) $(JOIN) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
+native: $(AGENT) $(PROXY) $(JOIN) $(HOSTS) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
 
 demo: native .venv/bin/lsca ## an unmodified echo server and client, natively and in both routes
 	@.venv/bin/python examples/demo/demo.py
@@ -273,6 +274,24 @@ build/daemon/$(MACHINE)/calls.o: $(GEN)/calls_$(MACHINE).c Makefile
 $(EXTENSION): $(extension_objects)
 	@echo "  link  $@"
 	$(Q)$(CC) -shared -pthread -Wl,-z,now,-z,noexecstack -o $@.new $^ && mv $@.new $@
+
+# ---- launchers without a program: the extension's, without Python ------------------------------
+
+-include build/hosts/$(MACHINE)/main.o.d
+
+build/hosts/$(MACHINE)/main.o: native/hosts/main.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(HOSTED) $(HARDENED) -Inative/daemon $(DAEMON_ROOMS) -Inative/log $(DEPS) -c -o $@ $<
+
+hosts_objects := build/hosts/$(MACHINE)/main.o \
+	$(filter-out $(patsubst %,build/daemon/$(MACHINE)/%.o,module handlers/request handlers/served launcher/started launcher/start poster/posted),$(extension_objects))
+
+$(HOSTS): $(hosts_objects)
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	$(Q)$(CC) -static-pie $(PROXY_LINK) -o $@.new $^ 2>/dev/null || $(CC) -pie $(PROXY_LINK) -o $@.new $^
+	$(Q)mv $@.new $@
 
 $(LOG_EXTENSION): $(log_reader_objects) build/log/$(MACHINE)/decode.o build/log/$(MACHINE)/hash.o
 	@echo "  link  $@"

@@ -298,7 +298,7 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 {
 	static char *names[] = {"session", "argv", "env", "agent", "proxy", "log", "area", "log_path", "is_proxy",
 				"hide_vdso", "drop", "strict", "unpatched",
-				"serve", "threads", "on_error", "host", "post", "post_tells", NULL};
+				"serve", "threads", "on_error", "post", "post_tells", NULL};
 	PyObject *argv, *env, *result = NULL, *serve = Py_None, *on_error = Py_None;
 	struct served *served = NULL;
 	unsigned threads = 64;
@@ -307,14 +307,14 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 	struct outcome out;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIOiip", names, &plan.session_fd, &argv, &env,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOOyy|$iiypppppOIOip", names, &plan.session_fd, &argv, &env,
 					 &plan.agent, &plan.proxy, &plan.log_fd, &plan.area_fd, &plan.log_path,
 					 &plan.is_proxy, &plan.hide_vdso, &plan.drop, &plan.strict, &plan.unpatched,
-					 &serve, &threads, &on_error, &plan.host_fd, &plan.post_fd, &plan.post_tells))
+					 &serve, &threads, &on_error, &plan.post_fd, &plan.post_tells))
 		return NULL;
 	plan.argv = module_strings(argv);
 	plan.env = plan.argv ? module_strings(env) : NULL;
-	if (plan.env && !plan.argv[0] && plan.host_fd < 0)
+	if (plan.env && !plan.argv[0])
 		PyErr_SetString(PyExc_ValueError, "no program is named");
 	else if (plan.env &&
 		 (serve == Py_None || (served = served_for_run(&plan, serve, on_error, threads)))) {
@@ -329,21 +329,6 @@ static PyObject *py_run(PyObject *self, PyObject *args, PyObject *named)
 	PyMem_Free(plan.argv);
 	PyMem_Free(plan.env);
 	return result;
-}
-
-static PyObject *py_host_prepare(PyObject *self, PyObject *args)
-{
-	const char *agent, *wrong;
-
-	(void)self;
-	if (!PyArg_ParseTuple(args, "y", &agent))
-		return NULL;
-	wrong = host_prepare(agent);
-	if (wrong) {
-		PyErr_Format(PyExc_ValueError, "%s %s", agent, wrong);
-		return NULL;
-	}
-	Py_RETURN_NONE;
 }
 
 /* The interpreter's lock stays: there is no other thread. */
@@ -394,7 +379,6 @@ static PyMethodDef methods[] = {
 	 "run(session, argv, env, agent, proxy, ...) -> (code, signal, text)"},
 	{"starts_over", py_starts_over, METH_NOARGS, "starts_over(): no program joins the last session any more"},
 	{"start", py_start, METH_VARARGS, "start(session, argv, paths, ...) -> process id"},
-	{"host_prepare", py_host_prepare, METH_VARARGS, "host_prepare(agent)"},
 	{"probe", py_probe, METH_NOARGS, "probe() -> {name: errno or 0}"},
 	{NULL, NULL, 0, NULL},
 };

@@ -214,7 +214,6 @@ def run(
     serve: Callable[[Request], tuple[int, int]] | None = None,
     threads: int = 64,
     on_error: Callable[[Request, BaseException], object] | None = None,
-    host: int = -1,
     post: int = -1,
     post_tells: bool = False,
 ) -> tuple[int, int, str]:
@@ -223,8 +222,7 @@ def run(
     `drop` lets go of this process's standard input and output and of its inheritable descriptors once the program has
     them; only for a process that has nothing else to do. `log` is closed by the launcher, not here. `strict` refuses
     programs that cannot be captured; if there was one, the run has failed. `unpatched` leaves call sites as they are.
-    `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`. `host`, a socket: instead of
-    running a program, serve those that join until it is closed; see launcher/host.c. `post`: the memory of posted
+    `serve`, `threads`, `on_error`: a handler for the length of the run, see `serve()`. `post`: the memory of posted
     writes; with `post_tells` a line on stderr says at the end how many there were.
     """
 
@@ -257,9 +255,6 @@ def start(
 
 def starts_over() -> None:
     """No further program is started within the session that the last one was: its memory is let go."""
-
-def host_prepare(agent: bytes, /) -> None:
-    """What all launchers without a program need, for those that this process will fork. ValueError if it cannot be."""
 
 def probe() -> dict[str, int]:
     """What this machine allows: 0 or the errno of the attempt, by name."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A session that programs join, instead of one that begins with a program: for tests, whose programs are many.
 
-A launcher process serves it (launch.py, launcher/host.c). It starts by itself meanwhile: a program that joins
+A launcher process serves it (native/hosts, launcher/host.c). It starts by itself meanwhile: a program that joins
 before it is there waits for it. Nobody waits for its end but who asks for that.
 """
 
@@ -26,7 +26,7 @@ PATIENCE = 10.0  # seconds for a launcher to write down what it has
 
 
 class Launchers:
-    """A process that has a launcher ready for each session: one for many of them, since its start takes some 20 ms."""
+    """A process that has a launcher ready for each session: one for many of them, which learn from each other."""
 
     def __init__(self) -> None:
         # Messages keep their bounds, and descriptors travel with them.
