@@ -2,9 +2,12 @@
 """What the pytest fixture costs a suite: `python tests/bench/suite.py [ROUNDS [REPEATS]]`, medians in seconds.
 
 The same tests of git, gcc, make-like shell scripts and Python programs run without the fixture and, all of them, with
-it, turn by turn; each run of pytest says how long its tests took, its own start apart.
+it, turn by turn; each run of pytest says how long its tests took, its own start apart. With `--real` they are somebody
+else's: those of setuptools-scm that are about git, which pip fetches. Everything is in /dev/shm, if that is there: what
+git writes to a disk takes as long as the disk likes.
 """
 
+import argparse
 import os
 import re
 import statistics
@@ -13,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-CONFTEST = """
+PLUGIN = """
 import os, time
 import pytest
 
@@ -77,30 +80,72 @@ def test_shell(n, tmp_path):
 """
 
 
-def once(place: Path, caught: bool) -> float:
+REAL = "setuptools-scm==8.1.0"
+NEEDS = ("packaging", "setuptools", "typing_extensions", "build", "pyproject_hooks")
+MEMORY = "/dev/shm"
+
+
+def once(place: Path, tests: str, caught: bool) -> float:
     """Seconds that the tests took."""
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(place)]
-    environment = os.environ | {"CAUGHT": str(int(caught))}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "perhaps",
+    ]
+    environment = os.environ | {
+        "CAUGHT": str(int(caught)),
+        "PYTHONPATH": str(place),
+        "TMPDIR": str(place),
+        "PYTEST_DEBUG_TEMPROOT": str(place),
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who imports would compile, each time
-    done = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True)
+    file = place / tests
+    done = subprocess.run(
+        [*command, file.name], env=environment, cwd=file.parent, capture_output=True, text=True
+    )
     found = re.search(r"^TOOK ([\d.]+)$", done.stdout, re.MULTILINE)
     if done.returncode or not found:
         sys.exit(f"the suite failed:\n{done.stdout}{done.stderr}")
     return float(found[1])
 
 
+def fetch(place: Path) -> str:
+    """The real tests, and what they need."""
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(place), REAL, *NEEDS], check=True)
+    subprocess.run(
+        [*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", str(place), REAL], check=True
+    )
+    archive = next(place.glob("setuptools*.tar.gz"))
+    subprocess.run(["tar", "xzf", str(archive), "-C", str(place)], check=True)
+    return str(next(place.glob("setuptools*/testing/test_git.py")).relative_to(place))
+
+
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    with tempfile.TemporaryDirectory() as name:
+    parser = argparse.ArgumentParser(description="What the pytest fixture costs a suite.")
+    parser.add_argument("rounds", type=int, nargs="?", default=9)
+    parser.add_argument("repeats", type=int, nargs="?", default=3)
+    parser.add_argument("--real", action="store_true", help="the tests of setuptools-scm about git")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as name:
         place = Path(name)
-        (place / "conftest.py").write_text(CONFTEST)
-        (place / "test_suite.py").write_text(TESTS % repeats)
-        once(place, caught=True)  # warm
+        (place / "perhaps.py").write_text(PLUGIN)
+        if options.real:
+            tests = fetch(place)
+        else:
+            tests = "test_suite.py"
+            (place / tests).write_text(TESTS % options.repeats)
+        once(place, tests, caught=True)  # warm
         native, caught = [], []
-        for number in range(rounds):
+        for number in range(options.rounds):
             for with_it in (False, True) if number % 2 else (True, False):
-                (caught if with_it else native).append(once(place, with_it))
+                (caught if with_it else native).append(once(place, tests, with_it))
     ratios = [one / other for one, other in zip(caught, native, strict=True)]
     print(f"native   {statistics.median(native):8.3f} s")
     print(f"caught   {statistics.median(caught):8.3f} s")
