@@ -39,7 +39,7 @@ setup: native .venv/.dev ## create .venv with all that is needed; afterwards .ve
 
 native: $(AGENT) $(PROXY) $(JOIN) $(HOSTS) $(EXTENSION) $(LOG_EXTENSION) ## build the agent, the proxy and the extension modules
 
-demo: native .venv/bin/lsca ## an unmodified echo server and client, natively and in both routes
+demo: native .venv/bin/lsca ## an unmodified echo server and client, natively, in both routes and over streams
 	@.venv/bin/python examples/demo/demo.py
 
 test: setup ## run all tests (some of them: make test T='tests/unit -k log')

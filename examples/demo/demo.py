@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make demo`: an echo server and a client that know nothing of LSCA, natively and in both routes.
+"""`make demo`: an echo server and a client that know nothing of LSCA, natively, in both routes, and over streams.
 
 Builds the C programs beside this file, starts one `lsca daemon`, runs server and client natively and then as separate
 `lsca run`s that join this daemon, compares what came back byte for byte, and prints a short report. Then the same with
@@ -35,6 +35,7 @@ from running import (
 HERE = Path(__file__).resolve().parent
 SECONDS = 55.0
 NATIVE = "native"
+STREAMS = "streams"  # the route kernel, and connections go through shared memory
 # What the report shows of a log: the first of each, in this order.
 TELLING = ("bind", "accept4", "accept", "connect", "recvfrom", "sendto", "poll", "write")
 
@@ -46,6 +47,7 @@ class Executors:
     pid: int
     proxy: int | None
     calls: Mapping[str, int]  # by route
+    streams: int  # connections that went through shared memory
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def executors(setting: Setting) -> dict[int, Executors]:
         calls: Counter[str] = Counter()
         for process in session["processes"]:
             calls.update(process["calls"])
-        found[session["pid"]] = Executors(alive[0]["pid"], alive[0]["proxy"], calls)
+        streams = session["streams"]["joined"]
+        found[session["pid"]] = Executors(alive[0]["pid"], alive[0]["proxy"], calls, streams)
     return found
 
 
@@ -126,7 +129,8 @@ def run_once(setting: Setting, pair: Pair, transport: str, clients: int, route: 
 
     def start(side: str, command: list[str]) -> Child:
         if route != NATIVE:
-            joined = ["--daemon", str(setting.daemon), "--route", route]
+            way = ["kernel", "--streams=on"] if route == STREAMS else [route]
+            joined = ["--daemon", str(setting.daemon), "--route", *way]
             log = str(setting.log(side, transport, clients, route))
             command = [setting.lsca, "run", *joined, "-o", log, "--", *command]
         child = Child(command, setting.work / f"{side}.err", setting.deadline)
@@ -167,8 +171,8 @@ def run_once(setting: Setting, pair: Pair, transport: str, clients: int, route: 
     finally:
         for child in children:
             child.kill()
-    if transport == "unix":  # a server that was stopped may leave it
-        Path(where).unlink(missing_ok=True)
+        if transport == "unix":  # a server that was stopped may leave it
+            Path(where).unlink(missing_ok=True)
 
     said = server.output.decode(errors="replace").replace(where, "ADDRESS")
     result = (client.output.decode(errors="replace"), client_status, said, server_status)
@@ -203,12 +207,16 @@ def difference(native: Outcome, other: Outcome) -> str | None:
     return None
 
 
-def cell(outcome: Outcome | None, verdict: str) -> str:
+def cell(outcome: Outcome | None, native: Outcome | None, verdict: str) -> str:
+    """The time, and how many times the native one it is."""
     if outcome is None:
         return verdict
-    if outcome.mean_us is not None:
-        return f"{verdict}  {outcome.mean_us:8.1f} us"
-    return f"{verdict}  {outcome.seconds:8.2f} s "
+    if outcome.mean_us is None:
+        return f"{verdict} {outcome.seconds:8.2f} s         "
+    text = f"{verdict} {outcome.mean_us:7.1f} us"
+    if native and native is not outcome and native.mean_us:
+        text += f" {f'x{outcome.mean_us / native.mean_us:.2f}':<7}"
+    return text
 
 
 def compare(
@@ -217,7 +225,7 @@ def compare(
     """Runs all of a pair, prints the table line by line, yields what worked."""
     unit = "time per round trip" if pair.announces else "time of the clients"
     print(f"\n{pair.title}\n  same: byte for byte and status as natively; with it the {unit}")
-    print(f"  {'':<18}{NATIVE:>18}" + "".join(f"{route:>18}" for route in routes))
+    print(f"  {'':<18}{NATIVE:>15}" + "".join(f"{f'{route}        ':>25}" for route in routes))
     for transport in options.transports:
         for clients in sorted({min(number, pair.most) for number in options.clients}):
             cells, native = [], None
@@ -239,10 +247,12 @@ def compare(
                 except DemoError as error:
                     text = f"{pair.name}, {transport}, {clients} client(s), {route}: {error}"
                     setting.failures.append(text)
-                cells.append(cell(outcome, verdict))
+                cells.append(cell(outcome, native, verdict))
             many = "1 client" if clients == 1 else f"{clients} clients"
             print(
-                f"  {transport:<5}{many:<13}" + "".join(f"{text:>18}" for text in cells), flush=True
+                f"  {transport:<5}{many:<13}{cells[0]:>15}"
+                + "".join(f"{c:>25}" for c in cells[1:]),
+                flush=True,
             )
 
 
@@ -263,6 +273,8 @@ def show_executors(route: str, outcome: Outcome, clients: int) -> None:
         proxy = f"proxy pid {who.proxy}" if who.proxy else "no proxy"
         calls = ", ".join(f"{count} by {name}" for name, count in who.calls.items() if count)
         print(f"  {side}: program pid {who.pid}, {proxy}; calls: {calls}")
+        if route == STREAMS:
+            print(f"    {who.streams} connections have joined by it: their bytes go through memory")
     if outcome.server and outcome.socket_of:
         whose = "the proxy" if outcome.socket_of == outcome.server.proxy else "the program itself"
         print(f"  /proc says that the listening socket is held by pid {outcome.socket_of}, {whose}")
@@ -334,12 +346,12 @@ def parse_options() -> argparse.Namespace:
         return [int(number) for number in text.split(",")]
 
     parser = argparse.ArgumentParser(description="An echo server and client under LSCA.")
-    parser.add_argument("--routes", type=names, default=["kernel", "proxy"], metavar="kernel,proxy")
+    parser.add_argument("--routes", type=names, default=["kernel", "proxy", STREAMS])
     parser.add_argument(
         "--transports", type=names, default=list(TRANSPORTS), metavar="tcp,udp,unix"
     )
     parser.add_argument("--clients", type=numbers, default=[1, 50], metavar="1,50")
-    parser.add_argument("--messages", type=int, default=1000, help="in one run")
+    parser.add_argument("--messages", type=int, default=10000, help="in one run")
     parser.add_argument("--other", choices=("socat", "python"), help="the pair from elsewhere")
     parser.add_argument("--lsca", default=str(Path(sys.executable).with_name("lsca")))
     return parser.parse_args()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo, made small: its own echo pair and another one, natively and in both routes, compared by the demo itself.
+"""The demo, made small: its own echo pair and another one, natively, in both routes and over streams, compared by the
+demo itself.
 
 It also proves that the demo cannot be content with nothing: what fails is told, and the status is 1.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +37,7 @@ def test_natively() -> None:
     assert "came back unchanged" in done.stdout
 
 
-@pytest.mark.parametrize("route", ["kernel", "proxy"])
+@pytest.mark.parametrize("route", ["kernel", "proxy", "streams"])
 def test_route(route: str) -> None:
     done = run_demo("--routes", route)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,7 +47,11 @@ def test_route(route: str) -> None:
     assert f"Who executed the calls, route {route}" in done.stdout
     whose = "the proxy" if route == "proxy" else "the program itself"
     assert f", {whose}\n" in done.stdout, "the listening socket is held by the wrong process"
-    assert f"[{route}]" in done.stdout, "no log lines in the report"
+    by = {"kernel": "kernel", "proxy": "proxy", "streams": "kernel"}
+    assert f"[{by[route]}]" in done.stdout, "no log lines in the report"
+    if route == "streams":
+        counts = re.findall(r"(\d+) connections have joined by it", done.stdout)
+        assert len(counts) == 2 and any(int(count) for count in counts), done.stdout
 
 
 def test_without_lsca_it_fails() -> None:
