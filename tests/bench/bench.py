@@ -2,9 +2,10 @@
 """`make bench`: what a call costs natively, in the routes `kernel` and `proxy`, and under strace; and whole programs.
 
 The small C programs beside this file measure; this one runs them in turn, native, kernel, proxy, strace, round
-after round, on one CPU and on two, takes the medians of the rounds, prints a table and writes bench.json. The programs
-of loads.py follow, natively and in the route `kernel` without and with a log. It judges nothing: no time makes it fail,
-only a program that does not run. How to read the numbers: docs/bench.md.
+after round, on one CPU and on two, takes the medians of the rounds, prints a table and writes bench.json. Then comes
+what the log costs (logs.py) and what streams are worth (streams.py). The programs of loads.py follow, natively and in
+the route `kernel` without and with a log. It judges nothing: no time makes it fail, only a program that does not run.
+How to read the numbers: docs/bench.md.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from pathlib import Path
 import logs
 import posts
 from loads import LOADS, Load, run
+
+import streams
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -106,7 +109,7 @@ PROGRAMS = (
 )
 
 PARTS_OF_LSCA = ("drained", "log_calls")  # built by who wants them
-LOG, POST = "log", "post"
+LOG, POST, STREAMS = "log", "post", "streams"
 
 # What to run for which of the first measures.
 CALLS = ("getppid", "getpid", "write", "read", "open")
@@ -354,14 +357,18 @@ def program_targets(results: Results, all_ways: Sequence[Way], place: Place) -> 
 
 
 def choose(text: str) -> frozenset[str]:
-    """Keys of measures, for argparse; `programs` is whole programs, `log` and `post` their cost, `calls` all else."""
+    """Keys of measures, for argparse; `programs` is whole programs, `log`, `post` and `streams` are themselves,
+    `calls` is all else.
+    """
     first, second = {m.key for m in MEASURES}, {m.key for m in PROGRAMS}
     chosen: set[str] = set()
     for word in filter(None, text.split(",")):
-        found = {k for k in {LOG, POST} | first | second if k == word or k.split()[0] == word}
+        found = {
+            k for k in {LOG, POST, STREAMS} | first | second if k == word or k.split()[0] == word
+        }
         found |= first if word == "calls" else second if word == "programs" else set()
         if not found:
-            known = ", ".join([LOG, POST, *(m.key for m in MEASURES + PROGRAMS)])
+            known = ", ".join([LOG, POST, STREAMS, *(m.key for m in MEASURES + PROGRAMS)])
             raise argparse.ArgumentTypeError(f"{word}: there are calls, programs, {known}")
         chosen |= found
     return frozenset(chosen)
@@ -371,7 +378,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure LSCA against the kernel and strace.")
     chosen = {"type": choose, "metavar": "KEY,..."}
     parser.add_argument(
-        "--only", default=choose("calls,log,post,programs"), dest="wanted", **chosen
+        "--only", default=choose("calls,log,post,streams,programs"), dest="wanted", **chosen
     )
     parser.add_argument("--without", default=frozenset(), **chosen)
     parser.add_argument("--quick", action="store_true", help="few rounds, short ones: a smoke test")
@@ -395,19 +402,15 @@ def main() -> int:
         if not options.wanted.isdisjoint(m.key for m in MEASURES):
             effort = QUICK if options.quick else FULL
             measure(effort, work, all_ways, where, options.wanted, results)
-        of_log: list[logs.Row] = []
-        if LOG in options.wanted:
+        of_others: list[logs.Row] = []
+        for key, other in ((LOG, logs.measure), (POST, posts.measure), (STREAMS, streams.measure)):
+            if key not in options.wanted:
+                continue
             try:
-                for line in logs.measure(options.lsca, work, options.quick, of_log):
+                for line in other(options.lsca, work, options.quick, of_others):
                     print(line, flush=True)
             except RuntimeError as error:
-                results.failures[LOG] = str(error)
-        if POST in options.wanted:
-            try:
-                for line in posts.measure(options.lsca, work, options.quick, of_log):
-                    print(line, flush=True)
-            except RuntimeError as error:
-                results.failures[POST] = str(error)
+                results.failures[key] = str(error)
         left_out = [*measure_programs(work, options, log_ways, where[-1], results)]
 
     calls = [m for m in MEASURES if m.key in options.wanted]
@@ -419,7 +422,7 @@ def main() -> int:
     if "strace" not in {way.name for way in all_ways}:
         print("\nstrace is not installed: no column for it")
     written = rows(results, calls, all_ways, where)
-    written += of_log + rows(results, PROGRAMS, log_ways, where[-1:])
+    written += of_others + rows(results, PROGRAMS, log_ways, where[-1:])
     options.output.write_text(json.dumps(written, indent=1) + "\n")
     print(f"\nmedians of the rounds; written to {options.output}")
     for way_name, reason in results.failures.items():

@@ -50,6 +50,23 @@ def test_cost_of_posted_writes(tmp_path: Path) -> None:
     assert "times faster" in told
 
 
+def test_streams(tmp_path: Path) -> None:
+    """Every row of the C programs is there; servers that are not installed are named."""
+    rows, told = bench(tmp_path / "bench.json", "--only", "streams")
+    names = [str(row["name"]) for row in rows]
+    places = min(2, len(os.sched_getaffinity(0)))
+    for title in (
+        "echo of 64 bytes, TCP",
+        "50 connections, epoll, 64 bytes",
+        "chunks of 1 KiB, pipe",
+    ):
+        assert [name.startswith(title) for name in names].count(True) == places
+    assert "memory of a connection" in told
+    left_out = [line for line in told.splitlines() if " left out: " in line]
+    for server in ("redis", "nginx", "memcached", "pgbench"):
+        assert any(server in text for text in (*names, *left_out)), told
+
+
 @pytest.mark.parametrize(
     ("key", "values"),
     [("make", 1), ("small", 1), ("git", 1), ("shell", 1), ("redis", 2), ("pgbench", 2)],
