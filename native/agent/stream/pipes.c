@@ -46,15 +46,13 @@ int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len)
 	return GATE3(NR_read, fd, to, len < n ? len : n);
 }
 
-/* Whoever finds bytes there is awake already. Without readers it would be a signal. */
+/* Without readers it would be a signal; without room there is enough to be woken by. */
 int pipe_bell(int32_t fd)
 {
-	if (waiting(fd))
-		return 0;
 	return look(fd, POLLOUT_) == POLLOUT_ && GATE3(NR_write, fd, "", 1) == 1;
 }
 
-int64_t pipe_sleep(struct call *c)
+int64_t pipe_sleep(struct call *c, const struct stream *s)
 {
 	struct {
 		int32_t fd;
@@ -64,7 +62,7 @@ int64_t pipe_sleep(struct call *c)
 	struct call wait = *c;
 	int64_t r;
 
-	if (GATE2(NR_fcntl, c->args[0], F_GETFL_) & NONBLOCK_) {
+	if (stream_is_nonblocking(s, 0)) {
 		p.revents = (int16_t)look(p.fd, POLLIN_);
 		r = p.revents ? 1 : -EAGAIN_;
 	} else {

@@ -186,7 +186,7 @@ static int64_t sleep(struct call *c, struct stream *s, uint32_t flags)
 	if (stream_source(w) == BY_RING && get_acquire(&w->tail) != get_relaxed(&w->head)) {
 		r = 1;
 	} else if (stream_is_pipe(s)) {
-		r = pipe_sleep(c);
+		r = pipe_sleep(c, s);
 	} else {
 		const uint64_t args[CALL_ARGS] = {c->args[0], (uint64_t)&byte, 1, MSG_PEEK_ | (flags & MSG_DONTWAIT_)};
 
@@ -263,6 +263,9 @@ static int64_t receive(struct call *c, struct stream *s, struct parts *p, uint32
 				return done;
 			continue;
 		}
+		/* Who was killed had switched just before: the kernel's end is not the ring's. */
+		if (!r && stream_source(stream_in(s)) == BY_RING && stream_pending(s))
+			continue;
 		if (r == -ECONNRESET_)
 			r = reset_by_kernel(s);
 		if (r != -EAGAIN_)

@@ -148,7 +148,7 @@ void stream_bell(struct stream *s, int32_t fd); /* unless there is one already *
 int pipe_is_packets(int32_t fd);
 int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len); /* without waiting */
 int pipe_bell(int32_t fd); /* 0: nobody needs one, or can have it */
-int64_t pipe_sleep(struct call *c); /* until something is there, 1, or the end, 0 */
+int64_t pipe_sleep(struct call *c, const struct stream *s); /* until something is there, 1, or the end, 0 */
 int pipe_must_wait(const struct parts *p, uint32_t room);
 
 /* receive.c, send.c */
