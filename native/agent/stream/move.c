@@ -8,8 +8,11 @@
 
 enum {
 	LOCK_SPINS = 64,
-	LOCK_LOOKS = 256,  /* yields before it is asked whether its owner lives */
+	LOCK_LOOKS = 256,  /* yields before it is asked what its owner does */
+	LOCK_SLEEPS = 8,   /* the same of sleeps */
+	LOCK_ASLEEP = 16,
 	LOCK_YIELDS = 4096,
+	LOCK_MOST = LOCK_YIELDS + 10000, /* some 10 s */
 	VECTOR_MOST = 1024,
 };
 
@@ -18,15 +21,40 @@ void stream_yield(void)
 	GATE1(NR_sched_yield, 0);
 }
 
+/* As /proc has it: 'S' for who sleeps, which nobody does with a lock; 0: there is no such thread. */
+static char state_of(uint32_t tid)
+{
+	char text[128], *p = start_append(text, "/proc/");
+	int64_t fd, n;
+
+	p = start_decimal(p, tid);
+	*start_append(p, "/stat") = 0;
+	fd = GATE4(NR_openat, -100, text, 02000000, 0); /* O_CLOEXEC */
+	if (fd < 0)
+		return life_exists(tid) ? '?' : 0;
+	n = GATE3(NR_read, fd, text, sizeof text);
+	GATE1(NR_close, fd);
+	for (int64_t i = n - 3; i > 0; i--) /* behind the name, which may be anything */
+		if (text[i] == ')')
+			return text[i + 2];
+	return '?';
+}
+
+/*
+ * A lock outlives its owner, and may have been written by somebody who never was that. It is nobody's if its owner is
+ * gone, or we, who have none, or has slept for LOCK_ASLEEP looks, or does not come to an end. What a dead one was about
+ * to do has not happened.
+ */
 void stream_lock(uint32_t *word)
 {
 	const struct thread *t = thread_here();
-	uint32_t self = t ? t->tid : process_main.pid;
+	uint32_t self = t ? t->tid : process_main.pid, asleep = 0;
 
 	for (uint32_t n = 0;; n++) {
 		uint32_t owner = get_relaxed(word);
+		char state;
 
-		if (!owner && swap_if(word, 0, self))
+		if ((!owner || owner == self) && swap_if(word, owner, self))
 			return;
 		if (n < LOCK_SPINS) {
 			arch_relax();
@@ -34,10 +62,13 @@ void stream_lock(uint32_t *word)
 		}
 		if (n < LOCK_YIELDS)
 			stream_yield();
-		else /* a stopped one's, or nobody's: who may write there can make us wait, but not make us busy */
+		else
 			life_sleep(word, owner, 1);
-		/* What a dead one was about to do has not happened. */
-		if (n % LOCK_LOOKS == 0 && owner && !life_exists(owner))
+		if (!owner || n % (n < LOCK_YIELDS ? LOCK_LOOKS : LOCK_SLEEPS))
+			continue;
+		state = state_of(owner);
+		asleep = state == 'S' ? asleep + 1 : 0;
+		if (!state || asleep == LOCK_ASLEEP || n > LOCK_MOST)
 			swap_if(word, owner, 0);
 	}
 }
