@@ -53,7 +53,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     """The program does not notice; the file ends with a whole block, and says how many records are missing."""
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900_000, 900_000))
 
     log = tmp_path / "run.lsca"
     done = run(tmp_path, log, before=limited)
