@@ -188,6 +188,17 @@ def read_segment(path: Path, *, rows: bool = True) -> Segment:
     return segment
 
 
+def whole_blocks(path: Path) -> int:
+    """Where the last whole block ends; who is killed while it writes leaves a part of one."""
+    data, at = path.read_bytes(), HEADER.size
+    while at + HEAD.size <= len(data):
+        end = at + HEAD.size + HEAD.unpack_from(data, at)[1]
+        if end > len(data):
+            break
+        at = end
+    return at
+
+
 def areas_of(log: Path) -> list[str]:
     """The names of what is left in memory of a log."""
     found = []

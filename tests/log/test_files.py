@@ -21,7 +21,7 @@ from lsca import _native
 from lsca.errors import LogError
 from lsca.log.recover import Recovered, areas, dump, recover
 from lsca.session import SYNCS
-from rawlog import CALL, STATUS, areas_of, gaps, read_segment
+from rawlog import CALL, STATUS, areas_of, gaps, read_segment, whole_blocks
 
 GETPPID = 110
 ROOM = 64 * 1024 // 32 * 1362  # records without arguments that may wait to be drained
@@ -196,6 +196,7 @@ def test_killed_when_the_next_segment_was_to_begin(tmp_path: Path, begun: int) -
     with contextlib.ExitStack() as stack:
         run, log, name, area = left_behind(stack, tmp_path)
         header = log.read_bytes()[:256]
+        os.truncate(log, whole_blocks(log))
         with log.open("ab") as file:
             file.write(segments.end(is_last=False))
         if begun:
