@@ -172,7 +172,6 @@ struct session {
 	/* What became of connections, and bytes that went through rings. */
 	uint64_t streams_joined, streams_back, stream_bytes;
 	struct waits waits;
-	uint64_t stream_pad;
 };
 
 /* ---- the area: log records in chunks ----------------------------------------------------------------------------- */

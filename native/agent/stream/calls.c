@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The calls that concern streams: dispatch.c brings them here, fast.c asks first. What only waits is in poll.c and
- * epoll.c.
+ * The calls that concern streams: dispatch.c brings them here, fast.c asks first. Each goes on to the file that
+ * stream.h names.
  */
 #include "stream.h"
 
@@ -69,7 +69,7 @@ int64_t stream_counted(struct call *c, struct stream *s)
 
 	while (add_one(&s->busy) & NOBODY) {
 		__atomic_sub_fetch(&s->busy, 1, __ATOMIC_ACQ_REL);
-		GATE1(NR_sched_yield, 0);
+		stream_yield();
 	}
 	if (comes ? stream_has_ring(s) :
 		    get_acquire(&s->state) == STREAM_JOINED && get_acquire(&stream_out(s)->is_on)) {

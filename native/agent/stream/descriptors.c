@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which descriptors of this process are streams: known from the calls that make, copy, hand on and close them. What has
- * come in another way (by an exec, in a message) is nobody's, and stays the kernel's. Called by dispatch.c for the
- * calls in `calls`, and around births and ends by life.c and exec.c.
+ * come in another way (by an exec, in a message) is nobody's, and stays the kernel's. Called by calls.c, and around
+ * births and ends by life.c and exec.c.
  */
 #include "stream.h"
 
@@ -90,7 +90,8 @@ void stream_put(struct stream *s)
 		free_stream(s);
 }
 
-int stream_descriptor(const struct stream *s)
+/* One of its numbers, or -1. */
+static int stream_descriptor(const struct stream *s)
 {
 	for (uint32_t fd = 0; fd < top; fd++)
 		if (at[fd] == (uint32_t)(s - streams) + 1)

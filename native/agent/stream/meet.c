@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the two ends of a connection find each other, and how a stream becomes the kernel's again. Called from
- * descriptors.c and move.c, between calls: whoever is in the kernel with bytes that are to be counted keeps the state
- * from changing.
+ * How the two ends of a connection find each other. Called by calls.c before bytes are moved: whoever is in the kernel
+ * with bytes that are to be counted keeps the state from changing.
  */
 #include "stream.h"
 
@@ -11,7 +10,7 @@ enum {
 	IPPROTO_TCP_ = 6, TCP_NODELAY_ = 1, TCP_CORK_ = 3,
 	PROBES = 16,
 	TRIES = 3, /* calls before it is worth a ring */
-	STATX_INO_ = 0x100, STATX_UID_SIZE_ = 0x208, AT_EMPTY_PATH_ = 0x1000, FDCWD_ = -100,
+	STATX_INO_ = 0x100, AT_EMPTY_PATH_ = 0x1000, FDCWD_ = -100,
 	DIAG_BY_FAMILY = 20, DIAG_PROTOCOL = 4, DIAG_SHOW_PEER = 4, DIAG_PEER = 2,
 };
 
@@ -124,20 +123,18 @@ static int name_of(struct stream *s, int32_t fd, struct name *own)
 /* The launcher has made it; it is looked for when the first stream wants it. */
 static int find_meetings(void)
 {
-	uint64_t near = ((uint64_t)session - (3ull << 30)) & ~4095ull, st[32];
+	uint64_t near = ((uint64_t)session - (3ull << 30)) & ~4095ull;
 	char path[48];
 	int64_t fd, at = -EIO_;
 
 	if (meetings || has_none)
 		return !has_none;
 	*start_decimal(start_append(path, MEETINGS_PATH), (uint32_t)GATE1(NR_geteuid, 0)) = 0;
-	fd = GATE4(NR_openat, FDCWD_, path, 02 | 02000000 | 0400000, 0); /* O_RDWR, CLOEXEC, NOFOLLOW */
-	memset(st, 0, sizeof st);
-	if (fd >= 0 && !GATE6(NR_statx, fd, "", AT_EMPTY_PATH_, STATX_UID_SIZE_, st, 0) &&
-	    st[5] == sizeof *meetings && (uint32_t)(st[2] >> 32) == (uint32_t)GATE1(NR_geteuid, 0))
+	fd = stream_open(path, sizeof *meetings);
+	if (fd >= 0) {
 		at = GATE6(NR_mmap, near, sizeof *meetings, 3, 1, fd, 0);
-	if (fd >= 0)
 		GATE1(NR_close, fd);
+	}
 	has_none = at < 0 && at > -4096;
 	if (!has_none)
 		meetings = (struct meetings *)at;

@@ -68,23 +68,35 @@ static struct stream_ring *make_new(void)
 	return r;
 }
 
+/* Its size is at 40 of struct statx, its owner at 20. */
+int64_t stream_open(const char *path, uint64_t size)
+{
+	int64_t fd = GATE4(NR_openat, FDCWD_, path, OPEN_OLD, 0);
+	uint64_t st[32];
+
+	if (fd < 0)
+		return fd;
+	memset(st, 0, sizeof st);
+	if (!GATE6(NR_statx, fd, "", AT_EMPTY_PATH_, STATX_UID_SIZE_, st, 0) && st[5] == size &&
+	    (uint32_t)(st[2] >> 32) == (uint32_t)GATE1(NR_geteuid, 0))
+		return fd;
+	GATE1(NR_close, fd);
+	return -EACCES_;
+}
+
 /* The other end's. From here on it has no name any more. */
 static struct stream_ring *fetch_new(uint32_t launcher, uint32_t maker, uint32_t serial)
 {
-	struct stream_ring *r = 0;
-	uint64_t st[32];
+	struct stream_ring *r;
 	char path[80];
 	int64_t fd;
 
 	path_of(path, launcher, maker, serial);
-	fd = GATE4(NR_openat, FDCWD_, path, OPEN_OLD, 0);
+	fd = stream_open(path, STREAM_SIZE);
 	if (fd < 0)
 		return 0;
 	GATE3(NR_unlinkat, FDCWD_, path, 0);
-	memset(st, 0, sizeof st);
-	if (!GATE6(NR_statx, fd, "", AT_EMPTY_PATH_, STATX_UID_SIZE_, st, 0) && st[5] == STREAM_SIZE &&
-	    (uint32_t)(st[2] >> 32) == (uint32_t)GATE1(NR_geteuid, 0))
-		r = map(fd);
+	r = map(fd);
 	GATE1(NR_close, fd);
 	if (r && (r->magic != STREAM_MAGIC || r->version != STREAM_VERSION)) {
 		GATE2(NR_munmap, r, STREAM_SIZE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams between programs of a session, see shared/streams.h:
+ * Streams between captured programs of a user, see shared/streams.h:
  *
  *   descriptors.c  which descriptors of this process are streams
  *   calls.c        the calls that open, copy, hand on, use and close them
@@ -99,13 +99,13 @@ void stream_drop_range(uint32_t from, uint32_t to);
 void stream_doubt(struct stream *s); /* the other end shall ask the kernel before it sends more */
 int64_t stream_leave_number(uint32_t fd); /* stream_leave(), if it is one */
 void stream_reopened(int32_t fd);
-int stream_descriptor(const struct stream *s); /* one of its numbers, or -1 */
 
 /* calls.c */
 void calls_setup(void);
 int64_t stream_counted(struct call *c, struct stream *s); /* by the kernel, and how many bytes */
 
 /* rings.c */
+int64_t stream_open(const char *path, uint64_t size); /* of ours, and so large; else a negative number */
 struct stream_ring *ring_make(uint32_t other); /* with that process; NULL: there is no memory for it */
 struct stream_ring *ring_fetch(uint32_t launcher, uint32_t maker, uint32_t serial);
 void ring_forget(struct stream_ring *r);
@@ -118,6 +118,7 @@ uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 
 void stream_as_wanted(const struct stream *s, int32_t fd); /* the socket has the options that the program wants */
 void stream_pair(struct stream *one, struct stream *two, const int32_t *fds); /* of a socketpair */
 void stream_meet(struct stream *s, int32_t fd); /* one step nearer to a ring, if that can be */
+void stream_withdraw(struct stream *s); /* it closes: nobody shall find it any more */
 int stream_begin(struct stream *s); /* what we send goes into the ring from now on, under send_lock; 0: not yet */
 int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
 
@@ -125,12 +126,8 @@ int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, u
 int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
 void stream_send_back(struct stream *s, int32_t fd); /* what we send */
 void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
-void stream_withdraw(struct stream *s); /* it closes: nobody shall find it any more */
 int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
 int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
-int stream_begin(struct stream *s); /* what we send goes into the ring from now on; 0: not yet */
-
-int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
 
 /* move.c */
 void stream_yield(void);
@@ -142,7 +139,13 @@ int64_t parts_gather(struct parts p, uint64_t most, uint64_t (*v)[2], uint64_t *
 void parts_pass(struct parts *p, uint64_t n); /* so many bytes are done */
 int parts_of_call(const struct call *c, struct parts *p, uint32_t *flags); /* 0: not one that goes by the ring */
 int64_t stream_by_kernel(struct call *c, struct stream *s); /* by nothing else from now on */
+void stream_lock(uint32_t *word);
+void stream_unlock(uint32_t *word);
 void stream_bell(struct stream *s, int32_t fd); /* unless there is one already */
+void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, if anybody */
+/* The read_lock is held for these two. */
+void stream_take_bells(struct stream *s, int32_t fd); /* those that have come, once the ring is empty */
+int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes follow them */
 
 /* pipes.c */
 int pipe_is_packets(int32_t fd);
@@ -156,12 +159,6 @@ int64_t stream_receive(struct call *c, struct stream *s);
 int64_t stream_send(struct call *c, struct stream *s);
 int64_t stream_send_file(struct call *c, struct stream *s);
 int stream_is_nonblocking(const struct stream *s, uint32_t flags); /* of the call */
-void stream_lock(uint32_t *word);
-void stream_unlock(uint32_t *word);
-void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, if anybody */
-/* The read_lock is held for these two. */
-void stream_take_bells(struct stream *s, int32_t fd); /* those that have come, once the ring is empty */
-int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes follow them */
 uint64_t stream_pending(struct stream *s); /* bytes in the ring that have come */
 uint32_t stream_available(struct stream *s, int32_t fd); /* and those in the socket, without bells */
 

@@ -78,13 +78,15 @@ int64_t parts_find(struct question *q, int i, struct parts *p)
 	return 0;
 }
 
-int64_t parts_gather(struct question *q, const struct parts *p, char *to, uint64_t n)
+/* Between the handler's bytes and the program's parts, one after the other. */
+static int64_t move(struct question *q, const struct parts *p, char *bytes, uint64_t n, int in)
 {
 	uint64_t done = 0;
 
 	for (uint32_t i = 0; i < p->count && done < n; i++) {
 		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = question_read(q, p->iov[i][0], to + done, part);
+		int64_t r = in ? question_read(q, p->iov[i][0], bytes + done, part) :
+				 question_write(q, p->iov[i][0], bytes + done, part);
 
 		if (r < 0)
 			return r;
@@ -95,21 +97,14 @@ int64_t parts_gather(struct question *q, const struct parts *p, char *to, uint64
 	return (int64_t)done;
 }
 
+int64_t parts_gather(struct question *q, const struct parts *p, char *to, uint64_t n)
+{
+	return move(q, p, to, n, 1);
+}
+
 int64_t parts_scatter(struct question *q, const struct parts *p, const char *from, uint64_t n)
 {
-	uint64_t done = 0;
-
-	for (uint32_t i = 0; i < p->count && done < n; i++) {
-		uint64_t part = p->iov[i][1] < n - done ? p->iov[i][1] : n - done;
-		int64_t r = question_write(q, p->iov[i][0], from + done, part);
-
-		if (r < 0)
-			return r;
-		done += (uint64_t)r;
-		if ((uint64_t)r < part)
-			break;
-	}
-	return (int64_t)done;
+	return move(q, p, (char *)from, n, 0);
 }
 
 int parts_are_output(uint8_t kind)
