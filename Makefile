@@ -131,7 +131,7 @@ DAEMON_ROOMS := $(patsubst %,-Inative/daemon/%,launcher drainer handlers poster)
 # The agent lives in other people's programs: no libc, no TLS, general registers only.
 FREE := -std=gnu11 -O2 $(WARN) -ffreestanding -fno-builtin -fno-stack-protector \
 	-fvisibility=hidden -fPIC -mgeneral-regs-only \
-	-Inative/shared -Inative/agent -Inative/agent/stream
+	-Inative/shared -Inative/agent -Inative/agent/post -Inative/agent/stream
 FREE_x86_64 := -Inative/shared/arch/x86_64 -Inative/agent/arch/x86_64 \
 	-mno-red-zone -fcf-protection=none -fno-asynchronous-unwind-tables
 FREE_aarch64 := -Inative/shared/arch/aarch64 -Inative/agent/arch/aarch64 \
@@ -149,7 +149,7 @@ cc_$(MACHINE) := $(CC)
 cc_aarch64 ?= $(CROSS_CC)
 
 define agent_rules
-agent_$(1) := $(call objects,agent,$(1)) $(patsubst native/agent/%.c,build/agent/$(1)/%.o,$(wildcard native/agent/stream/*.c)) build/agent/$(1)/calls.o \
+agent_$(1) := $(call objects,agent,$(1)) $(patsubst native/agent/%.c,build/agent/$(1)/%.o,$(wildcard native/agent/post/*.c native/agent/stream/*.c)) build/agent/$(1)/calls.o \
 	$(patsubst native/agent/arch/$(1)/%,build/agent/$(1)/arch/%.o,$(wildcard native/agent/arch/$(1)/*.[cS]))
 -include $$(agent_$(1):%=%.d)
 

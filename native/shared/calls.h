@@ -95,7 +95,7 @@ enum call_names {
 	NAMES_UNKNOWN, /* if it succeeds, nobody knows any more when they change */
 };
 
-/* What a call means for files whose writes are posted: native/agent/post_calls.c. */
+/* What a call means for files whose writes are posted: native/agent/post/calls.c. */
 enum call_posts {
 	POSTS_NOTHING,
 	POSTS_WRITES, POSTS_GATHERS, /* write and writev, which are posted */
@@ -120,7 +120,7 @@ enum call_way {
 	WAY_SPECIAL, /* by dispatch_perform() */
 	WAY_SLOW,    /* it needs a signal frame: by trap() */
 	WAY_KNOWN,   /* and what follows: + enum call_known, answered from what the thread knows */
-	WAY_POSTS = WAY_KNOWN + KNOWN_END, /* as plain, unless its first argument is a descriptor that post.c knows */
+	WAY_POSTS = WAY_KNOWN + KNOWN_END, /* as plain, unless its first argument is one that post/files.c knows */
 };
 
 struct call_row {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is posted gets into its file once and in order, however far the one before us has come: shared/post.h on a real
+ * What is posted gets into its file once and in order, however far the one before us has come: shared/posts.h on a real
  * file, with every kind of death played by hand.
  */
 #include "poster.h"

@@ -87,7 +87,7 @@ class LogOptions:
 
 POST_AFTER = 256  # writes
 POST_AFTER_MOST = 65535
-POST_TEXT = 15872  # bytes: native/shared/post.h
+POST_TEXT = 15872  # bytes: native/shared/posts.h
 
 
 class PostOptions:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The poster: a process that writes into their files what programs have posted (shared/post.h): after a moment of
+ * The poster: a process that writes into their files what programs have posted (shared/posts.h): after a moment of
  * quiet, when somebody waits for it, and when a program has died. It stands beside the launcher, so that it stays
  * when that one is killed; the front starts another one should it be killed itself.
  */
@@ -23,7 +23,7 @@ enum {
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
-#include "../../shared/post.h"
+#include "posts.h"
 
 static int64_t post_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
 {

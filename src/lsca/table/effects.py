@@ -4,7 +4,7 @@
 From these the reader of a log works out what a descriptor stood for at a time (native/log/resolve.c, through the plans
 that `lsca.codegen` makes). A working directory counts as a descriptor, AT_FDCWD. `Moves` says for whom a result counts
 bytes, `Names` which calls make the agent forget what descriptors stand for (native/agent/names.c), `Posts` which must
-find what was posted in its file (native/agent/post.c).
+find what was posted in its file (native/agent/post/files.c).
 """
 
 from enum import StrEnum

@@ -2,7 +2,7 @@
 /*
  * What is posted goes into its file, by the agent: because there is no room for more, because a call must find it
  * there, or because the file is to be posted no more. The poster may be at the same file, so all of it happens under
- * the lock of the file's entry; should it have died there, what it left is mended. Called by post_calls.c and post.c.
+ * the lock of the file's entry; should it have died there, what it left is mended. Called by calls.c and files.c.
  */
 #include "post.h"
 

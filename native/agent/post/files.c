@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which files of this process are posted (shared/post.h), from the write with which one begins to the call with which
+ * Which files of this process are posted (shared/posts.h), from the write with which one begins to the call with which
  * it ends. A file begins to be posted once it has been written to a few times by a descriptor that this process has
  * opened and that nobody shares; the poster opens it, too, and says yes or no. It ends with the descriptor, or with
- * the first call after which somebody else could move its position. Called by life.c and exec.c, and by post_calls.c
- * for all other calls; post_bring.c ends what has begun here.
+ * the first call after which somebody else could move its position. Called by life.c and exec.c, and by calls.c
+ * for all other calls; bring.c ends what has begun here.
  */
 #include "post.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Posted writes in the agent: what post.c (which files), post_write.c (writes) and post_calls.c (all other calls)
- * share, and what the rest of the agent asks of them. See shared/post.h.
+ * Posted writes in the agent: what files.c (which files), write.c (writes) and calls.c (all other calls)
+ * share, and what the rest of the agent asks of them. See shared/posts.h.
  */
 #ifndef LSCA_AGENT_POST_H
 #define LSCA_AGENT_POST_H
@@ -16,7 +16,7 @@ static inline int64_t post_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c,
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
-#include "../shared/post.h"
+#include "posts.h"
 #pragma GCC diagnostic pop
 
 enum {
@@ -47,7 +47,7 @@ struct post_own {
 
 #pragma GCC visibility push(hidden)
 
-/* post.c */
+/* files.c */
 extern struct post_head *post_head; /* NULL: a session that posts nothing */
 extern uint8_t post_marks[POST_FDS];
 extern struct post_own post_own[POST_OWN];
@@ -67,7 +67,7 @@ void post_forget(uint8_t mark);
 void post_bell(void);
 int post_is_alive(void); /* there is a poster */
 
-/* post_bring.c */
+/* bring.c */
 void post_take(uint32_t *lock); /* among the threads of this process */
 void post_give(uint32_t *lock);
 void post_hold(struct post_own *o);
@@ -81,7 +81,7 @@ void post_await_closed(void); /* files that are posted no more */
 void post_leave_all(struct thread *t);
 void post_leave_same(struct thread *t, int64_t fd); /* those that are the same file as this one */
 
-/* post.c again */
+/* files.c again */
 enum post_birth { BIRTH_THREAD, BIRTH_VFORK, BIRTH_PROCESS, BIRTH_ODD /* it shares what nobody could follow */ };
 
 void post_begin_birth(struct thread *t, enum post_birth kind);
@@ -92,11 +92,11 @@ void post_forked(void);
 void post_last(struct thread *t); /* the process ends */
 void post_off(struct thread *t); /* nothing any more in this process */
 
-/* post_write.c */
+/* write.c */
 int64_t post_write(struct thread *t, uint64_t fd, uint64_t buf, uint64_t n);
 int64_t post_gather(struct thread *t, uint64_t fd, uint64_t iov, uint64_t count);
 
-/* post_calls.c: a call whose row says that it may concern posted files */
+/* calls.c: a call whose row says that it may concern posted files */
 int64_t post_made(struct call *c);
 void post_abroad(struct thread *t, uint32_t posts, const uint64_t *args, const struct call_row *row);
 

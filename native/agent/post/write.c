@@ -2,7 +2,7 @@
 /*
  * A small write to a posted file: its bytes go into the ring, and that is all. What does not fit there at once (no
  * room, an error to be told, a poster that is gone, memory that may not be there) is not for here, but for
- * post_calls.c. Called for every such write, so everything else has been thought over before.
+ * calls.c. Called for every such write, so everything else has been thought over before.
  */
 #include "post.h"
 
