@@ -247,6 +247,8 @@ def test_flight_is_looked_at(tmp_path: Path) -> None:
     with victim(tmp_path, "--flight", "1000") as run:
         (name,) = areas_of(log)
         assert any(name in line and "the last 1000 calls" in line for line in areas())
+        while sum(row[2] for row in run.counts()) < 2000:
+            time.sleep(0.005)
         for which in (name, str(run.launcher), str(run.programs[0])):
             records = dump(which, str(copy))
             segment = read_segment(copy, rows=False)
