@@ -10,6 +10,7 @@ import pytest
 from differential import execute, program, same, scratch
 
 FLAGS = ("-Wno-stringop-overflow",)
+ROOM = ("blocking", "trying", "looking", "poll", "select", "epoll", "epoll-looking", "edge")
 WAYS = ("poll", "select", "level", "changing", "edge", "one-shot", "removing", "threads")
 
 
@@ -47,3 +48,11 @@ def test_every_byte(kind: str, way: str, connections: int, size: int, most: int)
 def test_on_one_cpu(way: str) -> None:
     crowd = program("streams/crowd.c", flags=FLAGS)
     both(["taskset", "-c", "0", crowd, "tcp", way, "10", "200000", "3000", "2"])
+
+
+@pytest.mark.parametrize("how", ROOM)
+@pytest.mark.parametrize(("kind", "size"), [("tcp", 300_000), ("unix", 120_000)])
+def test_both_send_before_they_read(kind: str, size: int, how: str) -> None:
+    """What the kernel would hold is held, though a ring is smaller."""
+    out = both([program("streams/brimful.c", flags=FLAGS), kind, how, str(size)])
+    assert out == b"status 0\n"

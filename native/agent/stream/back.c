@@ -86,6 +86,17 @@ static int64_t pour_in(struct stream *s, int32_t own)
 	return r;
 }
 
+/* What is in the ring stays there, and is read first. */
+void stream_send_on(struct stream *s)
+{
+	struct stream_way *w = stream_out(s);
+
+	stream_lock(&w->send_lock);
+	if (stream_begin(s))
+		go_back(s);
+	stream_unlock(&w->send_lock);
+}
+
 void stream_send_back(struct stream *s, int32_t fd)
 {
 	struct stream_way *w = stream_out(s);

@@ -26,6 +26,7 @@ struct member {
 	uint32_t watches;
 	uint8_t is_fresh, is_armed, wants_room;
 	uint8_t is_gone;  /* for the program: the kernel has not heard of it yet */
+	uint8_t room_by_ring; /* whether there is room was the ring's to say when we last looked */
 	uint8_t is_asked; /* the kernel has shown nothing of it since it was asked */
 };
 

@@ -6,7 +6,10 @@
  */
 #include "stream.h"
 
-enum { AF_UNIX_ = 1, WRBAND_ = 0x200, QUIET_TRIES = 3, CALM = 16, PIPE_BUF_ = 4096 };
+enum {
+	AF_UNIX_ = 1, WRBAND_ = 0x200, QUIET_TRIES = 3, CALM = 16, PIPE_BUF_ = 4096,
+	STUCK_BUDGETS = 2000, /* session.budget, about 0.1 s */
+};
 
 static uint32_t watch_lock;
 
@@ -34,6 +37,36 @@ int stream_is_full(const struct stream *s)
 	/* If the other end may be gone, whoever writes will find out. */
 	return room < (stream_is_pipe(s) ? PIPE_BUF_ : 1) &&
 	       get_acquire(&s->ring->ends[!s->end].doubt) == get_relaxed(&s->doubt_then);
+}
+
+/*
+ * The kernel's buffers hold more than a ring does, and there are programs that rest on it: both send all before either
+ * of them reads. Whoever has read nothing for a while may be one of them, so what follows goes by the socket. From one
+ * who is only slow, nobody would have had much by the ring.
+ */
+int stream_unstick(struct stream *s, int32_t fd)
+{
+	uint32_t head;
+
+	if (!stream_is_ours(s, POLLOUT_) || !stream_is_full(s))
+		return 0;
+	head = get_acquire(&stream_out(s)->head);
+	if (!s->stuck || s->stuck_head != head) {
+		s->stuck_head = head;
+		s->stuck = arch_ticks();
+		return 0;
+	}
+	if (arch_ticks() - s->stuck < STUCK_BUDGETS * session->budget)
+		return 0;
+	/*
+	 * What is in the ring goes there, too, so that who reads can still leave; but a Unix socket that holds so much
+	 * takes no more.
+	 */
+	if (s->family == AF_UNIX_ || stream_is_pipe(s))
+		stream_send_on(s);
+	else
+		stream_send_back(s, fd);
+	return !stream_is_ours(s, POLLOUT_);
 }
 
 uint32_t stream_says(const struct stream *s, uint32_t wanted)
@@ -91,8 +124,12 @@ int stream_quiet(struct stream *s, int32_t fd, uint32_t mine)
 /* What is to be shown of what the kernel has said, and the ring says now. */
 uint32_t stream_merge(struct stream *s, int32_t fd, uint32_t wanted, uint32_t kernel)
 {
-	uint32_t domain = stream_domain(s), says = stream_says(s, wanted);
+	uint32_t domain, says;
 
+	if (wanted & OUT_EVENTS && stream_unstick(s, fd))
+		kernel |= (uint32_t)stream_ask(fd, wanted) & OUT_EVENTS;
+	domain = stream_domain(s);
+	says = stream_says(s, wanted);
 	if (kernel & POLLIN_ && wanted & IN_EVENTS && !(kernel & ENDS_EVENTS) && !(says & POLLIN_)) {
 		/* A bell, most likely; or the end of the connection; or what follows the bells of one that is back. */
 		if (domain & POLLIN_ || get_acquire(&stream_in(s)->bells) != get_relaxed(&stream_in(s)->bells_taken)) {

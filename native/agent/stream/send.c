@@ -198,6 +198,8 @@ static int64_t send(struct call *c, struct stream *s, struct parts *p, uint32_t 
 		if (r)
 			continue;
 		add_one(&s->fulls);
+		if (stream_unstick(s, (int32_t)c->args[0]))
+			continue;
 		if (stream_is_nonblocking(s, flags)) {
 			r = -EAGAIN_;
 			break;
@@ -281,6 +283,8 @@ int64_t stream_send_file(struct call *c, struct stream *s)
 			r = put_no_more(c, s, 1);
 			return r ? r : dispatch_kernel(c);
 		}
+		if (!r && !is_end && stream_unstick(s, (int32_t)c->args[0]))
+			continue;
 		if (!r && !is_end)
 			r = stream_is_nonblocking(s, 0) ? -EAGAIN_ : wait_for_room(c, s, &none);
 		if (r < 0)

@@ -71,6 +71,8 @@ struct stream {
 	uint64_t asked;       /* when the kernel last said that nothing has come, in ticks; and what was in doubt */
 	uint32_t doubt_asked;
 	uint32_t fulls;       /* times that there was no room */
+	uint32_t stuck_head;  /* where the other end was reading then */
+	uint64_t stuck;       /* since when it has read nothing and there is no room, in ticks */
 	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
 	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
 };
@@ -91,6 +93,7 @@ void stream_put(struct stream *s);
 struct held *stream_held(void); /* shared with our children; NULL: no more */
 struct stream *stream_known(uint32_t fd); /* the same, not to be used */
 int stream_survives_exec(uint32_t fd);
+int stream_is_wanted(uint32_t family); /* of a socket, or STREAM_PIPE */
 int stream_are_there(void); /* there was one at least */
 struct stream *stream_born(uint32_t fd, uint32_t family);
 void stream_copied(uint32_t from, uint32_t to);
@@ -125,6 +128,7 @@ int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, u
 /* back.c */
 int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
 void stream_send_back(struct stream *s, int32_t fd); /* what we send */
+void stream_send_on(struct stream *s); /* the same, but for what was sent already */
 void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
 int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
 int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
@@ -175,6 +179,7 @@ uint32_t stream_domain(const struct stream *s); /* all that are */
 uint32_t stream_says(const struct stream *s, uint32_t wanted); /* and that the ring is ready for */
 uint32_t stream_merge(struct stream *s, int32_t fd, uint32_t wanted, uint32_t kernel); /* what is to be shown */
 int stream_is_full(const struct stream *s);
+int stream_unstick(struct stream *s, int32_t fd); /* 1: what we send is the kernel's now */
 int stream_quiet(struct stream *s, int32_t fd, uint32_t mine); /* takes bells; 1: one must stay */
 void stream_watch(struct stream *s, uint32_t *how);
 void stream_unwatch(struct stream *s, uint32_t how);

@@ -65,6 +65,16 @@ static uint32_t by_ring(const struct member *m)
 	return says && (!(m->events & EPOLL_ET) || has_edge(m, says)) ? says : 0;
 }
 
+/* The kernel may have said that there is room while that was not its business, and would not say so again. */
+static void follow(struct member *m)
+{
+	int is_ours = stream_is_ours(m->s, POLLOUT_);
+
+	if (m->room_by_ring && !is_ours)
+		m->asked = 0;
+	m->room_by_ring = (uint8_t)is_ours;
+}
+
 static void look_at_rings(struct look *l)
 {
 	struct set *e = l->e;
@@ -89,6 +99,9 @@ static void look_at_rings(struct look *l)
 			take_edge(m, says);
 			show(l, m, says);
 		}
+		if (!says && m->is_armed && m->events & OUT_EVENTS)
+			stream_unstick(m->s, m->fd);
+		follow(m);
 		if (m->events & (IN_EVENTS | OUT_EVENTS) & ~stream_domain(m->s)) {
 			others++;
 			set_ask(e, m, m->events);
@@ -106,6 +119,7 @@ static void by_kernel(struct look *l, struct member *m, uint32_t kernel)
 
 	if (!m->is_armed)
 		return;
+	m->room_by_ring |= (uint8_t)stream_is_ours(m->s, POLLOUT_);
 	if (m->events & EPOLL_ET && kernel & POLLIN_ && !(kernel & ENDS_EVENTS) && stream_is_ours(m->s, POLLIN_) &&
 	    get_acquire(&stream_in(m->s)->tail) == m->tail && stream_pending(m->s)) {
 		/* A bell for what was shown already, or the end behind it. */
@@ -239,6 +253,7 @@ static void prepare(struct look *l)
 			continue;
 		if (!m->is_armed)
 			continue;
+		follow(m);
 		wants_room = events & OUT_EVENTS && stream_is_ours(m->s, POLLOUT_) &&
 			     (stream_is_full(m->s) || (events & EPOLL_ET && m->s->fulls != m->fulls));
 		if (wants_room && !m->wants_room)
