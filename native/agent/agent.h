@@ -16,7 +16,7 @@
 #include "ring.h"
 
 enum {
-	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, ENOMEM_ = 12, EACCES_ = 13,
+	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, EBADF_ = 9, ENOMEM_ = 12, EACCES_ = 13,
 	EFAULT_ = 14, EBUSY_ = 16, ENOTDIR_ = 20, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */
@@ -403,6 +403,7 @@ extern const uint32_t *handle_epoch; /* of the rules; entry.S compares the two b
 extern uint32_t handle_seen;         /* what dispatch_way was made for */
 void handle_setup(void);
 void handle_refresh(void);
+void handle_table_changed(void); /* what else it rests on */
 int handle_has_rules(uint64_t nr);
 int64_t handle_call(struct call *c);
 int handle_before(struct call *c, int64_t *ret);
@@ -425,7 +426,6 @@ void fast_call(struct thread *t, struct fast *f);
 /* borrow.c: calls that the program's own process must make although the proxy has the descriptors */
 int64_t borrow_route(struct call *c); /* where every call of the route `proxy` begins */
 int64_t borrow_call(struct call *c);
-int64_t borrow_handover(struct call *c);
 int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
 
 /* filter.c */

@@ -61,7 +61,7 @@ int64_t borrow_call(struct call *c)
 }
 
 /* In the program, and the new descriptor moved to the proxy. */
-int64_t borrow_handover(struct call *c)
+static int64_t borrow_handover(struct call *c)
 {
 	int64_t r = dispatch_kernel(c);
 

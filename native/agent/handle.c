@@ -7,6 +7,8 @@
  */
 #include "handle.h"
 
+enum { REFRESH_TRIES = 10000 };
+
 static const uint32_t no_epoch;
 struct handlers *handlers;
 const uint32_t *handle_epoch = &no_epoch;
@@ -40,16 +42,27 @@ static uint32_t refreshing;
  * entry.S completes no call by itself that has a rule. The table is as the rules want it before it is said to be; one
  * thread at a time writes it, and who finds another one at it looks his own call up and leaves the rest for later.
  */
-void handle_refresh(void)
+static void refresh(void)
 {
-	uint32_t epoch;
+	uint32_t epoch = get_acquire(handle_epoch);
 
-	if (!swap_if(&refreshing, 0, 1))
-		return;
-	epoch = get_acquire(handle_epoch);
 	dispatch_ways();
 	put_release(&handle_seen, epoch);
 	put_release(&refreshing, 0);
+}
+
+void handle_refresh(void)
+{
+	if (swap_if(&refreshing, 0, 1))
+		refresh();
+}
+
+/* Something else that the table rests on has changed, and holds when this returns. */
+void handle_table_changed(void)
+{
+	for (int tries = 0; !swap_if(&refreshing, 0, 1) && tries < REFRESH_TRIES; tries++)
+		GATE1(NR_sched_yield, 0);
+	refresh();
 }
 
 /* The child of a fork: it has its own counters, and no other thread that could be at the table. */

@@ -47,14 +47,14 @@ static PyObject *py_session_create(PyObject *self, PyObject *args, PyObject *nam
 	static char *names[] = {"is_proxy", "log_path", "preloaded", "keep", "keep_read", "keep_write", "sync", "lossy",
 				"rotate_size", "rotate_age", "flight", "handlers", "streams", NULL};
 	unsigned long long size = 0, age = 0, flight = 0;
-	unsigned preloaded = 0;
+	unsigned preloaded = 0, streams = STREAMS_NONE;
 	struct log_options log = {0};
 	const char *path = NULL;
 	PyObject *where, *reads = NULL, *writes = NULL;
-	int is_proxy, fd, area = -1, is_named, lossy = 0, has_handlers = 0, streams = 0;
+	int is_proxy, fd, area = -1, is_named, lossy = 0, has_handlers = 0;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKKpp", names, &is_proxy, &where, &preloaded,
+	if (!PyArg_ParseTupleAndKeywords(args, named, "pO|I$IOOIpKKKpI", names, &is_proxy, &where, &preloaded,
 					 &log.keep_bytes, &reads, &writes, &log.sync, &lossy, &size, &age, &flight,
 					 &has_handlers, &streams) ||
 	    (where != Py_None && !(path = PyBytes_AsString(where))) || descriptors(reads, log.keep_read) ||

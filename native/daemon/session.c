@@ -103,7 +103,8 @@ static void fill(struct session *s, int is_proxy, const struct log_options *log)
 		s->routes[nr] = is_proxy && call_rows[nr].runs != RUNS_PROGRAM ? ROUTE_PROXY : ROUTE_KERNEL;
 }
 
-int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers, int streams)
+int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers,
+		   uint32_t streams)
 {
 	uint64_t limit = 0, size = has_handlers ? SESSION_SPAN : SESSION_SIZE;
 	struct session *s;
@@ -123,7 +124,8 @@ int session_create(int is_proxy, const struct log_options *log, uint32_t preload
 		return e;
 	}
 	fill(s, is_proxy, log);
-	s->flags |= streams && !is_proxy ? SESSION_STREAMS : 0;
+	if (streams && !is_proxy)
+		s->flags |= SESSION_STREAMS | (streams == STREAMS_SURE ? SESSION_STREAMS_SURE : 0);
 	s->size = size;
 	s->handlers_at = has_handlers ? SESSION_SIZE : 0;
 	session_baseline();

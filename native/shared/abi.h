@@ -52,6 +52,7 @@ enum session_flags {
 	SESSION_ELSEWHERE = 128, /* an exec could not be caught because its pid namespace is another one */
 	SESSION_HOSTED = 256, /* its launcher is nobody's ancestor: programs have joined it */
 	SESSION_STREAMS = 512, /* connections between programs go through shared memory: streams.h */
+	SESSION_STREAMS_SURE = 1024, /* but only those of which nobody can tell: TCP within the session */
 };
 
 /*

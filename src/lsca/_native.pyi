@@ -121,7 +121,7 @@ def session_create(
     rotate_age: int = 0,
     flight: int = 0,
     handlers: bool = False,
-    streams: bool = False,
+    streams: int = 0,
 ) -> tuple[int, int]:
     """A new session's memory, and that of its log (-1 if there is none), as descriptors (close-on-exec). OSError.
 

@@ -6,7 +6,7 @@
 #include "stream.h"
 
 enum {
-	AF_UNIX_ = 1, AF_INET_ = 2, AF_INET6_ = 10,
+	AF_UNIX_ = 1,
 	SOCK_STREAM_ = 1, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SO_DOMAIN_ = 39,
 	IPPROTO_IP_ = 0, IPPROTO_TCP_ = 6, IPPROTO_IPV6_ = 41,
 	F_DUPFD_ = 0, F_SETFL_ = 4, F_SETOWN_ = 8, F_SETSIG_ = 10, F_SETOWN_EX_ = 15, F_DUPFD_CLOEXEC_ = 1030,
@@ -103,11 +103,6 @@ static int64_t moves(struct call *c, struct stream *s, int comes)
 	return stream_counted(c, s);
 }
 
-static int is_family(int64_t family)
-{
-	return family == AF_UNIX_ || family == AF_INET_ || family == AF_INET6_;
-}
-
 static void blocks_not(struct stream *s, uint64_t flags)
 {
 	if (s)
@@ -120,7 +115,7 @@ static int64_t opened(struct call *c)
 	int32_t pair[2];
 	struct stream *one, *two;
 
-	if (r < 0 || !is_family((int32_t)c->args[0]) || (c->args[1] & 0xf) != SOCK_STREAM_ ||
+	if (r < 0 || !stream_is_wanted((uint32_t)c->args[0]) || (c->args[1] & 0xf) != SOCK_STREAM_ ||
 	    (c->args[2] && (int32_t)c->args[2] != IPPROTO_TCP_))
 		return r;
 	if (c->nr == NR_socket) {
@@ -145,7 +140,8 @@ static int64_t piped(struct call *c)
 	int32_t pair[2];
 	struct stream *one, *two;
 
-	if (r < 0 || memory_read(pair, c->args[0], sizeof pair) < sizeof pair || pipe_is_packets(pair[0]))
+	if (r < 0 || !stream_is_wanted(STREAM_PIPE) || memory_read(pair, c->args[0], sizeof pair) < sizeof pair ||
+	    pipe_is_packets(pair[0]))
 		return r;
 	one = stream_born((uint32_t)pair[0], STREAM_PIPE);
 	two = stream_born((uint32_t)pair[1], STREAM_PIPE);
@@ -175,7 +171,8 @@ static int64_t accepted(struct call *c)
 	int64_t r = dispatch_kernel(c);
 	uint32_t family = 0, len = 4;
 
-	if (r >= 0 && !GATE6(NR_getsockopt, r, SOL_SOCKET_, SO_DOMAIN_, &family, &len, 0) && is_family(family)) {
+	if (r >= 0 && !GATE6(NR_getsockopt, r, SOL_SOCKET_, SO_DOMAIN_, &family, &len, 0) &&
+	    stream_is_wanted(family)) {
 		uint32_t type = 0;
 
 		if (!GATE6(NR_getsockopt, r, SOL_SOCKET_, SO_TYPE_, &type, &len, 0) && type == SOCK_STREAM_)
@@ -344,7 +341,15 @@ int stream_concerns(uint64_t nr, const uint64_t *args)
 
 int stream_wants(uint64_t nr)
 {
-	return stream_is_on() && concerns[nr] != NOT_OURS;
+	switch (stream_is_on() ? concerns[nr] : (uint8_t)NOT_OURS) {
+	case NOT_OURS:
+		return 0;
+	case MAKES:
+	case MAKES_SET:
+	case ENDS_ALL:
+		return 1;
+	}
+	return stream_are_there() || epoll_are_there();
 }
 
 /* As long as there is a ring, the socket has options of its own. */

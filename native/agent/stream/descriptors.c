@@ -6,7 +6,7 @@
  */
 #include "stream.h"
 
-enum { F_GETFD_ = 1, HELD = 16384 };
+enum { AF_UNIX_ = 1, AF_INET_ = 2, AF_INET6_ = 10, F_GETFD_ = 1, HELD = 16384 };
 
 uint32_t stream_rings;
 
@@ -28,6 +28,13 @@ void stream_setup(void)
 int stream_is_on(void)
 {
 	return is_on;
+}
+
+/* Everything that may be one: TCP, and unless only what is sure to behave as the kernel does, all else. */
+int stream_is_wanted(uint32_t family)
+{
+	return family == AF_INET_ || family == AF_INET6_ ||
+	       (!(session->flags & SESSION_STREAMS_SURE) && (family == AF_UNIX_ || family == STREAM_PIPE));
 }
 
 int stream_are_there(void)
@@ -137,10 +144,12 @@ static void lock_table(void)
 struct stream *stream_born(uint32_t fd, uint32_t family)
 {
 	struct stream *s = 0;
+	int is_first;
 
 	if (fd >= DESCRIPTORS)
 		return 0;
 	stream_drop(fd); /* there was a close that we have not seen */
+	is_first = !stream_are_there();
 	lock_table();
 	for (uint32_t i = 0; i < STREAMS && !s; i++) {
 		if (streams[i].state != STREAM_FREE || !swap_if(&streams[i].users, 0, 1))
@@ -164,6 +173,8 @@ struct stream *stream_born(uint32_t fd, uint32_t family)
 	stream_unlock(&table_lock);
 	if (s)
 		stream_put(s);
+	if (is_first && s)
+		handle_table_changed(); /* calls that move bytes are of concern now */
 	return s;
 }
 

@@ -117,6 +117,8 @@ static int name_of(struct stream *s, int32_t fd, struct name *own)
 	    !address_of(NR_getpeername, fd, &own->word[3], &there))
 		return 0;
 	own->word[5] = (uint64_t)here << 16 | there;
+	if (session->flags & SESSION_STREAMS_SURE)
+		own->word[6] = session->launcher;
 	return 1;
 }
 
@@ -156,7 +158,7 @@ void stream_pair(struct stream *one, struct stream *two, const int32_t *fds)
 static struct name turned(const struct name *n)
 {
 	return (struct name){{n->word[0], n->word[3], n->word[4], n->word[1], n->word[2],
-			      (n->word[5] & 0xffff) << 16 | n->word[5] >> 16}};
+			      (n->word[5] & 0xffff) << 16 | n->word[5] >> 16, n->word[6]}};
 }
 
 /* The same for both ends. */
@@ -277,6 +279,26 @@ int stream_begin(struct stream *s)
 	return 1;
 }
 
+/*
+ * What we leave unread when we go back must be put into our socket by one of the other end's (back.c). Where the kernel
+ * would not let us, a program could not have it: so who has to be sure has no ring.
+ */
+static int may_have(uint32_t pid)
+{
+	int64_t pidfd, fd;
+
+	if (!(session->flags & SESSION_STREAMS_SURE))
+		return 1;
+	pidfd = GATE2(NR_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return 0;
+	fd = GATE3(NR_pidfd_getfd, pidfd, 0, 0);
+	if (fd >= 0)
+		GATE1(NR_close, fd);
+	GATE1(NR_close, pidfd);
+	return fd >= 0 || fd == -EBADF_;
+}
+
 /* ---- meeting ----------------------------------------------------------------------------------------------------- */
 
 static void plain(struct stream *s)
@@ -291,7 +313,7 @@ static void make_for(struct stream *s, int32_t fd, struct meeting *m)
 		s->calls = 0;
 		return;
 	}
-	s->ring = ring_make(m->pid);
+	s->ring = may_have(m->pid) ? ring_make(m->pid) : 0;
 	if (!s->ring) {
 		put_release(&m->state, MEETING_FREE);
 		plain(s);
@@ -357,7 +379,7 @@ static int second_step(struct stream *s, int32_t fd)
 
 	if (get_acquire(&m->state) != MEETING_MADE)
 		return 0;
-	if (get_acquire(&s->held->holders) == 1 && !get_acquire(&s->held->is_spoilt))
+	if (get_acquire(&s->held->holders) == 1 && !get_acquire(&s->held->is_spoilt) && may_have(m->maker))
 		r = ring_fetch(m->launcher, m->maker, m->serial);
 	put_release(&m->state, MEETING_FREE);
 	if (!r) {

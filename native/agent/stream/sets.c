@@ -67,6 +67,8 @@ struct set *set_get(uint32_t fd)
 
 void epoll_made(uint32_t fd)
 {
+	int is_first = !epoll_are_there();
+
 	epoll_drop(fd);
 	for (uint32_t i = 0; fd < DESCRIPTORS && i < SETS; i++) {
 		struct set *e = &sets[i];
@@ -84,6 +86,8 @@ void epoll_made(uint32_t fd)
 		raise_to(&top, fd + 1);
 		put_release(&e->descriptors, 1);
 		__atomic_store_n(&at[fd], (uint8_t)(i + 1), __ATOMIC_RELEASE);
+		if (is_first)
+			handle_table_changed();
 		return;
 	}
 }

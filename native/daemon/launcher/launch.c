@@ -293,9 +293,10 @@ static void say_streams(const struct launch *l)
 {
 	const struct session *s = l->session;
 
-	if (s->flags & SESSION_STREAMS && !l->in_background && isatty(STDERR_FILENO))
-		fprintf(stderr, "lsca: %llu connections went through memory, %llu bytes%s\n",
-			(unsigned long long)s->streams_joined, (unsigned long long)s->stream_bytes,
+	if (s->streams_joined && !l->in_background && isatty(STDERR_FILENO))
+		fprintf(stderr, "lsca: %llu connection%s went through memory, %llu bytes%s\n",
+			(unsigned long long)s->streams_joined, s->streams_joined > 1 ? "s" : "",
+			(unsigned long long)s->stream_bytes,
 			s->streams_back ? "; some went back to the kernel" : "");
 }
 
@@ -479,6 +480,8 @@ void launch(const struct plan *p, const struct inherited *was, int pipe)
 	sigfillset(&mask); /* all that the terminal sends is for the program and the front */
 	sigdelset(&mask, SIGCHLD);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
+	if (l->session->flags & SESSION_STREAMS_SURE && loopback_is_shaped())
+		l->session->flags &= ~(uint32_t)SESSION_STREAMS;
 	l->meetings = l->session->flags & SESSION_STREAMS ? meetings_open() : -1;
 	wrong = begin(l, was);
 	session_tune(l->session);

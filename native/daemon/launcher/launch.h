@@ -66,9 +66,11 @@ struct starting {
 };
 
 /* session.c */
+enum { STREAMS_NONE, STREAMS_SURE, STREAMS_ALL };
+
 /* memfd or negative errno; log NULL: there is none; preloaded: a program that has its agent already, or 0 */
 int session_create(int is_proxy, const struct log_options *log, uint32_t preloaded, int has_handlers,
-		   int streams);
+		   uint32_t streams);
 struct session *session_map(int fd, int writable);
 struct handlers;
 struct handlers *session_handlers(struct session *s, int fd);
@@ -158,6 +160,7 @@ struct launch {
 /* meetings.c */
 int meetings_open(void); /* -1: it cannot be had, and every connection is the kernel's */
 void meetings_close(int fd);
+int loopback_is_shaped(void); /* by tc(8): somebody wants its packets delayed, lost or looked at */
 
 /* trace.c: programs on their way through an exec */
 void tell(struct launch *l, int kind, int value, const char *text);

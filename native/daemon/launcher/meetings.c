@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,6 +96,44 @@ static void remove_rings(void)
 	}
 	if (dir)
 		closedir(dir);
+}
+
+static int is_shaped(struct nlmsghdr *m, int loopback)
+{
+	struct tcmsg *q = NLMSG_DATA(m);
+	struct rtattr *a = TCA_RTA(q);
+	int left = (int)TCA_PAYLOAD(m);
+
+	if (m->nlmsg_type != RTM_NEWQDISC || q->tcm_ifindex != loopback)
+		return 0;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == TCA_KIND)
+			return strcmp(RTA_DATA(a), "noqueue") != 0;
+	return 0;
+}
+
+int loopback_is_shaped(void)
+{
+	struct {
+		struct nlmsghdr head;
+		struct tcmsg q;
+	} ask = {.head = {sizeof ask, RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, 0, 0}};
+	char text[16384] __attribute__((aligned(NLMSG_ALIGNTO)));
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), loopback = (int)if_nametoindex("lo");
+	int found = 0, is_done = fd < 0 || send(fd, &ask, sizeof ask, 0) != sizeof ask;
+
+	while (!is_done) {
+		int n = (int)recv(fd, text, sizeof text, 0);
+
+		is_done = n <= 0;
+		for (struct nlmsghdr *m = (void *)text; !is_done && NLMSG_OK(m, n); m = NLMSG_NEXT(m, n)) {
+			is_done = m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR;
+			found |= !is_done && is_shaped(m, loopback);
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return found;
 }
 
 void meetings_close(int fd)

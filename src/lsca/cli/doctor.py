@@ -219,7 +219,10 @@ def _streams() -> Finding:
         text = "the kernel does not tell who is at the other end of a Unix socket (unix_diag): only TCP and pairs"
         return Finding("memory for streams", False, False, text)
     return Finding(
-        "memory for streams", True, False, f"{where}: connections can do with --streams=on"
+        "memory for streams",
+        True,
+        False,
+        f"{where}: TCP within a run goes through memory, and with --streams=on all connections between runs",
     )
 
 

@@ -35,7 +35,8 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
 
   --route kernel|proxy   who executes the calls: the kernel for the program itself (default), or a
                          proxy process that holds the program's descriptors
-  --streams auto|off|on  move the bytes of connections between captured programs through shared memory (auto: not yet)
+  --streams auto|off|on  move the bytes of connections between captured programs through shared memory (auto:
+                         TCP within the run)
   -s FILE                have the handlers in this Python file decide about calls, and load it anew when it is
                          saved; may be given several times
   -e inject=CALLS:...    change calls as strace does: error=, retval=, signal=, delay_enter=, delay_exit=,
