@@ -130,7 +130,8 @@ def ways(lsca: Path, log: Path | None) -> list[Way]:
     kept = ("-o", str(log)) if log else ()
     found = [Way(NATIVE, ())]
     for route in ("kernel", "proxy"):
-        command = (str(lsca), "run", "--no-daemon", "--route", route, *kept, "--")
+        # What a call costs by its route; what connections gain by streams is measured for itself.
+        command = (str(lsca), "run", "--no-daemon", "--streams=off", "--route", route, *kept, "--")
         found.append(Way(route, command))
     strace = shutil.which("strace")
     if strace:
