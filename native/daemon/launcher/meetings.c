@@ -47,29 +47,37 @@ static int has_head(int fd)
 	       head.magic == MEETINGS_MAGIC && head.version == STREAM_VERSION;
 }
 
-/* A new one, or what a crash or another version has left; not what somebody else uses. */
-static int make_head(int fd)
+/* A new one, or what a crash or another version has left; not what somebody else uses: 0. -1: there is no room. */
+static int make_head(int fd, const char *path)
 {
 	const uint32_t head[2] = {MEETINGS_MAGIC, STREAM_VERSION};
 
-	return !flock(fd, LOCK_EX | LOCK_NB) && !ftruncate(fd, 0) && !ftruncate(fd, sizeof(struct meetings)) &&
-	       pwrite(fd, head, sizeof head, 0) == sizeof head && !flock(fd, LOCK_SH);
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (!ftruncate(fd, 0) && !ftruncate(fd, sizeof(struct meetings)) &&
+	    pwrite(fd, head, sizeof head, 0) == sizeof head)
+		return !flock(fd, LOCK_SH);
+	unlink(path);
+	return -1;
 }
 
 int meetings_open(void)
 {
 	char path[64];
 	uint64_t limit = 0;
-	int fd = -1;
+	int fd = -1, is_made = 0;
 
 	path_of(path, sizeof path);
 	file_limit_raise(&limit);
-	for (int tries = 0; tries < TRIES; tries++) {
+	for (int tries = 0; tries < TRIES && is_made >= 0; tries++) {
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0)
 			break;
-		if (!flock(fd, LOCK_SH) && is_there(fd, path) && (has_head(fd) || make_head(fd)))
-			break;
+		if (!flock(fd, LOCK_SH) && is_there(fd, path)) {
+			is_made = has_head(fd) ? 1 : make_head(fd, path);
+			if (is_made > 0)
+				break;
+		}
 		close(fd);
 		fd = -1;
 		usleep(1000); /* another one is at it */
