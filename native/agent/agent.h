@@ -260,7 +260,6 @@ void thread_was(struct thread *t);
 void thread_crowd(struct thread *t);
 int thread_is_alone(void); /* nobody else runs in this memory, vfork children apart */
 struct process_self *process_new(void);
-void process_drop(struct process_self *p);
 extern struct process_self process_main;
 struct birth *birth_new(void);
 void birth_drop(struct birth *b);
@@ -478,6 +477,7 @@ void stream_setup(void);
 int stream_is_on(void);
 int stream_wants(uint64_t nr); /* it may be of concern */
 int stream_concerns(uint64_t nr, const uint64_t *args); /* it is */
+int stream_gives_up(const struct call *c); /* 1: such a call ends all streams, and is otherwise as without any */
 int64_t stream_call(struct call *c);
 void stream_before_fork(void);
 void stream_not_forked(void);

@@ -94,7 +94,7 @@ static int64_t as_usual(struct call *c)
 {
 	int64_t ret;
 
-	if (stream_concerns(c->nr, c->args))
+	if (stream_concerns(c->nr, c->args) && !stream_gives_up(c))
 		return stream_call(c);
 	if (c->row->known)
 		return local_answer(c);

@@ -282,6 +282,13 @@ int thread_is_last(const struct thread *t)
 	return !others;
 }
 
+static void process_drop(struct process_self *p)
+{
+	lock();
+	give((void **)&free_processes, p);
+	unlock();
+}
+
 void thread_forget(struct thread *t)
 {
 	if (!t)
@@ -349,13 +356,6 @@ struct process_self *process_new(void)
 	if (p)
 		memset(p, 0, sizeof *p);
 	return p;
-}
-
-void process_drop(struct process_self *p)
-{
-	lock();
-	give((void **)&free_processes, p);
-	unlock();
 }
 
 struct birth *birth_new(void)

@@ -431,6 +431,15 @@ static int64_t of_vforked(struct call *c)
 	return dispatch_kernel(c);
 }
 
+int stream_gives_up(const struct call *c)
+{
+	if (concerns[c->nr] != ENDS_ALL)
+		return 0;
+	if (c->thread->process == &process_main)
+		stream_off();
+	return 1;
+}
+
 int64_t stream_call(struct call *c)
 {
 	uint8_t concern = concerns[c->nr];
@@ -470,9 +479,6 @@ int64_t stream_call(struct call *c)
 		if (!r && (c->nr == NR_splice || c->nr == NR_tee))
 			r = stream_leave_number((uint32_t)c->args[c->nr == NR_splice ? 2 : 1]);
 		return r ? r : dispatch_kernel(c);
-	case ENDS_ALL:
-		stream_off();
-		return dispatch_kernel(c);
 	}
 	s = stream_get((uint32_t)c->args[0]);
 	if (!s)
