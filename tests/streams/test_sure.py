@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--streams=auto`, the default: TCP between programs of one run, and nothing of which a program could tell."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -104,3 +105,15 @@ def test_a_loopback_that_is_shaped_is_used(queue: str, rings: int, tmp_path: Pat
     argv = [*alone, f'{shape} && "$@"', "-", *command("kernel", talks("tcp"))]
     done = run_in(tmp_path, argv, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"%d\n" % rings, b"")
+
+
+def test_a_killed_launcher_leaves_no_file_of_meetings(tmp_path: Path) -> None:
+    alone = ["unshare", "-rm", "sh", "-c"]
+    apart = "mount -t tmpfs none /dev/shm"
+    if subprocess.run([*alone, apart], capture_output=True).returncode:
+        pytest.skip("no mounts of our own can be had")
+    killing = ["sh", "-c", "ls /dev/shm; exec kill -9 $PPID"]
+    argv = [*alone, f'{apart} && {{ "$@"; ls /dev/shm; }}', "-", *command("kernel", killing)]
+    done = run_in(tmp_path, argv, timeout=60)
+    assert done.stdout == f"lsca-meetings-{os.getuid()}\n".encode()
+    assert b"the launcher was killed" in done.stderr

@@ -25,6 +25,7 @@ static const int followed[] = {SIGTSTP, SIGTTIN, SIGTTOU};
 enum {
 	KEEPER_LOOKS = 60, KEEPER_LOOK = 5000000 /* ns */,
 	POSTER_LOOKS = 5000, POSTER_END = 20, POSTERS = 100,
+	ENDING = 1000, /* ms that a killed process may take to be gone */
 };
 
 struct front {
@@ -306,8 +307,11 @@ void front_run(const struct plan *p, struct outcome *out)
 		drop_inherited(1);
 	if (p->forked)
 		p->forked(p->forked_with);
-	if (!follow(&f, p, signals, messages[0], out))
+	if (!follow(&f, p, signals, messages[0], out)) {
 		take_over_log(p);
+		poll(&(struct pollfd){.fd = f.pidfd, .events = POLLIN}, 1, ENDING); /* its locks outlast its pipe */
+		meetings_clear();
+	}
 	await_launcher(&f, messages[0]);
 	if (f.line[1] >= 0)
 		end_posting(&f, p);

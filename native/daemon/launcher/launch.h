@@ -160,6 +160,7 @@ struct launch {
 /* meetings.c */
 int meetings_open(void); /* -1: it cannot be had, and every connection is the kernel's */
 void meetings_close(int fd);
+void meetings_clear(void);
 int loopback_is_shaped(void); /* by tc(8): somebody wants its packets delayed, lost or looked at */
 
 /* trace.c: programs on their way through an exec */

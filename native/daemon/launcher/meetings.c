@@ -156,3 +156,12 @@ void meetings_close(int fd)
 		unlink(path);
 	close(fd);
 }
+
+/* For a launcher that was killed. */
+void meetings_clear(void)
+{
+	char path[64];
+
+	path_of(path, sizeof path);
+	meetings_close(open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+}
