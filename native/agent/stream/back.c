@@ -164,12 +164,12 @@ void stream_part(struct stream *s, int32_t fd)
 {
 	const struct stream_way *in, *out;
 
-	if (get_acquire(&s->state) != STREAM_JOINED || stream_is_pipe(s))
+	/* Other holders go on with the ring, and the last one of them comes here, too. */
+	if (get_acquire(&s->state) != STREAM_JOINED || stream_is_pipe(s) || get_acquire(&s->held->holders) != 1)
 		return;
 	in = stream_in(s);
 	out = stream_out(s);
-	if (get_acquire(&s->held->holders) == 1 &&
-	    (get_acquire(&in->tail) != in->head || get_acquire(&in->bells) != in->bells_taken))
+	if (get_acquire(&in->tail) != in->head || get_acquire(&in->bells) != in->bells_taken)
 		stream_leave(s, fd);
 	else if (get_acquire(&out->tail) != get_acquire(&out->head))
 		stream_send_back(s, fd);

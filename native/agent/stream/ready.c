@@ -28,15 +28,17 @@ uint32_t stream_domain(const struct stream *s)
 	       (stream_is_ours(s, POLLOUT_) ? (uint32_t)OUT_EVENTS : 0);
 }
 
-int stream_is_full(const struct stream *s)
+static int has_no_room(const struct stream *s)
 {
 	const struct stream_way *out = stream_out(s);
 
-	uint32_t room = STREAM_ROOM - (get_relaxed(&out->tail) - get_acquire(&out->head));
+	return STREAM_ROOM - (get_relaxed(&out->tail) - get_acquire(&out->head)) < (stream_is_pipe(s) ? PIPE_BUF_ : 1);
+}
 
-	/* If the other end may be gone, whoever writes will find out. */
-	return room < (stream_is_pipe(s) ? PIPE_BUF_ : 1) &&
-	       get_acquire(&s->ring->ends[!s->end].doubt) == get_relaxed(&s->doubt_then);
+/* If the other end may be gone, whoever writes will find out. */
+int stream_is_full(const struct stream *s)
+{
+	return has_no_room(s) && get_acquire(&s->ring->ends[!s->end].doubt) == get_relaxed(&s->doubt_then);
 }
 
 /*
@@ -48,7 +50,7 @@ int stream_unstick(struct stream *s, int32_t fd)
 {
 	uint32_t head;
 
-	if (!stream_is_ours(s, POLLOUT_) || !stream_is_full(s))
+	if (!stream_is_ours(s, POLLOUT_) || !has_no_room(s))
 		return 0;
 	head = get_acquire(&stream_out(s)->head);
 	if (!s->stuck || s->stuck_head != head) {
