@@ -166,7 +166,7 @@ def read_segment(path: Path, *, rows: bool = True) -> Segment:
     """All of a file; it may end without an end, but not inside a block."""
     data = path.read_bytes()
     fields = HEADER.unpack_from(data)
-    assert fields[0] == b"LSCALOG\n" and fields[1] == 2
+    assert fields[0] == b"LSCALOG\n" and fields[1] == 3
     segment = Segment(run_id=fields[7:9], number=fields[9])
     at, blobs = HEADER.size, list[bytes]()
     while at < len(data):

@@ -20,7 +20,7 @@ MONO, REAL = 5_000_000_000, 1_700_000_000_000_000_000
 X86_64, AARCH64 = 62, 183
 AT_FDCWD = (1 << 64) - 100
 KERNEL, PROXY, LOCAL, HANDLER = range(4)
-CALL, START, EXIT, FD, PROGRAM, STATUS = range(1, 7)
+CALL, START, EXIT, FD, PROGRAM, STATUS, STREAM, STREAM_BACK, STREAM_END, WAITS = range(1, 11)
 NO_RETURN, REPLACES, FOREIGN, RESTARTS, TRAPPED, WIDE = 1, 2, 4, 8, 16, 128
 OUT, CUT = 1, 2
 
@@ -79,6 +79,7 @@ def encoder() -> ctypes.CDLL:
     library.segment_writer_block.restype = ctypes.c_void_p
     library.segment_writer_block.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
     library.segment_writer_free.argtypes = (ctypes.c_void_p,)
+    library.segment_check.restype = ctypes.c_uint64
     library.segment_end_block.argtypes = (ctypes.c_char_p, ctypes.POINTER(End))
     return library
 
@@ -128,7 +129,7 @@ class Stretch:
 
 def header(
     machine: int = X86_64,
-    version: int = 2,
+    version: int = 3,
     rate: float = 2.0,
     number: int = 0,
     run: tuple[int, int] = (7, 8),
@@ -185,6 +186,14 @@ class Writer:
 def block(*calls: Call) -> bytes:
     """The first block of a segment."""
     return Writer().calls(*calls)
+
+
+def checked(data: bytes) -> bytes:
+    """A block that was changed, with the check sum that belongs to it now."""
+    room = ctypes.create_string_buffer(data, len(data))
+    at = ctypes.addressof(room)
+    check = encoder().segment_check(ctypes.c_void_p(at), ctypes.c_void_p(at + 96))
+    return data[:8] + struct.pack("<Q", check) + data[16:]
 
 
 def end(

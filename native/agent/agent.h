@@ -131,6 +131,7 @@ struct thread {
 	uint32_t chunk;
 	uint32_t uncounted;          /* calls since `made` was last added to the process's */
 	uint32_t is_recounted;       /* the last one was completed elsewhere than in the kernel */
+	uint64_t streamed;           /* bytes that it has put into rings since then */
 	uint32_t made[ROUTE_COUNT];
 	/* a signal that came in the middle of a call, and the mask under which the call was waiting */
 	uint32_t kept_signal, is_masked;
@@ -471,24 +472,15 @@ struct log_record *record_event_begin(struct thread *t, uint8_t kind, uint32_t a
 uint8_t *record_event_place(struct log_record *r);
 void record_event_piece(struct log_record *r, int arg, uint64_t len);
 void record_event_end(struct thread *t, struct log_record *r);
-
-/* stream/: connections between programs of the session that go through shared memory */
-void stream_setup(void);
-int stream_is_on(void);
-int stream_wants(uint64_t nr); /* it may be of concern */
-int stream_concerns(uint64_t nr, const uint64_t *args); /* it is */
-int stream_gives_up(const struct call *c); /* 1: such a call ends all streams, and is otherwise as without any */
-int64_t stream_call(struct call *c);
-void stream_before_fork(void);
-void stream_not_forked(void);
-void stream_forked(void); /* in the child */
-int64_t stream_before_exec(const struct process_self *p);
-void stream_ending(void); /* the process */
-void stream_off(void); /* something has come that we cannot follow: all are the kernel's, from now on */
+/* So that events can come before the record of a call that is under way. */
+uint64_t record_put_off(struct call *c);
+void record_go_on(struct call *c, uint64_t start);
+uint32_t record_under_way(const struct thread *t); /* which call its record is of; or STREAM_BY_NOBODY */
 
 /* events.c: what descriptors stand for, where no call says it */
 int event_follows(uint64_t nr);
 void event_after(struct call *c, int64_t ret);
+void event_address(struct log_record *r, int arg, uint64_t nr, int64_t fd); /* of a socket, as a piece */
 void event_all(struct thread *t, int few); /* all that this process has; few: the standard ones at most */
 void event_program(struct thread *t);
 

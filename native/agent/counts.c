@@ -31,6 +31,11 @@ void record_counts(struct thread *t)
 		t->made[route] = 0;
 	}
 	t->uncounted = 0;
+	if (t->streamed && session)
+		__atomic_add_fetch(&session->stream_bytes, t->streamed, __ATOMIC_RELAXED);
+	t->streamed = 0;
+	if (session)
+		ring_add_up(&t->patience, session);
 }
 
 /* Between two looks entry.S may complete calls by itself, where each would only be made, or is answered already. */

@@ -5,6 +5,7 @@
  * and processes, go to signals.c and life.c. Calls from patched sites arrive in fast.c and join at dispatch_perform().
  */
 #include "post.h"
+#include "stream.h"
 
 static const struct call_row row_unknown = {
 	.nargs = 6, .runs = RUNS_PROGRAM, .flags = CALL_BLOCKS, .names = NAMES_UNKNOWN,

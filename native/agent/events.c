@@ -42,7 +42,7 @@ static void add_link(struct log_record *r, const char *path)
 		record_event_piece(r, 0, (uint64_t)n);
 }
 
-static void add_address(struct log_record *r, int arg, uint64_t nr, int64_t fd)
+void event_address(struct log_record *r, int arg, uint64_t nr, int64_t fd)
 {
 	uint32_t n = ADDRESS_ROOM;
 
@@ -65,8 +65,8 @@ static void tell(struct thread *t, int32_t fd)
 		p = start_decimal(p, (uint32_t)here);
 		*p = 0;
 		add_link(r, path);
-		add_address(r, 1, NR_getsockname, here);
-		add_address(r, 2, NR_getpeername, here);
+		event_address(r, 1, NR_getsockname, here);
+		event_address(r, 2, NR_getpeername, here);
 		record_event_end(t, r);
 	}
 	if (t->process->channel)

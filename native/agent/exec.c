@@ -4,6 +4,7 @@
  * what the next image inherits is put in order before. Called for execve and execveat, by trap() alone.
  */
 #include "post.h"
+#include "stream.h"
 
 static int64_t inspect_call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
 {
@@ -151,6 +152,7 @@ int64_t exec_call(struct call *c)
 	int uncaught = 0;
 
 	memcpy(args, c->args, sizeof args);
+	stream_tell_exec(c);
 	record_last(c);
 	if (post_head) {
 		post_abroad(c->thread, POSTS_ALL, args, c->row);

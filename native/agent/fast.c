@@ -6,6 +6,7 @@
  * trap() by way of the site's own `syscall` instruction.
  */
 #include "post.h"
+#include "stream.h"
 
 typedef uint64_t word __attribute__((may_alias));
 

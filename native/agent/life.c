@@ -5,6 +5,7 @@
  * the launcher to be there. Under the route `proxy` the proxy forks, makes threads and ends with the program.
  */
 #include "post.h"
+#include "stream.h"
 
 #define FLAG_CLEAR_SIGHAND 0x100000000ull /* too wide for an enumeration */
 
@@ -399,9 +400,9 @@ void life_exit(struct call *c)
 	struct process_self *p = t->process;
 
 	if (c->nr == NR_exit_group || !p->threaded) { /* whose only thread ends, too */
-		record_event(t, RECORD_EXIT, 0, 0, 0);
 		if (p == &process_main)
-			stream_ending();
+			stream_ending(t);
+		record_event(t, RECORD_EXIT, 0, 0, 0);
 		chunk_release(t);
 		if (p->channel)
 			delegate_exit(t);
@@ -411,8 +412,11 @@ void life_exit(struct call *c)
 			__atomic_sub_fetch(&session->live, 1, __ATOMIC_RELAXED);
 		gate(c->nr, c->args[0], 0, 0, 0, 0, 0);
 	}
-	if (!__atomic_fetch_sub(&p->others, 1, __ATOMIC_ACQ_REL)) /* the last one */
+	if (!__atomic_fetch_sub(&p->others, 1, __ATOMIC_ACQ_REL)) { /* the last one */
+		if (p == &process_main)
+			stream_ending(t);
 		record_event(t, RECORD_EXIT, 0, 0, 0);
+	}
 	chunk_release(t);
 	if (p->channel)
 		delegate_op(t, OP_LEAVE, 0, 0);

@@ -7,6 +7,7 @@
  */
 #include "pack.h"
 #include "agent.h"
+#include "stream.h"
 
 enum {
 	KEEP_STRUCT = 512,   /* of a structure or an array of them */
@@ -383,6 +384,8 @@ void record_end(struct call *c, uint64_t start, int64_t ret)
 	close_record(c->thread, r, took, ret);
 	if (event_follows(c->nr) && !c->foreign)
 		event_after(c, ret);
+	if (get_relaxed(&stream_news))
+		stream_tell(c->thread);
 }
 
 void record_last(struct call *c)
@@ -409,6 +412,33 @@ void record_after(struct call *c, uint64_t start, int64_t ret)
 	r->flags |= RECORD_REPLACES;
 	c->record = r;
 	record_end(c, start, ret);
+}
+
+uint64_t record_put_off(struct call *c)
+{
+	uint64_t start = c->record ? c->record->start : 0;
+
+	c->record = 0;
+	return start;
+}
+
+void record_go_on(struct call *c, uint64_t start)
+{
+	struct log_record *r;
+
+	if (!start || !(r = room(c->thread, bound_of(c->nr))))
+		return;
+	fill(c, r);
+	r->start = start;
+	c->record = r;
+	__atomic_store_n(&c->thread->head->begun, c->thread->number + 1, __ATOMIC_RELEASE);
+}
+
+uint32_t record_under_way(const struct thread *t)
+{
+	if (!t || !t->head || t->head->begun != t->number + 1)
+		return STREAM_BY_NOBODY;
+	return ((const struct log_record *)t->at)->nr;
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@ const char *segment_header_problem(const uint8_t *data, uint64_t size)
 		return "is not a log of lsca";
 	if (size < sizeof *h)
 		return "ends inside its header";
-	if (h->version != SEGMENT_VERSION)
+	if (h->version < SEGMENT_OLDEST || h->version > SEGMENT_VERSION)
 		return "is a log of another format than this lsca reads";
 	if (!(h->ns_per_tick > 0 && h->ns_per_tick < 1e6))
 		return "has a damaged header: a tick of no possible length";
@@ -70,7 +70,8 @@ static const char *payload_problem(struct segment_block *b)
 	for (uint32_t i = 0; i < h->shapes; i++) {
 		const struct segment_shape *s = &b->shapes[i];
 
-		if (s->args > CALL_ARGS || s->pieces > SHAPE_PIECES || s->kind < RECORD_CALL || s->kind > RECORD_STATUS)
+		/* A kind that is not known yet may be another writer's. */
+		if (s->args > CALL_ARGS || s->pieces > SHAPE_PIECES || s->kind < RECORD_CALL)
 			return "the block has a shape that makes no sense";
 		for (int k = 0; k < s->pieces; k++)
 			if (s->piece[k].arg >= CALL_ARGS)

@@ -276,7 +276,7 @@ static size_t sound(const uint8_t *at, size_t n)
 	used = sizeof *r + 8 * args;
 	if (size > n || size < used || end < used || end > size || args > CALL_ARGS || pieces > RECORD_PIECES)
 		return 0;
-	if (r->kind < RECORD_CALL || r->kind > RECORD_STATUS || r->nr >= 4096)
+	if (r->kind < RECORD_CALL || r->kind > RECORD_WAITS || r->nr >= 4096)
 		return 0;
 	for (; pieces; pieces--) {
 		struct piece p;

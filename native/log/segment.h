@@ -33,7 +33,8 @@
 #include "abi.h"
 
 #define SEGMENT_MAGIC "LSCALOG\n"
-#define SEGMENT_VERSION 2u
+#define SEGMENT_VERSION 3u
+#define SEGMENT_OLDEST 2u /* which has no kinds of records but the first six */
 #define BLOCK_MAGIC 0x4b42534cu /* "LSBK" */
 
 enum {

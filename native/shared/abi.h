@@ -19,7 +19,7 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 5u
+#define ABI_VERSION 6u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
@@ -170,7 +170,7 @@ struct session {
 	struct process processes[PROCESSES]; /* the first ones lie near the pages that all look at anyway */
 	struct chunk chunks[CHUNK_COUNT];
 	struct library libraries[LIBRARIES];
-	/* What became of connections, and bytes that went through rings. */
+	/* What became of connections, and bytes that went through rings, of which threads tell now and then. */
 	uint64_t streams_joined, streams_back, stream_bytes;
 	struct waits waits;
 };
@@ -207,7 +207,20 @@ enum record_kind {
 	RECORD_FD = 4,      /* what descriptor args[0] (or AT_FDCWD) is; pieces: 0 text, 1 local, 2 peer address */
 	RECORD_PROGRAM = 5, /* the launcher's, of the first program: piece 0 its argv */
 	RECORD_STATUS = 6,  /* the launcher's, of the first program: args[0] its wait status */
+	/*
+	 * A connection goes by memory: id (of its two ends one has the last bit), descriptor, AF_* (0: a pipe), the
+	 * other's pid, inode, the other's (0: not known).
+	 */
+	RECORD_STREAM = 7,  /* pieces: 1 local, 2 peer address */
+	/* Not any more. id, by which call (or STREAM_BY_PEER), enum stream_ways, bytes so far: sent, received. */
+	RECORD_STREAM_BACK = 8,
+	/* It is over here. id, by which call, bytes by memory: sent, received; by the kernel before: the same. */
+	RECORD_STREAM_END = 9, /* again, if that was an exec that failed: what comes last counts */
+	RECORD_WAITS = 10,  /* the launcher's, at the end: struct waits of all programs */
 };
+
+enum stream_by { STREAM_BY_PEER = CALL_LIMIT, STREAM_BY_NOBODY /* that is known */, STREAM_BY_FULL }; /* or a call */
+enum stream_ways { STREAM_SENDS = 1, STREAM_RECEIVES = 2 };
 
 enum record_flags {
 	RECORD_NO_RETURN = 1, /* written before the call: exit, exit_group, execve that succeeds */
@@ -427,6 +440,7 @@ _Static_assert(sizeof(struct process) == 56, "process");
 _Static_assert(sizeof(struct chunk) == 16, "chunk");
 _Static_assert(sizeof(struct chunk_head) == 64, "chunk_head");
 _Static_assert(sizeof(struct log_record) == 24, "log_record");
+_Static_assert(sizeof(struct waits) == 4 * 8, "waits");
 _Static_assert(sizeof(struct piece) == 8, "piece");
 _Static_assert(sizeof(struct bell) == 40, "bell");
 _Static_assert(offsetof(struct slot, owner) == 16, "slot.owner");

@@ -20,7 +20,7 @@ enum {
 	STREAM_ROOM = 65536, /* bytes of one way */
 	STREAM_HEAD = 4096,
 	STREAM_SIZE = STREAM_HEAD + 2 * STREAM_ROOM,
-	STREAM_VERSION = 1,
+	STREAM_VERSION = 2,
 };
 
 #define STREAM_MAGIC 0x6c736373u /* "lscs" */
@@ -50,8 +50,7 @@ struct stream_way {
 	uint64_t pad3[2];
 	uint32_t send_lock; /* tid */
 	uint32_t pad4;
-	uint64_t total;     /* bytes, as `tail`, but for those who count */
-	uint64_t pad5[6];
+	uint64_t pad5[7];
 	uint32_t read_lock;
 	uint32_t pad6[15];
 };
@@ -79,7 +78,8 @@ struct stream_ring {
 	uint32_t launcher, maker, serial; /* whose file it is or was */
 	uint32_t has_file;  /* it was made for this connection, and not used before */
 	uint32_t is_forked; /* more than one process has it at one of its ends: it is not used again */
-	uint32_t pad[24];
+	uint64_t id;        /* of this connection, for logs; even */
+	uint32_t pad[22];
 	struct stream_way ways[2];
 	struct stream_end ends[2];
 };
@@ -92,7 +92,7 @@ _Static_assert(sizeof(struct stream_ring) <= STREAM_HEAD, "stream_ring");
  *   first end: FREE -> CLAIMED, its name, -> WAITS; the second one: WAITS -> TAKEN, makes a ring, -> MADE;
  *   the first one has it, or does not want it: -> FREE
  */
-#define MEETINGS_PATH "/dev/shm/lsca-meetings-" /* and the user's number */
+#define MEETINGS_PATH "/dev/shm/lsca-meetings-2-" /* STREAM_VERSION, since others cannot meet; and the user's number */
 #define MEETINGS_MAGIC 0x6c73636du /* "lscm" */
 
 enum { MEETINGS = 2047 };

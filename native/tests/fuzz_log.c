@@ -50,7 +50,7 @@ static size_t put_record(uint8_t *to, uint64_t *now)
 {
 	struct log_record r = {
 		.nr = below(20) ? interesting[below(sizeof interesting / 2)] : (uint16_t)below(600),
-		.kind = (uint8_t)(below(6) ? RECORD_CALL : 1 + below(6)),
+		.kind = (uint8_t)(below(6) ? RECORD_CALL : 1 + below(RECORD_WAITS)),
 		.route = (uint8_t)below(5),
 		.flags = (uint8_t)(below(8) ? 0 : 1u << below(5)),
 		.start = *now += below(100),

@@ -48,7 +48,7 @@ static size_t make(uint8_t *at, uint64_t *now)
 	unsigned args = (unsigned)below(CALL_ARGS + 1), pieces = below(3) ? 0 : (unsigned)below(RECORD_PIECES + 1);
 	uint8_t *to = at + sizeof *r + 8 * args;
 
-	*r = (struct log_record){.nr = (uint16_t)below(450), .kind = (uint8_t)(1 + below(6)),
+	*r = (struct log_record){.nr = (uint16_t)below(450), .kind = (uint8_t)(1 + below(RECORD_WAITS)),
 				 .route = (uint8_t)below(4),
 				 .flags = (uint8_t)(chance() & 0x9f), .counts = (uint8_t)(args | pieces << 4),
 				 .start = *now += below(5000), .took = (uint32_t)number(), .ret = (int32_t)number()};

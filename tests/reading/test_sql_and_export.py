@@ -223,7 +223,7 @@ def test_statements_are_told_apart() -> None:
 def test_statements_from_a_pipe(lsca: Lsca, single: Made) -> None:
     text = "CREATE TABLE mine AS SELECT 7 AS x;\nSELECT *\nFROM mine;\n.tables\n"
     done = lsca("sql", single.log, "--csv", input=text)
-    assert done.stdout == "x\n7\ncalls\nprocesses\nfiles\nstreams\n"
+    assert done.stdout == "x\n7\ncalls\nprocesses\nfiles\nstreams\nrings\nwaits\n"
     done = lsca("sql", single.log, input="select nme from calls;\nselect 1;\n")
     assert done.returncode == 125 and "1" not in done.stdout
 

@@ -30,10 +30,12 @@ from segments import (
     REAL,
     REPLACES,
     RESTARTS,
+    STATUS,
     Call,
     Stretch,
     Writer,
     block,
+    checked,
     end,
     header,
     segment,
@@ -278,6 +280,29 @@ def test_a_header_this_reader_does_not_know(path: Path) -> None:
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(LscaError, match="damaged header"):
             read(path, header(rate=rate))
+
+
+def test_a_log_of_the_version_before(path: Path) -> None:
+    log = read(path, header(version=2) + block(Call(), Call(nr=CLOSE)) + END)
+    assert [record.nr for record in log] == [GETPID, CLOSE] and log.complete
+    with pytest.raises(LscaError, match="another format"):
+        read(path, header(version=1))
+
+
+def test_a_kind_of_record_that_is_not_known_yet(path: Path) -> None:
+    """As a later version may write it: what is around it is read."""
+    data = bytearray(block(Call(), Call(kind=STATUS, args=(7,)), Call(nr=CLOSE)))
+    shape = 96 + 48 + 32  # the second one, behind the block's head, its run and the first shape
+    assert data[shape + 2] == STATUS
+    data[shape + 2] = 200
+    log = read(path, header() + checked(bytes(data)) + END)
+    assert [(record.kind, record.nr) for record in log] == [
+        ("call", GETPID),
+        ("kind 200", GETPID),
+        ("call", CLOSE),
+    ]
+    assert log.complete and len(log.rings()) == 0
+    show_all(log)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ static void go_back(struct stream *s)
 		return;
 	put_release(&w->is_back, 1);
 	__atomic_add_fetch(&session->streams_back, 1, __ATOMIC_RELAXED);
+	tell_back(s, STREAM_SENDS, tell_by());
 }
 
 /* A descriptor of the other end's, out of its process: only that one can put bytes where we would receive them. */
@@ -141,6 +142,7 @@ int64_t stream_leave(struct stream *s, int32_t fd)
 	stream_send_back(s, fd);
 	if (stream_is_pipe(s) && s->writes)
 		return 0;
+	tell_back(s, STREAM_SENDS | STREAM_RECEIVES, tell_by());
 	in = stream_in(s);
 	stream_lock(&in->read_lock);
 	stream_lock(&in->send_lock);

@@ -64,31 +64,52 @@ struct stream *stream_get(uint32_t fd)
 	return 0;
 }
 
-static void count_bytes(const struct stream *s)
+struct stream *stream_number(uint32_t i)
 {
-	__atomic_add_fetch(&session->stream_bytes, stream_out(s)->total, __ATOMIC_RELAXED);
+	return &streams[i];
+}
+
+uint32_t stream_count(void)
+{
+	return high;
+}
+
+static int is_used(const struct stream *s)
+{
+	uint32_t state = get_acquire(&s->state);
+
+	return state != STREAM_FREE && state != STREAM_OVER;
 }
 
 /* The last one out. */
 static void free_stream(struct stream *s)
 {
+	int has_news = 0;
+
 	if (!swap_if(&s->users, 0, 1)) /* so that there is one who does it */
 		return;
-	if (get_acquire(&s->descriptors) || s->state == STREAM_FREE) {
+	if (get_acquire(&s->descriptors)) {
 		stream_put(s);
+		return;
+	}
+	if (!is_used(s)) { /* somebody looked at it while it became so */
+		__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
 		return;
 	}
 	if (s->ring) {
 		__atomic_sub_fetch(&stream_rings, 1, __ATOMIC_RELAXED);
-		count_bytes(s);
+		has_news = tell_is_over(s, tell_by());
+		ring_add_up(&s->patience, session);
 		ring_release(s->ring, s->end);
 		s->ring = 0;
 	}
 	if (!__atomic_sub_fetch(&s->held->holders, 1, __ATOMIC_ACQ_REL))
 		s->held->is_spoilt = ~0u; /* it may be had again */
 	s->held = 0;
-	put_release(&s->state, STREAM_FREE);
-	put_release(&s->users, 0);
+	put_release(&s->state, has_news ? STREAM_OVER : STREAM_FREE);
+	__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL); /* somebody may be about to see that it is not his */
+	if (has_news)
+		tell_over(s);
 }
 
 void stream_put(struct stream *s)
@@ -270,7 +291,7 @@ void stream_before_fork(void)
 	for (uint32_t i = 0; i < high; i++) {
 		struct stream *s = &streams[i];
 
-		if (s->state == STREAM_FREE)
+		if (!is_used(s))
 			continue;
 		add_one(&s->held->holders);
 		if (s->ring)
@@ -285,19 +306,20 @@ void stream_not_forked(void)
 {
 	epoll_before_fork(1);
 	for (uint32_t i = 0; i < high; i++)
-		if (streams[i].state != STREAM_FREE)
+		if (is_used(&streams[i]))
 			__atomic_sub_fetch(&streams[i].held->holders, 1, __ATOMIC_ACQ_REL);
 }
 
 void stream_forked(void)
 {
-	table_lock = 0;
+	table_lock = stream_news = 0;
 	ring_forked();
 	epoll_forked();
 	for (uint32_t i = 0; i < high; i++) {
 		struct stream *s = &streams[i];
 
 		s->users = s->busy = 0;
+		tell_forked(s);
 		if (s->state == STREAM_WAITS) { /* that is our parent's */
 			s->state = STREAM_YOUNG;
 			s->calls = 0;
@@ -349,7 +371,7 @@ int64_t stream_before_exec(const struct process_self *p)
 	return 0;
 }
 
-void stream_ending(void)
+void stream_ending(struct thread *t)
 {
 	for (uint32_t i = 0; is_on && i < high; i++) {
 		if (streams[i].state == STREAM_WAITS || streams[i].state == STREAM_MADE)
@@ -358,6 +380,7 @@ void stream_ending(void)
 			continue;
 		stream_part(&streams[i], stream_descriptor(&streams[i]));
 		stream_doubt(&streams[i]);
-		count_bytes(&streams[i]);
+		ring_add_up(&streams[i].patience, session);
 	}
+	tell_end(t);
 }

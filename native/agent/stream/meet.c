@@ -253,6 +253,7 @@ static void introduce(struct stream *s, int32_t fd)
 	e->fd = fd;
 	e->inode = s->inode;
 	e->bell.cpu = arch_cpu();
+	s->tale.id = s->ring->id | s->end;
 	stream_in(s)->came = s->held->received;
 	if (is_tcp(s))
 		hold_nothing_back(s, fd);
@@ -320,6 +321,7 @@ static void make_for(struct stream *s, int32_t fd, struct meeting *m)
 		return;
 	}
 	s->end = 1;
+	s->ring->id = arch_ticks() & ~1ull;
 	introduce(s, fd);
 	m->launcher = s->ring->launcher;
 	m->maker = s->ring->maker;
@@ -402,6 +404,7 @@ static int second_step(struct stream *s, int32_t fd)
 		return 0;
 	}
 	__atomic_add_fetch(&session->streams_joined, 1, __ATOMIC_RELAXED);
+	tell_joined(s, fd);
 	if (swap_if(&s->state, STREAM_WAITS, STREAM_JOINED))
 		return 0;
 	put_release(&s->state, STREAM_JOINED);
@@ -413,8 +416,9 @@ void stream_meet(struct stream *s, int32_t fd)
 	uint32_t state = get_acquire(&s->state);
 	int is_too_late = 0;
 
-	if (state == STREAM_MADE && get_acquire(&s->ring->joined) == RING_SHARED)
-		swap_if(&s->state, STREAM_MADE, STREAM_JOINED);
+	if (state == STREAM_MADE && get_acquire(&s->ring->joined) == RING_SHARED &&
+	    swap_if(&s->state, STREAM_MADE, STREAM_JOINED))
+		tell_joined(s, fd);
 	if (state == STREAM_WAITS && get_relaxed(&meetings->at[s->meeting].state) == MEETING_WAITS)
 		return;
 	if (state == STREAM_YOUNG && ++s->calls < TRIES)

@@ -60,6 +60,7 @@ int stream_unstick(struct stream *s, int32_t fd)
 	}
 	if (arch_ticks() - s->stuck < STUCK_BUDGETS * session->budget)
 		return 0;
+	tell_back(s, STREAM_SENDS, STREAM_BY_FULL);
 	/*
 	 * What is in the ring goes there, too, so that who reads can still leave; but a Unix socket that holds so much
 	 * takes no more.

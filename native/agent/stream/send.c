@@ -129,6 +129,7 @@ static int64_t put_no_more(struct call *c, struct stream *s, int is_first)
 	/* A Unix socket says it to who reads. */
 	int is_reset = s->family != AF_UNIX_ && stream_is_reset(s, fd) && (!is_first || stream_says_reset(s, fd));
 
+	tell_back(s, STREAM_SENDS, STREAM_BY_PEER);
 	stream_send_back(s, fd);
 	return is_reset ? -ECONNRESET_ : 0;
 }
@@ -146,11 +147,14 @@ static uint32_t room_in(struct stream *s)
 	return used <= STREAM_ROOM ? STREAM_ROOM - used : 0;
 }
 
-static void has_put(struct stream_way *w, int64_t n)
+static void has_put(struct call *c, struct stream *s, int64_t n)
 {
+	struct stream_way *w = stream_out(s);
+
 	if (n <= 0)
 		return;
-	w->total += (uint64_t)n;
+	s->tale.sent += (uint64_t)n;
+	c->thread->streamed += (uint64_t)n;
 	put_release(&w->tail, w->tail + (uint32_t)n);
 }
 
@@ -167,7 +171,7 @@ static int64_t put(struct call *c, struct stream *s, struct parts *p)
 
 		if (!stream_is_pipe(s) || !pipe_must_wait(p, room))
 			r = room ? parts_copy(p, stream_bytes(s->ring, s->end), w->tail, room, 0) : 0;
-		has_put(w, r);
+		has_put(c, s, r);
 	}
 	stream_unlock(&w->send_lock);
 	if (r > 0)
@@ -254,7 +258,7 @@ static int64_t put_file(struct call *c, struct stream *s, uint64_t n, const uint
 		if (n)
 			r = offset ? GATE4(NR_pread64, c->args[1], to, n, *offset) : GATE3(NR_read, c->args[1], to, n);
 		*is_end = n && !r;
-		has_put(w, r);
+		has_put(c, s, r);
 	}
 	stream_unlock(&w->send_lock);
 	if (r > 0)

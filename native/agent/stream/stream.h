@@ -8,6 +8,7 @@
  *   rings.c        the memory between them
  *   back.c         how a stream becomes the kernel's again
  *   receive.c, send.c  what comes and goes
+ *   tell.c         what the log says of streams
  *   ready.c        what a stream is ready for
  *   poll.c, select.c  who waits for several
  *   sets.c, epoll.c, waits.c  epoll
@@ -41,6 +42,7 @@ enum stream_state {
 	STREAM_MADE,   /* we have made the ring, and the other end does not have it yet */
 	STREAM_JOINED,
 	STREAM_PLAIN,  /* the kernel's for good */
+	STREAM_OVER,   /* as good as free, but for what the log is to be told */
 };
 
 /* What all holders of one end agree on. */
@@ -49,6 +51,21 @@ struct held {
 	uint32_t is_spoilt; /* somebody holds it whom we do not know */
 	uint32_t is_nonblocking, pad;
 	uint64_t sent, received;
+};
+
+/* What there is to be told of a stream that has, or had, a ring. */
+struct tale {
+	uint64_t id;           /* of the connection, and of its two ends one has the last bit */
+	uint64_t sent, got;    /* bytes, by the ring and of this process */
+	uint64_t kernel_sent, kernel_got; /* and before it, once it is over */
+	uint32_t is_joined;    /* by this process, not by who has forked it */
+	uint32_t is_told;      /* the log knows that it is there */
+	uint32_t ways, back_by; /* those that are the kernel's again, by which call */
+	uint32_t over_by;
+	uint32_t news;         /* enum news */
+	uint32_t is_listed, next;
+	uint32_t other;        /* the process */
+	int32_t fd;
 };
 
 struct stream {
@@ -75,6 +92,7 @@ struct stream {
 	uint64_t stuck;       /* since when it has read nothing and there is no room, in ticks */
 	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
 	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
+	struct tale tale;
 };
 
 #pragma GCC visibility push(hidden)
@@ -84,6 +102,23 @@ struct parts {
 	uint64_t vector, count; /* those that have not been looked at */
 	uint64_t at, len;       /* the next one, or what is left of it */
 };
+
+/* What the rest of the agent asks of all this. */
+void stream_setup(void);
+int stream_is_on(void);
+int stream_wants(uint64_t nr); /* it may be of concern */
+int stream_concerns(uint64_t nr, const uint64_t *args); /* it is */
+int stream_gives_up(const struct call *c); /* 1: such a call ends all streams, and is otherwise as without any */
+int64_t stream_call(struct call *c);
+void stream_before_fork(void);
+void stream_not_forked(void);
+void stream_forked(void); /* in the child */
+int64_t stream_before_exec(const struct process_self *p);
+void stream_ending(struct thread *t); /* the process */
+void stream_tell_exec(struct call *c); /* is about to be made */
+void stream_tell(struct thread *t); /* the log, what stream_news are there */
+extern uint32_t stream_news;
+void stream_off(void); /* something has come that we cannot follow: all are the kernel's, from now on */
 
 extern uint32_t stream_rings; /* streams of this process that have a ring; without any, waits are the kernel's */
 
@@ -102,6 +137,18 @@ void stream_drop_range(uint32_t from, uint32_t to);
 void stream_doubt(struct stream *s); /* the other end shall ask the kernel before it sends more */
 int64_t stream_leave_number(uint32_t fd); /* stream_leave(), if it is one */
 void stream_reopened(int32_t fd);
+
+struct stream *stream_number(uint32_t i); /* of all that there may be */
+uint32_t stream_count(void);              /* others were never used */
+
+/* tell.c */
+void tell_joined(struct stream *s, int32_t fd);
+void tell_back(struct stream *s, uint32_t ways, uint32_t by);
+uint32_t tell_by(void); /* the call that does it */
+int tell_is_over(struct stream *s, uint32_t by); /* 0: there is nothing to be told of it */
+void tell_over(struct stream *s);                 /* it is nobody's now, and to be free when that is told */
+void tell_forked(struct stream *s);
+void tell_end(struct thread *t); /* of the process */
 
 /* calls.c */
 void calls_setup(void);

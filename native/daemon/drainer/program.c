@@ -227,6 +227,7 @@ void program_joined(struct drain *d, uint32_t pid)
 
 void program_ended(struct drain *d, uint32_t pid, int status)
 {
+	const struct waits *w = &d->session->waits;
 	struct page *p = page_new(d, pid);
 	struct log_record *r;
 
@@ -235,6 +236,11 @@ void program_ended(struct drain *d, uint32_t pid, int status)
 	r = record(p, RECORD_STATUS, 1);
 	r->args[0] = (uint32_t)status;
 	done(p, r);
+	if (w->spun || w->yielded || w->slept || w->woke) {
+		r = record(p, RECORD_WAITS, 4);
+		memcpy(r->args, w, sizeof *w);
+		done(p, r);
+	}
 	page_write(p);
 	free(p);
 }

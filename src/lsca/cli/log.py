@@ -20,13 +20,14 @@ from lsca.errors import LogError
 from lsca.log import Log, Record, Style, as_json, as_text, open_log
 from lsca.log.colour import Paint, wants_colour
 from lsca.log.descriptors import Descriptors
+from lsca.log.rings import TOLD
 from lsca.log.summary import Summary
 from lsca.log.text import Lives, dump
 from lsca.table import rows
 from lsca.table.text import FileOf, no_file
 
 SUMMARY = "print a log in strace's manner"
-SHOWN: Final = ("call", "start", "exit")  # strace has no line for the others
+SHOWN: Final = ("call", "start", "exit", *TOLD)  # nobody needs a line for the others
 PAUSE: Final = 0.2  # seconds, until a file that grows is looked at again
 
 
@@ -153,4 +154,4 @@ def _count(counts: Summary, wish: Wish, stream: TextIO) -> None:
     if wish.json:
         write_lines(map(json.dumps, counts.facts(wish.sort)), stream)
     else:
-        write_lines(counts.table(wish.sort, wish.columns), stream)
+        write_lines([*counts.table(wish.sort, wish.columns), *counts.remarks()], stream)

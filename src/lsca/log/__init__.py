@@ -7,6 +7,7 @@ the C extension. A damaged file gives what stands before the damage, and says wh
 
 from lsca.log.reader import Arrow, Log, open_log, read_log
 from lsca.log.record import Gap, Header, Record, Report
+from lsca.log.rings import Ring, Waits
 from lsca.log.text import Style, as_json, as_text
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Log",
     "Record",
     "Report",
+    "Ring",
     "Style",
+    "Waits",
     "as_json",
     "as_text",
     "open_log",

@@ -10,7 +10,7 @@ from lsca.errors import LogError
 from lsca.log.reader import Log
 
 FETCHED: Final = 10_000  # rows at a time
-TABLES: Final = ("calls", "processes", "files", "streams")
+TABLES: Final = ("calls", "processes", "files", "streams", "rings", "waits")
 NUMBERS: Final = (
     "TINYINT",
     "SMALLINT",

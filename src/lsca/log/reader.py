@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from lsca import _log
 from lsca.errors import LogError
 from lsca.log.record import MACHINES, Gap, Header, Record, Report, record
+from lsca.log.rings import Ring, Waits
+from lsca.log.rings import rings as find_rings
+from lsca.log.rings import waits as find_waits
 from lsca.table import rows
 
 if TYPE_CHECKING:
@@ -294,6 +297,16 @@ class Log:
         found = self._log.file(record.run, record.pid, fd, record.ticks, path)
         return (found or b"").decode("utf-8", "backslashreplace")
 
+    # ---- connections through memory ---------------------------------------------------------------------------------
+
+    def rings(self) -> list[Ring]:
+        """The ends of connections whose bytes went through memory, in the order in which they were switched."""
+        return find_rings(self)
+
+    def waits(self) -> list[Waits]:
+        """How the programs of each run have waited; of those that have, and have come to their end."""
+        return find_waits(self)
+
     # ---- tables -----------------------------------------------------------------------------------------------------
 
     def arrow(self, columns: Collection[str] | None = None, *, padded: bool = False) -> Arrow:
@@ -304,7 +317,7 @@ class Log:
         return Arrow(self._log, columns, padded=padded)
 
     def sql(self, query: str, parameters: object = None) -> "DuckDBPyRelation | None":
-        """Asks DuckDB. There are `calls`, `processes`, `files` and `streams`. The last statement's result, if any."""
+        """Asks DuckDB. There are the tables of docs/sql.md. The last statement's result, if any."""
         if self._database is None:
             from lsca.log.sql import (
                 Database,

@@ -9,7 +9,18 @@ from lsca.table import Piece, by_number
 
 MACHINES: Final = {62: "x86_64", 183: "aarch64"}  # ELF e_machine
 ROUTES: Final = ("kernel", "proxy", "local", "handler")
-KINDS: Final = {1: "call", 2: "start", 3: "exit", 4: "fd", 5: "program", 6: "status"}
+KINDS: Final = {
+    1: "call",
+    2: "start",
+    3: "exit",
+    4: "fd",
+    5: "program",
+    6: "status",
+    7: "stream",
+    8: "stream_back",
+    9: "stream_end",
+    10: "waits",
+}
 
 NO_RETURN: Final = 1
 REPLACES: Final = 2
@@ -56,7 +67,9 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Record:
     """One call (`kind` "call"), or an event: the beginning ("start") or end ("exit") of a process, what a descriptor
-    stands for ("fd"), what program was started ("program") and how it ended ("status").
+    stands for ("fd"), what program was started ("program") and how it ended ("status"), what became of a connection
+    ("stream", "stream_back", "stream_end") and how the run has waited ("waits"): `Log.rings` and `Log.waits` read
+    those. What a newer lsca has written besides is of the kind "kind N".
 
     Times are CLOCK_REALTIME in nanoseconds. `ret` is what the kernel would return: a negative errno on failure.
     `name` is None for a number that the table does not have. `entry` and `exit` hold what pointer arguments pointed
@@ -122,7 +135,7 @@ def record(raw: Raw) -> Record:
         nr,
         row.name if row else None,
         ROUTES[route] if route < len(ROUTES) else f"route {route}",
-        KINDS[kind],
+        KINDS.get(kind) or f"kind {kind}",
         pid,
         tid,
         flags,

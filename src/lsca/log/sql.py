@@ -7,12 +7,12 @@ see which of them it needs; the others are handed over empty. If the plan cannot
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lsca import _log
 from lsca.errors import LogError
-from lsca.log import views
+from lsca.log import rings, views
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 SCANS: Final = ("ARROW_SCAN", "PYTHON_ARROW_SCAN")
 MISSING: Final = "questions in SQL need DuckDB, which is not installed; pip install 'lsca[sql]', or: pip install duckdb"
+
+
+# What is no call is gathered when it is asked for: how, into which table, and the words that ask for it.
+GATHERED: Final[dict[str, tuple[Callable[["Log"], Sequence[Any]], str, str]]] = {
+    "lives": (views.lives, views.LIVES, "processes|lives"),
+    "rings": (rings.rings, views.RINGS, "rings"),
+    "waits": (rings.waits, views.WAITED, "waits"),
+}
+TIMES: Final = ("started", "ended", "replaced", "began_ns", "back_ns", "ended_ns")
 
 
 class Database:
@@ -36,15 +45,18 @@ class Database:
         self._main = duckdb.connect()
         self._main.execute("SET TimeZone = 'UTC'")
         self._main.execute("CREATE SCHEMA lsca")
-        self._main.execute(views.LIVES)
+        for _, create, _ in GATHERED.values():
+            self._main.execute(create)
         self._main.register("calls", log.arrow((), padded=True))
         for name, text in (
             ("files", views.files_view()),
             ("streams", views.streams_view()),
             ("processes", views.PROCESSES),
+            ("rings", "SELECT * FROM lsca.rings"),
+            ("waits", "SELECT * FROM lsca.waits"),
         ):
             self._main.execute(f"CREATE VIEW {name} AS {text}")
-        self._has_lives = False
+        self._gathered: set[str] = set()
         self._latest: DuckDBPyConnection | None = None
 
     def interrupt(self) -> None:
@@ -54,7 +66,7 @@ class Database:
 
     def forget(self) -> None:
         """The log has grown."""
-        self._has_lives = False
+        self._gathered.clear()
 
     def ask(self, query: str, parameters: object = None) -> "DuckDBPyRelation | None":
         """All statements of a query; the parameters are the last one's. Its result, unless it has none."""
@@ -69,8 +81,9 @@ class Database:
             raise LogError(str(error)) from error
 
     def _one(self, query: str, parameters: object) -> "DuckDBPyRelation | None":
-        if not self._has_lives and re.search(r"\b(processes|lives)\b", query, re.IGNORECASE):
-            self._find_lives()
+        for name, (_, _, words) in GATHERED.items():
+            if name not in self._gathered and re.search(rf"\b({words})\b", query, re.IGNORECASE):
+                self._gather(name)
         planning = self._cursor(None)
         self._latest = self._cursor(wanted(planning, query, parameters))
         return self._latest.sql(query, params=parameters)
@@ -81,22 +94,22 @@ class Database:
         cursor.register("calls", self._log.arrow(columns, padded=True))
         return cursor
 
-    def _find_lives(self) -> None:
-        found = views.lives(self._log)
-        names = views.Life.__slots__
-        columns = [[getattr(one, name) for one in found] for name in names]
-        times = {"started", "ended", "replaced"}
-        wanted = ", ".join(
-            f"make_timestamp_ns(unnest(${place}::BIGINT[]))"
-            if name in times
-            else f"unnest(${place})"
-            for place, name in enumerate(names, 1)
-        )
-        self._main.execute(views.LIVES)
-        if found:
-            order = ", ".join(names)
-            self._main.execute(f"INSERT INTO lsca.lives ({order}) SELECT {wanted}", columns)
-        self._has_lives = True
+    def _gather(self, name: str) -> None:
+        """Fills a table with what is no call."""
+        find, create, _ = GATHERED[name]
+        rows = find(self._log)
+        self._main.execute(create)
+        if rows:
+            names = rows[0].__slots__
+            columns = [[getattr(one, field) for one in rows] for field in names]
+            wanted = ", ".join(
+                f"make_timestamp_ns(unnest(${place}::BIGINT[]))"
+                if field in TIMES
+                else f"unnest(${place})"
+                for place, field in enumerate(names, 1)
+            )
+            self._main.execute(f"INSERT INTO lsca.{name} SELECT {wanted}", columns)
+        self._gathered.add(name)
 
 
 def wanted(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lsca.errors import UsageError
 from lsca.log.record import Record
+from lsca.log.rings import WAITS
 from lsca.log.text import call_name
 
 SECOND: Final = 1e9
@@ -77,9 +78,15 @@ class Summary:
 
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
+        self._ends: dict[tuple[int, int, int], tuple[int, ...]] = {}
+        self._waits = [0] * len(WAITS)
 
     def add(self, record: Record) -> None:
-        """Counts a call. Beginnings and ends of processes are none."""
+        """Counts a call, and what is told of connections through memory. Ends of processes and the like are none."""
+        if record.kind == "stream_end":
+            self._ends[record.run, record.pid, record.args[0]] = record.args[2:4]
+        elif record.kind == "waits":
+            self._waits = [sum(two) for two in zip(self._waits, record.args, strict=False)]
         if record.kind != "call":
             return
         name = call_name(record)
@@ -118,6 +125,19 @@ class Summary:
         lines = [line(heading for heading, _, _ in chosen), rule]
         lines += [line(cell(row, total.total) for _, _, cell in chosen) for row in rows]
         lines += [rule, line(cell(total, total.total) for _, _, cell in chosen)]
+        return lines
+
+    def remarks(self) -> list[str]:
+        """Lines below the table: what went through memory, and how the programs have waited; none if nothing."""
+        lines = []
+        if self._ends:
+            sent, received = map(sum, zip(*self._ends.values(), strict=True))
+            lines.append(
+                f"{len(self._ends)} ends of connections: {sent} bytes sent and {received} received by memory"
+            )
+        if any(self._waits):
+            words = (f"{n} {how}" for n, how in zip(self._waits, WAITS, strict=True) if n)
+            lines.append("waits: " + ", ".join(words))
         return lines
 
     def facts(self, sort: str = "time") -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from lsca.log import rings
 from lsca.log.colour import Paint
 from lsca.log.record import Record
 from lsca.log.touched import fds_of, named_of, readable
@@ -83,7 +84,7 @@ def as_text(
     head = paint.pid(record.pid, f"{record.tid:<5}") + " " if style.pid else ""
     head += paint("time", _clock(record.start_ns, style, previous_ns))
     if record.kind != "call":
-        return head + paint("life", f"+++ {_life(record, lives)} +++")
+        return head + paint("life", f"+++ {_life(record, style, lives)} +++")
     if style.number:
         head += f"[{record.nr:4}] "
     call, result = styled_call(record, style, file)
@@ -138,6 +139,8 @@ def facts(record: Record, style: Style, file: FileOf = no_file) -> dict[str, Any
         found["argv"] = record.entry[0].data.decode("utf-8", "replace").split("\0")[:-1]
     elif record.kind == "status" and record.args:
         found["status"] = record.args[0]
+    elif record.kind in rings.TOLD:
+        found |= rings.fields(record, style.machine)
     return found
 
 
@@ -235,7 +238,9 @@ def _hex_lines(piece: Piece) -> Iterator[str]:
         yield f" | {len(data):05x}  {piece.full - len(data)} more bytes are not in the log"
 
 
-def _life(record: Record, lives: Lives | None) -> str:
+def _life(record: Record, style: Style, lives: Lives | None) -> str:
+    if record.kind in rings.TOLD:
+        return rings.told(record, style.machine)
     if record.kind == "exit":
         return lives.ending(record.pid) if lives else "exited"
     if record.kind != "start":

@@ -2,7 +2,7 @@
 """The tables beside `calls` that `Log.sql` offers. Which calls read, write or open is said by the table of calls.
 
 `files` and `streams` are questions about `calls`. `processes` needs what is no call, too: beginnings and ends of
-processes, of which there are few; they are looked at here.
+processes, of which there are few; they are looked at here. So do `rings` and `waits`, which rings.py reads.
 """
 
 import shlex
@@ -128,6 +128,17 @@ PROCESSES: Final = """
         coalesce(d.calls, 0) AS calls, coalesce(d.errors, 0) AS errors, coalesce(d.time_ns, 0) AS time_ns
     FROM lsca.lives l LEFT JOIN done d
         ON d.run = l.run AND d.pid = l.pid AND d.since IS NOT DISTINCT FROM l.started
+"""
+
+RINGS: Final = """
+    CREATE OR REPLACE TABLE lsca.rings (run INTEGER, pid INTEGER, connection BIGINT, fd INTEGER, kind VARCHAR,
+        local VARCHAR, peer VARCHAR, inode BIGINT, peer_inode BIGINT, peer_pid INTEGER, began TIMESTAMP_NS,
+        back_at TIMESTAMP_NS, back VARCHAR, back_by VARCHAR, ended TIMESTAMP_NS, ended_by VARCHAR, sent BIGINT,
+        received BIGINT, kernel_sent BIGINT, kernel_received BIGINT)
+"""
+
+WAITED: Final = """
+    CREATE OR REPLACE TABLE lsca.waits (run INTEGER, spun BIGINT, yielded BIGINT, slept BIGINT, woke BIGINT)
 """
 
 LIVES: Final = """
