@@ -17,7 +17,7 @@ class Snapshot(TypedDict):
     """A session at one moment; `launcher` is 0 before it has started.
 
     `streams_joined`: connections that went through memory, `streams_back`: directions of such that are the kernel's
-    again, `stream_bytes`: that went through memory, of those that are closed. `waits`: for another side, that ended
+    again, `stream_bytes`: that went through memory. `waits`: for another side, that ended
     while they spun, after they gave way, asleep in the kernel; and sleepers that were woken.
     """
 
@@ -139,7 +139,8 @@ def post_remove(fd: int, /) -> None:
     """Its name: nobody is to find it any more."""
 
 def post_stats(fd: int, /) -> dict[str, int]:
-    """Writes, bytes, files, calls that have written them, bytes lost and recovered; the poster's process. OSError."""
+    """Of writes, bytes, files: how many were posted so far; `waiting` bytes are not in their files yet. Of files that
+    are posted no more, calls that have written them; bytes lost and recovered; the poster's process. OSError."""
 
 def post_recover() -> list[tuple[str, int, int]]:
     """Finishes what runs have left of which nobody is left: the memory's name, bytes written, bytes lost."""

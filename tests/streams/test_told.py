@@ -5,7 +5,9 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playing import captured
@@ -135,6 +137,46 @@ def test_many_that_are_closed_at_once(tmp_path: Path) -> None:
         by_connection.setdefault(end.connection, []).append(end)
     for one, two in by_connection.values():
         assert (one.sent, one.received) == (two.received, two.sent)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[str]:
+    """The socket of a daemon of the test's own."""
+    path = str(tmp_path / "d.sock")
+    argv = [sys.executable, "-m", "lsca", "daemon", "--socket", path]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, env=environment(tmp_path)) as started:
+        assert started.stderr and b"ready" in started.stderr.readline()
+        yield path
+        started.kill()
+
+
+def test_it_can_be_seen_while_it_goes_on(daemon: str, tmp_path: Path) -> None:
+    """In the daemon's status, in `lsca top` and by `lsca doctor`, before anything is closed."""
+    around = environment(tmp_path) | {"LSCA_DAEMON": daemon}
+    run_it = [sys.executable, "-m", "lsca", "run", "--streams=on", "--daemon", daemon, "--"]
+    argv = [*run_it, *PYTHON, "tcp", "stays"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=around, cwd=tmp_path) as started:
+        assert started.stdin and started.stdout
+        sent = int(started.stdout.readline().split()[1])
+
+        def lsca(*words: str) -> Any:
+            done = subprocess.run(
+                [sys.executable, "-m", "lsca", *words, "--json"], capture_output=True, env=around
+            )
+            return json.loads(done.stdout)
+
+        (run,) = lsca("daemon", "--status")["sessions"]
+        assert run["streams"]["joined"] == 1 and run["streams"]["back"] == 0
+        assert sent < run["streams"]["bytes"] <= 2 * sent
+        seen = lsca("top", "-d", "0.1")
+        assert seen["streams"] == [1, run["streams"]["bytes"]]
+        (line,) = [one for one in lsca("doctor")["findings"] if one["name"] == "streams now"]
+        expected = f"run {run['pid']}: connections 1, bytes by memory {run['streams']['bytes']}"
+        assert line["ok"] and expected in line["text"]
+        started.stdin.close()
+        assert started.wait(30) == 0
+    assert lsca("daemon", "--status")["sessions"] == []
 
 
 def test_it_can_be_read(tmp_path: Path) -> None:

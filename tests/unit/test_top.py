@@ -100,6 +100,21 @@ def test_table_and_headline() -> None:
     ]
 
 
+def test_what_goes_without_the_kernel() -> None:
+    """Of all runs together; nothing is said where there is nothing."""
+    one, two = answer(2, process(5, 0)), answer(2, process(6, 0))
+    (first,), (second,) = one.status["sessions"], two.status["sessions"]
+    first |= {"streams": {"joined": 2, "back": 1, "bytes": 4096}, "posted": {}}
+    second |= {"streams": {"joined": 0, "back": 0, "bytes": 0}}
+    second |= {"posted": {"bytes": 2048, "waiting": 10, "writes": 7}}
+    both = compare(None, Snapshot(2, {"sessions": [first, second]}))
+    assert (both.streams, both.posted) == ((2, 4096), (2048, 10))
+    assert headline(both).endswith(
+        "; 2 connections by memory, 4.00KB; 2.00KB posted, 10B to be written"
+    )
+    assert "posted" not in headline(compare(None, answer(2, process(5, 0))))
+
+
 # ---- with a daemon
 
 

@@ -162,6 +162,8 @@ static void end_posting(struct front *f, const struct plan *p)
 
 	close(f->line[0]);
 	close(f->line[1]);
+	if (f->poster > 0)
+		kill(f->poster, SIGCONT); /* it may have been stopped, and is to finish now */
 	for (int i = 0; h && f->poster && i < POSTER_LOOKS; i++) {
 		put_relaxed(&h->asleep, 0);
 		add_one(&h->bell);

@@ -85,6 +85,24 @@ void post_remove(int fd)
 		unlink(path);
 }
 
+void post_totals(const struct post_head *h, uint64_t *writes, uint64_t *bytes, uint64_t *files)
+{
+	const struct post_file *f = (const struct post_file *)((const char *)h + POST_FILES_AT);
+
+	*writes = __atomic_load_n(&h->writes, __ATOMIC_RELAXED);
+	*bytes = __atomic_load_n(&h->bytes, __ATOMIC_RELAXED);
+	*files = __atomic_load_n(&h->files, __ATOMIC_RELAXED);
+	for (uint32_t i = 0, end = post_end(h); i < end; i++) {
+		uint64_t more = __atomic_load_n(&f[i].writes, __ATOMIC_RELAXED);
+
+		if (get_acquire(&f[i].state) != POST_OPEN || !more)
+			continue;
+		*writes += more;
+		*bytes += __atomic_load_n(&f[i].tail, __ATOMIC_RELAXED);
+		*files += 1;
+	}
+}
+
 uint64_t post_waiting(const struct post_head *h, int dead_only)
 {
 	const struct post_file *files = (const struct post_file *)((const char *)h + POST_FILES_AT);

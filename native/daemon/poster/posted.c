@@ -32,6 +32,7 @@ static PyObject *py_post_remove(PyObject *self, PyObject *args)
 
 static PyObject *py_post_stats(PyObject *self, PyObject *args)
 {
+	uint64_t writes, bytes, files;
 	struct post_head *h;
 	PyObject *result;
 	int fd;
@@ -42,10 +43,12 @@ static PyObject *py_post_stats(PyObject *self, PyObject *args)
 	h = post_open(fd);
 	if (!h)
 		return request_error(-EINVAL);
-	result = Py_BuildValue("{sKsKsKsKsKsKsI}", "writes", (unsigned long long)h->writes, "bytes",
-			       (unsigned long long)h->bytes, "files", (unsigned long long)h->files, "calls",
-			       (unsigned long long)h->calls, "lost", (unsigned long long)h->lost, "recovered",
-			       (unsigned long long)h->recovered, "poster", h->poster);
+	post_totals(h, &writes, &bytes, &files);
+	result = Py_BuildValue("{sKsKsKsKsKsKsKsI}", "writes", (unsigned long long)writes, "bytes",
+			       (unsigned long long)bytes, "files", (unsigned long long)files, "waiting",
+			       (unsigned long long)post_waiting(h, 0), "calls", (unsigned long long)h->calls, "lost",
+			       (unsigned long long)h->lost, "recovered", (unsigned long long)h->recovered, "poster",
+			       h->poster);
 	post_close(h);
 	return result;
 }

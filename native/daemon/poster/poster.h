@@ -66,6 +66,7 @@ struct post_head *post_open(int fd); /* mapped, or NULL */
 void post_close(struct post_head *h);
 void post_remove(int fd); /* its name */
 uint64_t post_waiting(const struct post_head *h, int dead_only); /* bytes */
+void post_totals(const struct post_head *h, uint64_t *writes, uint64_t *bytes, uint64_t *files); /* with open ones */
 
 static inline struct post_file *post_files(struct post_head *h)
 {

@@ -66,14 +66,25 @@ def _lines(status: dict[str, Any]) -> list[str]:
         streams = session.get("streams", {})
         if streams.get("joined"):
             lines.append(
-                f"  {streams['joined']} connections through memory, {streams['bytes']} bytes; "
+                f"  {_count(streams['joined'], 'connection')} through memory, {streams['bytes']} bytes; "
                 f"{streams['back']} directions went back to the kernel"
+            )
+        posted = session.get("posted", {})
+        if posted.get("writes"):
+            lines.append(
+                f"  {_count(posted['writes'], 'write')} to {_count(posted['files'], 'file')} posted, "
+                f"{posted['bytes']} bytes; "
+                f"{posted['waiting']} bytes still to be written"
             )
         if session["uncaught"]:
             lines.append(f"  {session['uncaught']} programs ran uncaught")
         if session["lost"]:
             lines.append(f"  {session['lost']} records lost")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,13 +7,17 @@ The exit code is 0 if `lsca run` will work.
 import argparse
 import errno
 import json
+import mmap
 import os
 import platform
 import socket
 import struct
+import tempfile
 from dataclasses import asdict, dataclass
 
 from lsca import _native
+from lsca.daemon import ask, default_path
+from lsca.errors import DaemonError
 from lsca.session import AGENT, PROXY
 
 SUMMARY = "say what this machine allows, and which way of capturing is used"
@@ -129,6 +133,7 @@ def findings() -> list[Finding]:
         _log_memory(),
         _posted(),
         _streams(),
+        _streams_now(),
     ]
     return found
 
@@ -218,12 +223,41 @@ def _streams() -> Finding:
     if not _peers_are_told():
         text = "the kernel does not tell who is at the other end of a Unix socket (unix_diag): only TCP and pairs"
         return Finding("memory for streams", False, False, text)
-    return Finding(
-        "memory for streams",
-        True,
-        False,
-        f"{where}: TCP within a run goes through memory, and with --streams=on all connections between runs",
-    )
+    if not _is_shared(where):
+        text = f"{where} cannot be mapped by two programs: --streams does nothing"
+        return Finding("memory for streams", False, False, text)
+    text = f"{where}: TCP within a run goes through it (auto, the default), with --streams=on all connections"
+    if len(os.sched_getaffinity(0)) == 1:
+        text += "; on one CPU both ends take turns, and gain less"
+    return Finding("memory for streams", True, False, text)
+
+
+def _is_shared(where: str) -> bool:
+    """Whether what is written to one mapping of a file stands in another one."""
+    try:
+        with tempfile.TemporaryFile(dir=where) as file:
+            os.posix_fallocate(file.fileno(), 0, mmap.PAGESIZE)
+            with mmap.mmap(file.fileno(), 0) as one, mmap.mmap(file.fileno(), 0) as two:
+                one[:1] = b"x"
+                return two[:1] == b"x"
+    except (OSError, ValueError):
+        return False
+
+
+def _streams_now() -> Finding:
+    """What the daemon knows of the runs that have some."""
+    name = "streams now"
+    try:
+        sessions = ask(default_path(), "status")["sessions"]
+    except DaemonError:
+        return Finding(name, False, False, "not known: there is no daemon (`lsca daemon`)")
+    runs = [one for one in sessions if one["streams"]["joined"]]
+    words = [
+        f"run {one['pid']}: connections {one['streams']['joined']}, bytes by memory {one['streams']['bytes']}, "
+        f"ways back to the kernel {one['streams']['back']}"
+        for one in runs
+    ]
+    return Finding(name, True, False, "; ".join(words) or "no run has any")
 
 
 def _peers_are_told() -> bool:

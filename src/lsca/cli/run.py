@@ -414,6 +414,9 @@ def _join(session: Session, options: Options) -> "socket | None":
             "argv": options.program,
             "route": options.route,
             "log": options.log and os.path.abspath(options.log),
+            "post": os.readlink(f"/proc/self/fd/{session.post_fd}")
+            if session.post_fd >= 0
+            else None,
         },
         must=options.daemon is not None,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lsca.daemon import ask
 from lsca.errors import DaemonError
-from lsca.log.units import number, rate
+from lsca.log.units import number, rate, size
 
 WAITS: Final = ("spun", "yielded", "slept", "woke")
 ROUTES: Final = ("kernel", "proxy", "local", "handler")
@@ -50,6 +50,8 @@ class Moment:
     """All runs at one moment. `hidden` counts programs that run uncaught, `lost` records without room.
 
     `waits`: for another side, so far, by how they ended: while spinning, after giving way, asleep; and sleepers woken.
+    `streams`: connections that went through memory so far, and their bytes; `posted`: bytes of posted writes, and how
+    many of them are not in their files yet.
     """
 
     runs: int
@@ -57,6 +59,8 @@ class Moment:
     hidden: int
     lost: int
     waits: tuple[int, int, int, int] = (0, 0, 0, 0)
+    streams: tuple[int, int] = (0, 0)
+    posted: tuple[int, int] = (0, 0)
 
 
 def snapshot(path: str) -> Snapshot:
@@ -109,6 +113,8 @@ def compare(
         sum(session["uncaught"] for session in sessions),
         sum(session["lost"] for session in sessions),
         _four_sums([session.get("waits", {}) for session in sessions]),
+        _two_sums([session.get("streams", {}) for session in sessions], "joined", "bytes"),
+        _two_sums([session.get("posted", {}) for session in sessions], "bytes", "waiting"),
     )
 
 
@@ -120,6 +126,10 @@ def _four(values: Iterable[float]) -> tuple[float, float, float, float]:
 def _four_sums(waits: list[dict[str, int]]) -> tuple[int, int, int, int]:
     spun, yielded, slept, woke = (sum(one.get(how, 0) for one in waits) for how in WAITS)
     return spun, yielded, slept, woke
+
+
+def _two_sums(facts: list[dict[str, int]], first: str, second: str) -> tuple[int, int]:
+    return sum(one.get(first, 0) for one in facts), sum(one.get(second, 0) for one in facts)
 
 
 def logs(of: Snapshot) -> list[str]:
@@ -139,6 +149,12 @@ def headline(moment: Moment) -> str:
     if any(moment.waits):
         ends = zip(WAITS, moment.waits, strict=True)
         text += "; waits: " + ", ".join(f"{how} {number(n)}" for how, n in ends if n)
+    joined, moved = moment.streams
+    if joined:
+        text += f"; {number(joined)} connection{'s' * (joined > 1)} by memory, {size(moved)}B"
+    posted, waiting = moment.posted
+    if posted:
+        text += f"; {size(posted)}B posted, {size(waiting)}B to be written"
     if moment.hidden:
         text += f", {moment.hidden} uncaught"
     if moment.lost:
