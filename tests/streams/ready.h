@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -85,6 +87,21 @@ __attribute__((unused)) static void fill(int fd)
 			quiet = 0;
 		CHECK(errno == EAGAIN);
 	}
+}
+
+/* The same from a file, which is a call of its own. */
+__attribute__((unused)) static void fill_from_file(int fd)
+{
+	int from = memfd_create("much", MFD_CLOEXEC);
+	off_t at = 0;
+
+	CHECK(from >= 0 && !ftruncate(from, 30000));
+	for (int quiet = 0; quiet < 5; settle()) {
+		for (quiet++; sendfile(fd, from, &at, 30000) > 0; at = 0)
+			quiet = 0;
+		CHECK(errno == EAGAIN);
+	}
+	close(from);
 }
 
 __attribute__((unused)) static void drain(int fd)

@@ -74,6 +74,10 @@ static void edges(enum kind kind)
 	show("edge, full", 0);
 	drain(fds[0]);
 	show("edge, room", 1000);
+	fill_from_file(fds[1]);
+	show("edge, full of a file", 0);
+	drain(fds[0]);
+	show("edge, room", 1000);
 	get(fds[1]);
 	modify(fds[1], EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP);
 	show("edge, both", 0);

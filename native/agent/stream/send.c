@@ -289,8 +289,10 @@ int64_t stream_send_file(struct call *c, struct stream *s)
 		}
 		if (!r && !is_end && stream_unstick(s, (int32_t)c->args[0]))
 			continue;
-		if (!r && !is_end)
+		if (!r && !is_end) {
+			add_one(&s->fulls);
 			r = stream_is_nonblocking(s, 0) ? -EAGAIN_ : wait_for_room(c, s, &none);
+		}
 		if (r < 0)
 			break;
 		done += r;
