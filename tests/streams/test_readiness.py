@@ -44,6 +44,14 @@ def test_every_byte(kind: str, way: str, connections: int, size: int, most: int)
     assert b"status 0" in out
 
 
+@pytest.mark.parametrize("how", ["poll", "level", "edge"])
+@pytest.mark.parametrize("kind", ["tcp", "pair"])
+def test_room_is_told(kind: str, how: str) -> None:
+    """By who has sent nothing himself, and at once: looking for room now and then would take twice the time allowed."""
+    out = both([program("streams/download.c", flags=FLAGS), kind, how, "40000000"])
+    assert b"in time" in out
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_on_one_cpu(way: str) -> None:
     crowd = program("streams/crowd.c", flags=FLAGS)

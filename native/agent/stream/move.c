@@ -196,8 +196,7 @@ int64_t stream_by_kernel(struct call *c, struct stream *s)
 /* One is enough, until it is taken. */
 static int may_ring(const struct stream_way *w)
 {
-	return get_acquire(&w->is_on) && !get_acquire(&w->is_back) &&
-	       get_acquire(&w->bells) == get_acquire(&w->bells_taken);
+	return !get_acquire(&w->is_back) && get_acquire(&w->bells) == get_acquire(&w->bells_taken);
 }
 
 static void ring_it(struct stream *s, int32_t fd)
@@ -219,9 +218,12 @@ void stream_bell(struct stream *s, int32_t fd)
 		return;
 	if (!may_ring(w))
 		return;
-	/* With the lock: somebody may be about to send bytes by the socket, and a bell must not come behind them. */
+	/*
+	 * With the lock: somebody may be about to send bytes by the socket, and a bell must not come behind them. Who
+	 * only reads has not begun to send by the ring, and begins with the bell.
+	 */
 	stream_lock(&w->send_lock);
-	if (may_ring(w))
+	if (stream_begin(s) && may_ring(w))
 		ring_it(s, fd);
 	stream_unlock(&w->send_lock);
 }
