@@ -52,6 +52,10 @@ def test_room_is_told(kind: str, how: str) -> None:
     assert b"in time" in out
 
 
+def test_edges_behind_the_kernel() -> None:
+    assert b"20 are right, status 0" in both([program("streams/counting.c", flags=FLAGS)])
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_on_one_cpu(way: str) -> None:
     crowd = program("streams/crowd.c", flags=FLAGS)

@@ -47,9 +47,15 @@ static int has_edge(const struct member *m, uint32_t says)
 	       get_relaxed(&out->tail) - get_acquire(&out->head) <= STREAM_ROOM - EDGE_ROOM;
 }
 
+/*
+ * As long as bytes come by the kernel, what is behind them in the ring has not been shown yet: more may be on their way
+ * than the program can know of, and those that it takes in the end show themselves to nobody.
+ */
 static void take_edge(struct member *m, uint32_t says)
 {
-	m->tail = get_acquire(&stream_in(m->s)->tail);
+	const struct stream_way *in = stream_in(m->s);
+
+	m->tail = get_acquire(&in->tail) - (stream_source(in) != BY_RING);
 	if (says & POLLOUT_)
 		m->fulls = m->s->fulls;
 }
