@@ -2,7 +2,7 @@
 /*
  * Plays a script of socket calls by several actors (processes, threads) that hold the two ends of one connection:
  *
- *   ends tcp4|tcp6|path|abstract|pair[+one] SCRIPT
+ *   ends tcp4|tcp6|path|abstract|pair|pipe[+one|+nonblock] SCRIPT
  *
  * Each line of the script is `ACTOR OPERATION ARGUMENTS`, as `0 send 0 100 w -` or `1 &recvall 5 70000 r -`. One is
  * made after the other, by whoever's it is; with & the next one begins as soon as this one does. What each returned is
@@ -10,9 +10,11 @@
  * of one process.
  */
 #include "operations.h"
+#include "pages.h"
 #include "rings.h"
 
 struct shared *shared;
+int are_pipes;
 
 static struct step steps[STEPS];
 static int step_count;
@@ -126,8 +128,14 @@ static void make_step(int i, const struct step *s, char *result, size_t room)
 	} else if (IS("sendfile")) {
 		from_file(s, result, room);
 		return;
-	} else if (IS("splice") || IS("unsplice")) {
-		by_pipe(s, IS("splice"), result, room);
+	} else if (IS("splice")) {
+		spliced_in(s, result, room);
+		return;
+	} else if (IS("unsplice") || IS("tee")) {
+		spliced_out(s, IS("tee"), result, room);
+		return;
+	} else if (IS("vmsplice")) {
+		from_memory(s, result, room);
 		return;
 	} else if (IS("avail")) {
 		r = ioctl(SOCKET(slot), FIONREAD, &on);
@@ -140,6 +148,8 @@ static void make_step(int i, const struct step *s, char *result, size_t room)
 		r = r ? r : error;
 	} else if (IS("nonblock"))
 		r = fcntl(SOCKET(slot), F_SETFL, on ? O_NONBLOCK : 0);
+	else if (IS("direct"))
+		r = fcntl(SOCKET(slot), F_SETFL, on ? O_DIRECT : 0);
 	else if (IS("fionbio"))
 		r = ioctl(SOCKET(slot), FIONBIO, &on);
 	else if (IS("rcvtimeo"))
@@ -203,7 +213,7 @@ static void play(int actor, int from)
 				return;
 			}
 			/* The next step is made when our descriptors are closed. */
-			for (int slot = 0; slot < 10; slot++)
+			for (int slot = 0; slot < 30; slot++)
 				close(SOCKET(slot));
 			next_turn((uint32_t)i);
 			_exit(0);
@@ -276,6 +286,14 @@ static void connects(const struct sockaddr_storage *at, socklen_t len)
 	put_at(fd, 0);
 }
 
+/* Those of an end: the socket, or one pipe's and the other one's. */
+static void let_go(int end)
+{
+	close(SOCKET(5 * end));
+	if (are_pipes)
+		close(SOCKET(20 + 5 * end));
+}
+
 static void ready(uint32_t n)
 {
 	while (__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) < n)
@@ -293,7 +311,7 @@ static void two_processes(int listener, const struct sockaddr_storage *at, sockl
 			continue;
 		}
 		if (listener < 0)
-			close(SOCKET(actor ? 0 : 5));
+			let_go(!actor);
 		else if (actor)
 			put_at(accept(listener, NULL, NULL), 5);
 		else
@@ -305,8 +323,8 @@ static void two_processes(int listener, const struct sockaddr_storage *at, sockl
 		_exit(0);
 	}
 	if (listener < 0) {
-		close(SOCKET(0));
-		close(SOCKET(5));
+		let_go(0);
+		let_go(1);
 	}
 	ready(2);
 	close(listener);
@@ -321,8 +339,8 @@ static void one_process(int listener, const struct sockaddr_storage *at, socklen
 		shared->pids[0] = shared->pids[1] = pid;
 		close(listener);
 		if (listener < 0) {
-			close(SOCKET(0));
-			close(SOCKET(5));
+			let_go(0);
+			let_go(1);
 		}
 		ready(1);
 		return;
@@ -369,6 +387,7 @@ int main(int argc, char **argv)
 	self = argv[0];
 	kind = argv[1];
 	script = argv[2];
+	are_pipes = !strncmp(kind, "pipe", 4);
 	load();
 	sigaction(SIGPIPE, &sa, NULL);
 	if (argc == 3)
@@ -390,7 +409,13 @@ int main(int argc, char **argv)
 		close(pair[1]);
 	}
 	shared->turn = ~0u; /* nobody's, until both are there */
-	if (!strncmp(kind, "pair", 4)) {
+	if (are_pipes) {
+		for (int way = 0; way < 2; way++) {
+			must(!(strstr(kind, "+nonblock") ? pipe2(pair, O_NONBLOCK) : pipe(pair)), "pipe");
+			put_at(pair[1], 20 + 5 * way);
+			put_at(pair[0], 5 * !way);
+		}
+	} else if (!strncmp(kind, "pair", 4)) {
 		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair), "socketpair");
 		put_at(pair[0], 0);
 		put_at(pair[1], 5);

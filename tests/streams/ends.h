@@ -31,9 +31,10 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#define SOCKET(slot) (100 + (slot)) /* slots 0 to 4 are one end's, 5 to 9 the other one's */
-#define WAY_OUT(slot) ((slot) >= 5)
-#define WAY_IN(slot) ((slot) < 5)
+/* Slots 0 to 4 are one end's, 5 to 9 the other one's; those 20 higher are for pipes, to send by. */
+#define SOCKET(slot) (100 + (slot))
+#define WAY_OUT(slot) ((slot) % 20 >= 5)
+#define WAY_IN(slot) ((slot) % 20 < 5)
 
 enum { ACTORS = 8, STEPS = 400, SHARED_FD = 90, MAIL = 60, MOST = 4 << 20 };
 
@@ -55,6 +56,7 @@ struct step {
 };
 
 extern struct shared *shared;
+extern int are_pipes; /* in place of a socket at each end */
 
 /* The byte at that place of that way. */
 static inline uint8_t byte_at(int way, uint64_t at)

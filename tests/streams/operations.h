@@ -25,6 +25,16 @@ static int flags_of(const char *text)
 	return flags;
 }
 
+/* MSG_DONTWAIT for pipes. Returns what was set, to be given back. */
+static int wait_not(int slot, int flags)
+{
+	int old = fcntl(SOCKET(slot), F_GETFL);
+
+	if (are_pipes)
+		fcntl(SOCKET(slot), F_SETFL, flags);
+	return old;
+}
+
 /* As three buffers, one of which is empty. */
 static int split(uint8_t *b, size_t n, struct iovec *v)
 {
@@ -138,18 +148,19 @@ static void move_all(const struct step *s, int sends, char *result, size_t room)
 
 static void fill(const struct step *s, char *result, size_t room)
 {
-	int broken = pipes_broken;
+	int broken = pipes_broken, flags = wait_not((int)s->a, O_NONBLOCK);
 	long r, most = 0;
 
 	do
-		r = send_once((int)s->a, (size_t)s->b, 's', MSG_DONTWAIT | MSG_NOSIGNAL);
+		r = send_once((int)s->a, (size_t)s->b, are_pipes ? 'w' : 's', MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (r > 0 && (most += r) < 64 << 20);
 	say(result, room, r, broken);
+	wait_not((int)s->a, flags);
 }
 
 static void drain(const struct step *s, char *result, size_t room)
 {
-	int way = WAY_IN((int)s->a), broken = pipes_broken;
+	int way = WAY_IN((int)s->a), broken = pipes_broken, flags = wait_not((int)s->a, O_NONBLOCK);
 	long r = 0;
 
 	while (__atomic_load_n(&shared->ways[way].received, __ATOMIC_SEQ_CST) <
@@ -163,6 +174,7 @@ static void drain(const struct step *s, char *result, size_t room)
 			break;
 	}
 	say(result, room, r > 0 ? 1 : r, broken);
+	wait_not((int)s->a, flags);
 }
 
 static int generated(int slot, size_t n)
@@ -185,34 +197,6 @@ static void from_file(const struct step *s, char *result, size_t room)
 		__atomic_add_fetch(&shared->ways[WAY_OUT((int)s->a)].sent, (uint64_t)r, __ATOMIC_SEQ_CST);
 	say(result, room, r, broken);
 	close(fd);
-}
-
-/* Through a pipe: into the socket, or out of it. */
-static void by_pipe(const struct step *s, int sends, char *result, size_t room)
-{
-	int p[2], slot = (int)s->a, way = sends ? WAY_OUT(slot) : WAY_IN(slot), broken = pipes_broken;
-	uint8_t *b = buffer();
-	long r;
-
-	must(!pipe2(p, O_CLOEXEC), "pipe");
-	if (sends) {
-		for (long i = 0; i < s->b; i++)
-			b[i] = byte_at(way, shared->ways[way].sent + (uint64_t)i);
-		must(write(p[1], b, (size_t)s->b) == s->b, "pipe");
-		r = splice(p[0], NULL, SOCKET(slot), NULL, (size_t)s->b, 0);
-		if (r > 0)
-			__atomic_add_fetch(&shared->ways[way].sent, (uint64_t)r, __ATOMIC_SEQ_CST);
-	} else {
-		r = splice(SOCKET(slot), NULL, p[1], NULL, (size_t)s->b, SPLICE_F_NONBLOCK);
-		if (r > 0) {
-			must(read(p[0], b, (size_t)r) == r, "pipe");
-			is_wrong = !is_right(way, b, r);
-			__atomic_add_fetch(&shared->ways[way].received, (uint64_t)r, __ATOMIC_SEQ_CST);
-		}
-	}
-	say(result, room, r, broken);
-	close(p[0]);
-	close(p[1]);
 }
 
 static void give(int slot, int actor)
@@ -264,10 +248,17 @@ static int set_timeout(int slot, int name, long ms)
 static void settle(int slot)
 {
 	struct timespec ms = {0, 1000000};
-	int error, i;
+	int error, i, flags;
 	socklen_t len = sizeof error;
 	char byte;
 
+	if (are_pipes) {
+		flags = wait_not(slot, O_NONBLOCK);
+		for (i = 0; i < 3 || (slot >= 20 && i < 20 && write(SOCKET(slot), "", 1) == 1); i++)
+			nanosleep(&ms, NULL);
+		wait_not(slot, flags);
+		return;
+	}
 	for (i = 0; i < 20 && (send(SOCKET(slot), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 || i < 3); i++)
 		nanosleep(&ms, NULL);
 	while (recv(SOCKET(slot), &byte, 1, MSG_DONTWAIT) > 0)

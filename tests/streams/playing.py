@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipe_scripts import PIPES, PipeScript
 from scripts import KINDS, Script
 
 from differential import ROOT, command, environment, program, run_in
@@ -45,10 +46,11 @@ def play(argv: list[str], where: Path) -> Played:
     )
 
 
-def written(chance: random.Random) -> tuple[str, str]:
+def written(chance: random.Random, *, pipes: bool = False) -> tuple[str, str]:
     """A kind of connection, and a script for it."""
-    kind = chance.choice(KINDS)
-    return kind, Script(chance, kind).write(chance.choice((30, 60, 120)))
+    kind = chance.choice(PIPES if pipes else KINDS)
+    script = (PipeScript if pipes else Script)(chance, kind)
+    return kind, script.write(chance.choice((30, 60, 120)))
 
 
 def compared(kind: str, text: str, where: Path) -> bool:

@@ -6,6 +6,7 @@ descriptor of which end, is kept in mind while the script is written.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 KINDS = ("tcp4", "tcp6", "path", "abstract", "pair", "tcp4+one", "path+one", "pair+one")
@@ -14,6 +15,7 @@ SAFE_SENDS = 60  # each of them takes room in the kernel
 SIZES = (1, 2, 3, 7, 64, 100, 1000, 1460, 4095, 4096, 4097, 9000, 16384, 30000)
 LARGE = (50_000, 65_535, 65_536, 65_537, 131_072, 200_000, 300_001, 700_000)
 MAIN, THREAD = 0, 1
+Steps = list[Callable[[], None]]
 
 
 @dataclass
@@ -40,29 +42,44 @@ class Script:
 
     def __post_init__(self) -> None:
         self.is_one = self.kind.endswith("+one")
-        first = {0, 5} if self.is_one else {0}
-        self.slots: dict[int, set[int]] = {0: first}  # of each process, named after its main actor
+        first = [
+            {group[0] for out in (True, False) if (group := self.group(end, out))} for end in (0, 1)
+        ]
+        # Of each process, named after its main actor.
+        self.slots: dict[int, set[int]] = (
+            {0: first[0] | first[1]} if self.is_one else dict(enumerate(first))
+        )
         self.process = {0: 0, 1: 0 if self.is_one else 1}
-        if not self.is_one:
-            self.slots[1] = {5}
         self.next_actor = 2
 
+    sends = "wvsm"  # calls that send and receive
+    receives = "rvsm"
+    safe_sends = SAFE_SENDS
+
     # ---- who can do what
+
+    def group(self, end: int, out: bool) -> range:
+        """The numbers of that end's descriptors, those to send by or those to receive by."""
+        return range(5 * end, 5 * end + 5)
+
+    def room_of(self, n: int) -> int:
+        """What a call that sends so much takes of `safe_sends`."""
+        return 1
 
     def add(self, actor: int, what: str) -> None:
         self.lines.append(f"{actor} {what}")
 
-    def places(self, end: int) -> list[tuple[int, int]]:
+    def places(self, end: int, *, out: bool = False) -> list[tuple[int, int]]:
         """(actor, slot) of that end."""
         return [
             (actor, slot)
             for actor, process in sorted(self.process.items())
             for slot in sorted(self.slots[process])
-            if slot // 5 == end
+            if slot in self.group(end, out)
         ]
 
-    def someone(self, end: int) -> tuple[int, int] | None:
-        there = self.places(end)
+    def someone(self, end: int, *, out: bool = False) -> tuple[int, int] | None:
+        there = self.places(end, out=out)
         return self.chance.choice(there) if there else None
 
     def is_over(self, end: int) -> bool:
@@ -73,13 +90,14 @@ class Script:
     def fits(self, end: int, n: int) -> bool:
         one = self.ends[end]
         broken = one.shut_out or self.ends[1 - end].gone
-        return broken or (one.under_way + n <= SAFE and one.sends < SAFE_SENDS)
+        calls = one.sends + self.room_of(n)
+        return broken or (one.under_way + n <= SAFE and calls <= self.safe_sends)
 
     def put(self, end: int, n: int) -> None:
         one = self.ends[end]
         if not (one.shut_out or self.ends[1 - end].gone or self.ends[1 - end].shut_in):
             one.under_way += n
-            one.sends += 1
+            one.sends += self.room_of(n)
 
     def get(self, end: int, n: int) -> None:
         other = self.ends[1 - end]
@@ -94,15 +112,15 @@ class Script:
         for _ in range(self.chance.choice((0, 2, 3, 4, 5, 6, 6, 6, 6, 8))):
             for end in (0, 1):
                 n = self.chance.choice((1, 5, 100))
-                (one, out), (two, back) = self.places(end)[0], self.places(1 - end)[0]
-                self.add(one, f"send {out} {n} {self.chance.choice('wsvm')} -")
-                self.add(two, f"recv {back} {n} {self.chance.choice('rsvm')} -")
+                (one, out), (two, back) = self.places(end, out=True)[0], self.places(1 - end)[0]
+                self.add(one, f"send {out} {n} {self.chance.choice(self.sends)} -")
+                self.add(two, f"recv {back} {n} {self.chance.choice(self.receives)} -")
 
     def send(self) -> None:
         end = self.chance.randrange(2)
         n = self.chance.choice(SIZES)
-        if (who := self.someone(end)) and self.fits(end, n):
-            how = self.chance.choice("wvsm")
+        if (who := self.someone(end, out=True)) and self.fits(end, n):
+            how = self.chance.choice(self.sends)
             flags = self.chance.choice(("-", "-", "N", "D", "DN")) if how in "sm" else "-"
             self.add(who[0], f"send {who[1]} {n} {how} {flags}")
             self.put(end, n)
@@ -112,7 +130,7 @@ class Script:
         who = self.someone(end)
         if not who:
             return
-        how = self.chance.choice("rvsm")
+        how = self.chance.choice(self.receives)
         there = self.ends[1 - end].under_way
         n = self.chance.choice((*SIZES, max(there, 1), there + 1))
         flags = "-"
@@ -128,15 +146,15 @@ class Script:
     def large(self) -> None:
         """More than fits: one of the two waits for the other."""
         end = self.chance.randrange(2)
-        sender, receiver = self.someone(end), self.someone(1 - end)
+        sender, receiver = self.someone(end, out=True), self.someone(1 - end)
         one = self.ends[end]
         if not sender or not receiver or sender[0] == receiver[0] or one.shut_out or one.gone:
             return
         if self.ends[1 - end].shut_in:
             return
         n = self.chance.choice(LARGE)
-        out = f"sendall {sender[1]} {n} {self.chance.choice('wvsm')} -"
-        back = f"recvall {receiver[1]} {n + one.under_way} {self.chance.choice('rvsm')} -"
+        out = f"sendall {sender[1]} {n} {self.chance.choice(self.sends)} -"
+        back = f"recvall {receiver[1]} {n + one.under_way} {self.chance.choice(self.receives)} -"
         if self.chance.randrange(2):
             self.add(sender[0], f"&{out}")
             self.add(receiver[0], back)
@@ -150,13 +168,13 @@ class Script:
     def waits(self) -> None:
         """One waits, and the other one sends, or leaves."""
         end = self.chance.randrange(2)
-        sender, receiver = self.someone(end), self.someone(1 - end)
+        sender, receiver = self.someone(end, out=True), self.someone(1 - end)
         one, other = self.ends[end], self.ends[1 - end]
         if not sender or not receiver or sender[0] == receiver[0] or one.under_way:
             return
         if other.nonblocking or other.timeout or one.shut_out or other.shut_in:
             return
-        how = self.chance.choice("rvsm")
+        how = self.chance.choice(self.receives)
         self.add(receiver[0], f"&recv {receiver[1]} {self.chance.choice((100, 20000))} {how} -")
         match self.chance.randrange(3):
             case 0:
@@ -169,7 +187,7 @@ class Script:
     def full(self) -> None:
         """As much as fits, and not a byte more; then all of it is read."""
         end = self.chance.randrange(2)
-        sender, receiver = self.someone(end), self.someone(1 - end)
+        sender, receiver = self.someone(end, out=True), self.someone(1 - end)
         if not sender or not receiver or self.ends[end].shut_out or self.ends[1 - end].shut_in:
             return
         self.add(sender[0], f"fill {sender[1]} {self.chance.choice((512, 4096, 20000, 70000))}")
@@ -194,7 +212,10 @@ class Script:
                 self.add(who[0], f"{name} {who[1]} {int(self.ends[end].nonblocking)}")
 
     def copy(self) -> None:
-        if who := self.someone(self.chance.randrange(2)):
+        self.copies(self.chance.randrange(2))
+
+    def copies(self, end: int, out: bool = False) -> None:
+        if who := self.someone(end, out=out):
             base = who[1] // 5 * 5
             slots = self.slots[self.process[who[0]]]
             to = base + self.chance.randrange(5)
@@ -262,7 +283,10 @@ class Script:
 
     def hand_over(self) -> None:
         """To another process, in a message."""
-        if not (who := self.someone(self.chance.randrange(2))):
+        self.hands_over(self.chance.randrange(2))
+
+    def hands_over(self, end: int, out: bool = False) -> None:
+        if not (who := self.someone(end, out=out)):
             return
         base = who[1] // 5 * 5
         others = [a for a, p in sorted(self.process.items()) if p != self.process[who[0]]]
@@ -274,7 +298,7 @@ class Script:
     def by_file(self) -> None:
         end = self.chance.randrange(2)
         n = self.chance.choice((1, 100, 5000, 30000))
-        if (who := self.someone(end)) and self.fits(end, n):
+        if (who := self.someone(end, out=True)) and self.fits(end, n):
             name = "sendfile" if n > 5000 else self.chance.choice(("sendfile", "splice"))
             self.add(who[0], f"{name} {who[1]} {n}")
             self.put(end, n)
@@ -290,6 +314,10 @@ class Script:
         for a in [a for a, p in self.process.items() if p == process]:
             del self.process[a]
         del self.slots[process]
+        self.miss()
+
+    def miss(self) -> None:
+        """Whatever end was held by one who is gone."""
         for end in (0, 1):
             if not self.places(end) and not self.ends[end].gone:
                 self.ends[end].gone = True
@@ -298,18 +326,23 @@ class Script:
 
     # ---- all of it
 
+    def choices(self) -> tuple[Steps, Steps, Steps]:
+        """What there is to do, often, now and then, and rarely."""
+        common = [self.send] * 8 + [self.receive] * 8 + [self.large] * 2 + [self.waits] * 2
+        some = [self.full, self.ask, self.ask, self.mode, self.copy, self.close]
+        rare = [self.multiply, self.again, self.hand_over, self.by_file, self.hang_up, self.shoot]
+        return common, some, rare
+
     def write(self, length: int) -> str:
         """`length` steps, or some more or less."""
         self.warm()
         for actor in sorted(self.process):
             self.add(actor, "rings")
-        common = [self.send] * 8 + [self.receive] * 8 + [self.large] * 2 + [self.waits] * 2
-        some = [self.full, self.ask, self.ask, self.mode, self.copy, self.close]
-        rare = [self.multiply, self.again, self.hand_over, self.by_file, self.hang_up, self.shoot]
+        common, some, rare = self.choices()
         while len(self.lines) < length:
             pick = self.chance.choice((common, common, common, some, some, rare))
             self.chance.choice(pick)()
-            if not self.process or not (self.places(0) or self.places(1)):
+            if not any(self.slots.values()):
                 break
         for process in sorted(self.slots):
             actors = [a for a, p in sorted(self.process.items()) if p == process]

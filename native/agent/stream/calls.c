@@ -10,7 +10,7 @@ enum {
 	SOCK_STREAM_ = 1, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SO_DOMAIN_ = 39,
 	IPPROTO_IP_ = 0, IPPROTO_TCP_ = 6, IPPROTO_IPV6_ = 41,
 	F_DUPFD_ = 0, F_SETFL_ = 4, F_SETOWN_ = 8, F_SETSIG_ = 10, F_SETOWN_EX_ = 15, F_DUPFD_CLOEXEC_ = 1030,
-	FASYNC_ = 020000,
+	FASYNC_ = 020000, O_DIRECT_ = 040000,
 	FIONREAD_ = 0x541b, SIOCOUTQ_ = 0x5411, FIONBIO_ = 0x5421, FIOCLEX_ = 0x5451, FIONCLEX_ = 0x5450,
 	SCM_RIGHTS_ = 1,
 	RANGE_UNSHARE_ = 2, RANGE_CLOEXEC_ = 4,
@@ -84,10 +84,19 @@ int64_t stream_counted(struct call *c, struct stream *s)
 	return r;
 }
 
+/* A pipe's end is for one way, and no socket: the kernel says so. */
+static int is_misused(const struct call *c, const struct stream *s, int comes)
+{
+	return stream_is_pipe(s) && (comes == (int)s->writes || c->nr == NR_recvfrom || c->nr == NR_recvmsg ||
+				     c->nr == NR_sendto || c->nr == NR_sendmsg);
+}
+
 static int64_t moves(struct call *c, struct stream *s, int comes)
 {
 	uint32_t state = get_acquire(&s->state);
 
+	if (is_misused(c, s, comes))
+		return dispatch_kernel(c);
 	if (state != STREAM_PLAIN && state != STREAM_JOINED) {
 		stream_meet(s, (int32_t)c->args[0]);
 		state = get_acquire(&s->state);
@@ -251,7 +260,7 @@ static int64_t controls(struct call *c, struct stream *s)
 	case F_SETFL_:
 		if (!s)
 			break;
-		if (c->args[2] & FASYNC_)
+		if (c->args[2] & (FASYNC_ | O_DIRECT_)) /* that makes packets of what goes by a pipe */
 			stream_leave(s, (int32_t)c->args[0]);
 		r = dispatch_kernel(c);
 		if (!r)

@@ -52,6 +52,22 @@ int pipe_bell(int32_t fd)
 	return look(fd, POLLOUT_) == POLLOUT_ && GATE3(NR_write, fd, "", 1) == 1;
 }
 
+/* As pipe_read(), of one that is the kernel's again; by one call, since there may be packets. */
+int64_t pipe_readv(int32_t fd, const void *v, uint64_t n)
+{
+	if (!waiting(fd))
+		return look(fd, POLLIN_) & POLLHUP_ && !waiting(fd) ? 0 : -EAGAIN_;
+	return GATE3(NR_readv, fd, v, n);
+}
+
+/* Somebody of whom we do not know may have changed it. */
+static int is_nonblocking(int32_t fd, const struct stream *s)
+{
+	if (!get_acquire(&s->held->is_spoilt))
+		return stream_is_nonblocking(s, 0);
+	return GATE2(NR_fcntl, fd, F_GETFL_) & NONBLOCK_ ? 1 : 0;
+}
+
 int64_t pipe_sleep(struct call *c, const struct stream *s)
 {
 	struct {
@@ -62,7 +78,7 @@ int64_t pipe_sleep(struct call *c, const struct stream *s)
 	struct call wait = *c;
 	int64_t r;
 
-	if (stream_is_nonblocking(s, 0)) {
+	if (is_nonblocking(p.fd, s)) {
 		p.revents = (int16_t)look(p.fd, POLLIN_);
 		r = p.revents ? 1 : -EAGAIN_;
 	} else {

@@ -17,6 +17,8 @@ int stream_is_ours(const struct stream *s, uint32_t event)
 {
 	const struct stream_way *out = stream_out(s);
 
+	if (stream_is_pipe(s) && (event == POLLIN_) == (int)s->writes) /* its other end's */
+		return 0;
 	if (event == POLLIN_)
 		return stream_source(stream_in(s)) == BY_RING;
 	return get_acquire(&out->is_on) && !get_acquire(&out->is_back);

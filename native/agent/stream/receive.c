@@ -17,17 +17,22 @@ enum {
 
 /* ---- what comes -------------------------------------------------------------------------------------------------- */
 
-uint64_t stream_pending(struct stream *s)
+static uint32_t pending(const struct stream_way *w)
 {
-	const struct stream_way *w = stream_in(s);
 	uint32_t n = get_acquire(&w->tail) - get_relaxed(&w->head);
 
 	return n <= STREAM_ROOM ? n : 0;
 }
 
+uint64_t stream_pending(struct stream *s)
+{
+	return pending(stream_in(s));
+}
+
 uint32_t stream_available(struct stream *s, int32_t fd)
 {
-	struct stream_way *w = stream_in(s);
+	/* A pipe says the same at both ends. */
+	struct stream_way *w = stream_is_pipe(s) && s->writes ? stream_out(s) : stream_in(s);
 	uint32_t n = 0, bells;
 
 	stream_lock(&w->read_lock);
@@ -39,7 +44,7 @@ uint32_t stream_available(struct stream *s, int32_t fd)
 			n = n > bells ? n - bells : 0;
 		else if (n > w->from - w->came)
 			n = (uint32_t)(w->from - w->came);
-		n += (uint32_t)stream_pending(s);
+		n += pending(w);
 	}
 	stream_unlock(&w->read_lock);
 	return n;
@@ -50,6 +55,12 @@ static int is_all_socket(const struct stream_way *w)
 {
 	return get_acquire(&w->is_back) && get_acquire(&w->tail) == w->head &&
 	       get_acquire(&w->bells) == w->bells_taken;
+}
+
+/* Nothing in a ring follows: the program's call is one of the kernel's, which of a pipe may take a packet. */
+static int is_all_kernel(const struct stream_way *w)
+{
+	return !get_acquire(&w->is_on) || stream_source(w) == BY_KERNEL_AGAIN || is_all_socket(w);
 }
 
 /* What the kernel has, without waiting. The bells that follow may come along, into what nobody looks at. */
@@ -74,7 +85,8 @@ static int64_t by_kernel(struct call *c, struct stream *s, struct parts *p, uint
 		return r;
 	m[2] = (uint64_t)v;
 	if (stream_is_pipe(s))
-		r = pipe_read((int32_t)c->args[0], v[0][0], v[0][1]);
+		r = is_all_kernel(w) ? pipe_readv((int32_t)c->args[0], v, m[3]) :
+				       pipe_read((int32_t)c->args[0], v[0][0], v[0][1]);
 	else if (c->nr == NR_recvmsg || m[3] > 1)
 		r = GATE3(NR_recvmsg, c->args[0], m, flags | MSG_DONTWAIT_);
 	else
@@ -140,6 +152,7 @@ static int64_t take_all(struct call *c, struct stream *s, struct parts *p, uint3
 
 	for (;;) {
 		enum source from = stream_source(w);
+		int is_all = is_all_kernel(w);
 		uint32_t more = 1;
 
 		/* An error is for the next call. */
@@ -157,7 +170,8 @@ static int64_t take_all(struct call *c, struct stream *s, struct parts *p, uint3
 				done += r;
 			return done;
 		}
-		if (stream_source(w) == from && !stream_is_pipe(s)) /* of which one buffer is read at a time */
+		/* Of a pipe one buffer is read at a time. */
+		if (is_all || (stream_source(w) == from && !stream_is_pipe(s)))
 			return done;
 	}
 }

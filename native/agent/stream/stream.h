@@ -201,6 +201,7 @@ int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes fo
 /* pipes.c */
 int pipe_is_packets(int32_t fd);
 int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len); /* without waiting */
+int64_t pipe_readv(int32_t fd, const void *v, uint64_t n);
 int pipe_bell(int32_t fd); /* 0: nobody needs one, or can have it */
 int64_t pipe_sleep(struct call *c, const struct stream *s); /* until something is there, 1, or the end, 0 */
 int pipe_must_wait(const struct parts *p, uint32_t room);
