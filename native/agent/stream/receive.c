@@ -294,6 +294,8 @@ static int64_t receive(struct call *c, struct stream *s, struct parts *p, uint32
 		if (stream_source(stream_in(s)) == BY_RING && stream_pending(s))
 			continue;
 		r = sleep(c, s, flags);
+		if (r == -ECONNRESET_)
+			r = reset_by_kernel(s);
 		s->asked = r == -EAGAIN_ ? arch_ticks() : 0;
 		if (r < 0)
 			return done ? done : r;
