@@ -100,6 +100,7 @@ static int64_t as_usual(struct call *c)
 	if (c->row->known)
 		return local_answer(c);
 	if (c->row->flags & CALL_IDENTITY) {
+		stream_leave_all(); /* as long as we may reach their other ends */
 		ret = by_route(c);
 		local_forget(c->thread);
 		return ret;

@@ -44,6 +44,26 @@ if sys.argv[1] == "tcp":
     both(listening.accept()[0], other)
 elif sys.argv[1] == "unix":
     both(*socket.socketpair())
+elif sys.argv[1] == "drops":
+    listening = socket.create_server(("127.0.0.1", 0))
+    other = socket.create_connection(listening.getsockname())
+    one = listening.accept()[0]
+    asked, told = os.pipe()
+    if not os.fork():
+        one.close()
+        talk(other, True)
+        other.sendall(b"z" * 1000)
+        os.write(told, b"!")
+        other.recv(1)
+        os._exit(0)
+    other.close()
+    talk(one, False)
+    os.read(asked, 1)
+    print(rings(), flush=True)
+    os.setgid(65534)
+    os.setuid(65534)
+    os.dup2(one.fileno(), 0)
+    os.execvp("head", ["head", "-c", "1000"])
 elif sys.argv[1] == "serve":
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
@@ -117,3 +137,9 @@ def test_a_killed_launcher_leaves_no_file_of_meetings(tmp_path: Path) -> None:
     done = run_in(tmp_path, argv, timeout=60)
     assert done.stdout == f"lsca-meetings-2-{os.getuid()}\n".encode()
     assert b"the launcher was killed" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_who_drops_his_privileges_keeps_what_has_come(tmp_path: Path) -> None:
+    done = run_in(tmp_path, command("kernel", talks("drops")), timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n" + b"z" * 1000, b"")

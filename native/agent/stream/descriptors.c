@@ -273,13 +273,16 @@ int64_t stream_leave_number(uint32_t fd)
 	return r;
 }
 
-void stream_off(void)
+void stream_leave_all(void)
 {
-	if (!is_on)
-		return;
-	for (uint32_t fd = 0; fd < top; fd++)
+	for (uint32_t fd = 0; is_on && fd < top; fd++)
 		if (at[fd])
 			stream_leave_number(fd);
+}
+
+void stream_off(void)
+{
+	stream_leave_all();
 	is_on = 0;
 }
 

@@ -282,14 +282,12 @@ int stream_begin(struct stream *s)
 
 /*
  * What we leave unread when we go back must be put into our socket by one of the other end's (back.c). Where the kernel
- * would not let us, a program could not have it: so who has to be sure has no ring.
+ * would not let us, there is no ring: another user, one that is not to be looked into, Yama's ptrace_scope.
  */
 static int may_have(uint32_t pid)
 {
 	int64_t pidfd, fd;
 
-	if (!(session->flags & SESSION_STREAMS_SURE))
-		return 1;
 	pidfd = GATE2(NR_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return 0;

@@ -118,6 +118,7 @@ void stream_ending(struct thread *t); /* the process */
 void stream_tell_exec(struct call *c); /* is about to be made */
 void stream_tell(struct thread *t); /* the log, what stream_news are there */
 extern uint32_t stream_news;
+void stream_leave_all(void); /* they are the kernel's; others may come */
 void stream_off(void); /* something has come that we cannot follow: all are the kernel's, from now on */
 
 extern uint32_t stream_rings; /* streams of this process that have a ring; without any, waits are the kernel's */
