@@ -63,7 +63,7 @@ elif sys.argv[1] == "drops":
     os.setgid(65534)
     os.setuid(65534)
     os.dup2(one.fileno(), 0)
-    os.execvp("head", ["head", "-c", "1000"])
+    os.execv("/usr/bin/head", ["head", "-c", "1000"])
 elif sys.argv[1] == "serve":
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
