@@ -197,6 +197,7 @@ struct birth {
 	uint32_t entry; /* the new process's, PROCESSES: none */
 	uint32_t sys_blocked;
 	uint32_t twin_of; /* as in struct thread */
+	uint32_t is_lent; /* the child of vfork is counted as a holder of its parent's streams */
 };
 
 enum { KEY_SLOTS = 65536, STACK_SIZE = 31744, ALT_SIZE = 66560 };

@@ -3,6 +3,7 @@
  * A program becomes another one. Capturing does not survive that, so the launcher is asked to be there when it happens;
  * what the next image inherits is put in order before. Called for execve and execveat, by trap() alone.
  */
+#include "births.h"
 #include "post.h"
 #include "stream.h"
 
@@ -184,7 +185,7 @@ int64_t exec_call(struct call *c)
 		if (uncaught)
 			add_one(&session->uncaught);
 	}
-	r = stream_before_exec(p);
+	r = stream_before_exec(p, !!e);
 	if (r < 0) {
 		if (e)
 			exec_failed(e);
@@ -200,6 +201,7 @@ int64_t exec_call(struct call *c)
 	signal_leave(p, 1);
 	r = exec_now(c, args);
 	signal_leave(p, 0);
+	stream_exec_failed(p);
 	if (e)
 		exec_failed(e);
 	if (uncaught)

@@ -8,6 +8,7 @@
  * child of a fork, which has been given a session's descriptors (native/daemon/launcher/enter.c).
  */
 #include "agent.h"
+#include "births.h"
 
 #include "handler.h"
 #include "outside.h"
@@ -280,6 +281,7 @@ static int64_t begin(uint64_t mask, uint32_t flags)
 		life_enter(p, parent);
 	else
 		session->processes[p->entry].parent = parent;
+	stream_begun(p, 1);
 	signal_takeover();
 	t->sys_blocked = !!(mask & SIG_BIT(SIGSYS_));
 	start_sigsys();

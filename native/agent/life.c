@@ -4,6 +4,7 @@
  * or fork comes out in birth_stub and arms itself before any of its own code runs; a program that calls exec first asks
  * the launcher to be there. Under the route `proxy` the proxy forks, makes threads and ends with the program.
  */
+#include "births.h"
 #include "post.h"
 #include "stream.h"
 
@@ -58,6 +59,7 @@ void life_enter(struct process_self *p, uint32_t parent)
 			e->pid = p->pid;
 			e->proxy = 0;
 			e->parent = parent;
+			e->heirs = 0;
 			memset(e->calls, 0, sizeof e->calls);
 			put_release(&e->state, PROCESS_LIVE);
 			p->entry = i;
@@ -207,8 +209,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 		thread_crowd(c->thread);
 	if (session && !b->is_thread)
 		add_one(&session->births);
-	if (!b->shares_memory)
-		stream_before_fork();
+	stream_before_birth(b, !!(flags & FLAG_VFORK));
 	sites_lock(b->is_thread);
 	if (b->shares_memory)
 		sites_unlock();
@@ -222,11 +223,9 @@ static void parent_done(int64_t ret, struct birth *b)
 {
 	struct process_self *p = b->parent;
 
-	if (!b->shares_memory) {
+	if (!b->shares_memory)
 		sites_unlock();
-		if (ret < 0)
-			stream_not_forked();
-	}
+	stream_after_birth(b, ret);
 	/* Not whom the key leads to: a vfork child has had it until a moment ago. */
 	b->call.thread->mask = b->mask;
 	if (b->twin_of && ret < 0)
@@ -303,6 +302,7 @@ static void child_process(struct birth *b, struct thread **known)
 	}
 	p->pid = (uint32_t)GATE1(NR_getpid, 0); /* before anything touches the program's memory */
 	p->elsewhere = elsewhere || is_elsewhere(parent);
+	stream_child(b, p);
 	p->entry = PROCESSES;
 	p->lifeline = -1;
 	t = b->child ? b->child : thread_make(was->stack);

@@ -4,6 +4,7 @@
  * session, take SIGSYS, arm Syscall User Dispatch for this thread with a constant "block" and the one range from which
  * calls are let through.
  */
+#include "births.h"
 #include "post.h"
 
 struct session *session;
@@ -241,6 +242,7 @@ HIDDEN void start_injected(const struct agent_config *told)
 		if (p->entry == PROCESSES)
 			life_enter(p, cfg->parent);
 	}
+	stream_begun(p, !!(cfg->flags & AGENT_JOINED));
 	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
 	if (cfg->flags & AGENT_JOINED)
 		event_all(t, !!(cfg->flags & AGENT_FEW));

@@ -39,6 +39,9 @@ enum {
 	LEADS = 24,
 	LIBRARIES = 256,
 	LIBRARY_SITES = 64,
+	HELD = 8192,              /* ends of connections that programs of the session hold */
+	HELD_PIDS = 7,
+	HEIRS = 1024,
 };
 
 enum session_flags {
@@ -90,7 +93,8 @@ struct process {
 	uint32_t proxy; /* pid of its proxy, 0: none */
 	uint32_t parent;
 	uint64_t calls[ROUTE_COUNT];
-	uint64_t pad;
+	uint32_t heirs; /* what its next image is to know: the first one's place in session.heirs, and 1 more */
+	uint32_t pad;
 };
 
 /*
@@ -122,6 +126,27 @@ struct library_site {
 /* A file, as one program uses it; session.library_files says which. */
 struct library {
 	struct library_site sites[LIBRARY_SITES];
+};
+
+/* What all processes agree on that hold one end of a connection: see the agent's stream/held.c. */
+struct stream_held {
+	uint32_t holders;   /* processes, or more: who was killed has not left */
+	uint32_t is_spoilt; /* somebody holds it whom we do not know */
+	uint32_t is_nonblocking;
+	uint32_t taker;     /* pid of who is about to take the entry; nobody else does */
+	uint64_t sent, received;
+	uint32_t pids[HELD_PIDS]; /* the holders, as far as there is room; 0: none */
+	uint32_t is_crowded;      /* not all of them are there */
+};
+
+/* A descriptor that the next image of a process has: see stream/inherit.c. */
+struct stream_heir {
+	uint32_t pid;  /* 0: free */
+	uint32_t next; /* as process.heirs */
+	int32_t fd;    /* -1: it is closed by the exec */
+	uint32_t held;
+	uint32_t family, writes; /* as in the agent's struct stream */
+	uint64_t inode, other;
 };
 
 /* How waits of all sides have ended: see ring.h. */
@@ -173,6 +198,9 @@ struct session {
 	/* What became of connections, and bytes that went through rings, of which threads tell now and then. */
 	uint64_t streams_joined, streams_back, stream_bytes;
 	struct waits waits;
+	uint32_t held_next, heirs_next; /* where one looks first */
+	struct stream_held held[HELD];
+	struct stream_heir heirs[HEIRS];
 };
 
 /* ---- the area: log records in chunks ----------------------------------------------------------------------------- */
@@ -437,6 +465,8 @@ enum agent_flags {
 
 _Static_assert(sizeof(struct exec_request) == 64, "exec_request");
 _Static_assert(sizeof(struct process) == 56, "process");
+_Static_assert(sizeof(struct stream_held) == 64, "stream_held");
+_Static_assert(sizeof(struct stream_heir) == 40, "stream_heir");
 _Static_assert(sizeof(struct chunk) == 16, "chunk");
 _Static_assert(sizeof(struct chunk_head) == 64, "chunk_head");
 _Static_assert(sizeof(struct log_record) == 24, "log_record");

@@ -53,10 +53,10 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     """The program does not notice; the file ends with a whole block, and says how many records are missing."""
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (900_000, 900_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 
     log = tmp_path / "run.lsca"
-    done = run(tmp_path, log, before=limited)
+    done = run(tmp_path, log, words=("threads", "2", "200000"), before=limited)
     assert done.returncode == 0
     assert (
         done.stderr.count(b"\n") == 1

@@ -21,7 +21,7 @@ static void go_back(struct stream *s)
 }
 
 /* A descriptor of the other end's, out of its process: only that one can put bytes where we would receive them. */
-static int64_t other_socket(const struct stream_end *e, int is_pipe)
+static int64_t other_socket(const struct stream_end *e)
 {
 	int64_t pidfd = GATE2(NR_pidfd_open, e->pid, 0), fd;
 
@@ -29,8 +29,7 @@ static int64_t other_socket(const struct stream_end *e, int is_pipe)
 		return pidfd;
 	fd = GATE3(NR_pidfd_getfd, pidfd, e->fd, 0);
 	GATE1(NR_close, pidfd);
-	/* That of a pipe says which end it is. */
-	if (fd >= 0 && (stream_inode((int32_t)fd, "") << is_pipe | is_pipe) != e->inode) {
+	if (fd >= 0 && stream_inode((int32_t)fd, "") != e->inode) {
 		GATE1(NR_close, fd);
 		return -EIO_;
 	}
@@ -39,10 +38,10 @@ static int64_t other_socket(const struct stream_end *e, int is_pipe)
 
 /*
  * What is in the ring and was not read yet goes into the socket, by a descriptor of who has sent it. Both of the way's
- * locks are held, and the socket holds nothing but bells. What goes there is read first: as if it had never been in the
- * ring.
+ * locks are held, and the socket holds nothing but bells, or what went there before. What goes there now is read next:
+ * as if it had never been in the ring.
  */
-static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd, int is_pipe)
+static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd)
 {
 	uint32_t n = w->tail - w->head;
 
@@ -51,8 +50,7 @@ static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd, int 
 	put_release(&w->is_poured, 1);
 	while (n) {
 		uint32_t at = w->head % STREAM_ROOM, part = at + n > STREAM_ROOM ? STREAM_ROOM - at : n;
-		int64_t r = is_pipe ? GATE3(NR_write, fd, bytes + at, part) :
-				      GATE6(NR_sendto, fd, bytes + at, part, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+		int64_t r = GATE6(NR_sendto, fd, bytes + at, part, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
 
 		if (r <= 0)
 			return -EIO_;
@@ -63,26 +61,36 @@ static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd, int 
 	return 0;
 }
 
+/* Those in the socket that the kernel was given before the way has switched, unless there are no bells among them. */
+static int has_bytes_before_bells(const struct stream_way *w)
+{
+	return w->came < w->from && !w->is_poured && get_acquire(&w->bells) != w->bells_taken;
+}
+
 static int64_t pour_in(struct stream *s, int32_t own)
 {
 	struct stream_way *w = stream_in(s);
 	int was_back = get_relaxed(&w->is_back) != 0;
-	uint32_t behind = 0;
+	uint64_t before;
+	uint32_t there = 0;
 	int64_t fd, r;
 
 	put_release(&w->is_back, 1);
-	if (w->came < w->from && !w->is_poured) /* there are bytes in the socket, and then those in the ring */
-		return w->tail == w->head && w->bells == w->bells_taken ? 0 : -EIO_;
+	if (stream_is_pipe(s))
+		return pipe_restore(s, w, stream_bytes(s->ring, !s->end), own);
+	if (has_bytes_before_bells(w)) /* and then those in the ring */
+		return -EIO_;
+	before = w->came < w->from ? w->from - w->came : 0;
 	r = stream_drop_bells(s, own);
 	if (r || w->tail == w->head)
 		return r;
 	/* What was sent after the ring's bytes cannot be put behind them. */
-	if (was_back && (GATE3(NR_ioctl, own, FIONREAD_, &behind) || behind))
+	if (was_back && (GATE3(NR_ioctl, own, FIONREAD_, &there) || there > before))
 		return -EIO_;
-	fd = other_socket(&s->ring->ends[!s->end], stream_is_pipe(s));
+	fd = other_socket(&s->ring->ends[!s->end]);
 	if (fd < 0)
 		return -EIO_;
-	r = pour(w, stream_bytes(s->ring, !s->end), (int32_t)fd, stream_is_pipe(s));
+	r = pour(w, stream_bytes(s->ring, !s->end), (int32_t)fd);
 	GATE1(NR_close, fd);
 	return r;
 }
@@ -108,8 +116,10 @@ void stream_send_back(struct stream *s, int32_t fd)
 	stream_lock(&w->send_lock);
 	if (stream_begin(s) && !get_relaxed(&w->is_back)) {
 		go_back(s);
-		if (!stream_is_pipe(s) && w->came >= w->from)
-			pour(w, stream_bytes(s->ring, s->end), fd, 0);
+		if (stream_is_pipe(s)) /* what comes behind it, nobody could put it in front of */
+			pipe_restore(s, w, stream_bytes(s->ring, s->end), fd);
+		else if (!has_bytes_before_bells(w))
+			pour(w, stream_bytes(s->ring, s->end), fd);
 	}
 	stream_unlock(&w->send_lock);
 	stream_unlock(&w->read_lock);

@@ -10,23 +10,12 @@ enum {
 	SOCK_STREAM_ = 1, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SO_DOMAIN_ = 39,
 	IPPROTO_IP_ = 0, IPPROTO_TCP_ = 6, IPPROTO_IPV6_ = 41,
 	F_DUPFD_ = 0, F_SETFL_ = 4, F_SETOWN_ = 8, F_SETSIG_ = 10, F_SETOWN_EX_ = 15, F_DUPFD_CLOEXEC_ = 1030,
+	F_SETPIPE_SZ_ = 1031,
 	FASYNC_ = 020000, O_DIRECT_ = 040000,
 	FIONREAD_ = 0x541b, SIOCOUTQ_ = 0x5411, FIONBIO_ = 0x5421, FIOCLEX_ = 0x5451, FIONCLEX_ = 0x5450,
+	TCGETS_ = 0x5401, TIOCGPGRP_ = 0x540f, TIOCGWINSZ_ = 0x5413,
 	SCM_RIGHTS_ = 1,
 	RANGE_UNSHARE_ = 2, RANGE_CLOEXEC_ = 4,
-};
-
-enum concern {
-	NOT_OURS,
-	MAKES,   /* a stream, or two */
-	BYTES_COME, BYTES_GO, /* by the stream args[0] */
-	ASKS,    /* the stream args[0] for something else */
-	NUMBERS, /* changes which descriptors there are */
-	OPENS,   /* by a path, which may be that of a pipe in /proc */
-	WAITS,   /* for several, by their numbers */
-	WAITS_SET, CHANGES_SET, MAKES_SET, /* of epoll */
-	LEAVES,  /* needs these streams to be the kernel's */
-	ENDS_ALL, /* and this all of them, for good */
 };
 
 /* What concerns streams. */
@@ -40,7 +29,8 @@ static const struct {
 	{NR_socket, MAKES}, {NR_socketpair, MAKES}, {NR_pipe, MAKES}, {NR_pipe2, MAKES}, {NR_accept, MAKES},
 	{NR_accept4, MAKES},
 	{NR_fcntl, ASKS}, {NR_ioctl, ASKS}, {NR_shutdown, ASKS}, {NR_setsockopt, ASKS}, {NR_getsockopt, ASKS},
-	{NR_close, NUMBERS}, {NR_close_range, NUMBERS}, {NR_dup, NUMBERS}, {NR_dup2, NUMBERS}, {NR_dup3, NUMBERS},
+	{NR_close, RENUMBERS}, {NR_close_range, RENUMBERS}, {NR_dup, RENUMBERS}, {NR_dup2, RENUMBERS},
+	{NR_dup3, RENUMBERS},
 	{NR_open, OPENS}, {NR_openat, OPENS}, {NR_openat2, OPENS},
 	{NR_poll, WAITS}, {NR_ppoll, WAITS}, {NR_select, WAITS}, {NR_pselect6, WAITS},
 	{NR_epoll_create, MAKES_SET}, {NR_epoll_create1, MAKES_SET}, {NR_epoll_ctl, CHANGES_SET},
@@ -233,6 +223,9 @@ static int64_t asked_of(struct call *c, struct stream *s)
 		return memory_write(c->args[2], &n, 4) < 4 ? -EFAULT_ : 0;
 	case FIOCLEX_:
 	case FIONCLEX_:
+	case TCGETS_: /* whether it is a terminal */
+	case TIOCGPGRP_:
+	case TIOCGWINSZ_:
 		break;
 	default:
 		stream_leave(s, (int32_t)c->args[0]);
@@ -269,6 +262,7 @@ static int64_t controls(struct call *c, struct stream *s)
 	case F_SETOWN_:
 	case F_SETSIG_:
 	case F_SETOWN_EX_:
+	case F_SETPIPE_SZ_: /* what is in the ring must find room there */
 		if (s)
 			stream_leave(s, (int32_t)c->args[0]);
 	}
@@ -323,6 +317,8 @@ static int64_t given_away(uint64_t message)
 
 int stream_concerns(uint64_t nr, const uint64_t *args)
 {
+	if (vforked_is_there()) /* its numbers are not ours */
+		return nr < CALL_LIMIT && concerns[nr] != NOT_OURS;
 	switch (nr < CALL_LIMIT ? concerns[nr] : NOT_OURS) {
 	case NOT_OURS:
 		return 0;
@@ -336,7 +332,7 @@ int stream_concerns(uint64_t nr, const uint64_t *args)
 		return epoll_known(args[0]) || stream_known(args[2]) != 0 || epoll_known(args[2]);
 	case BYTES_GO:
 		return stream_known(args[0]) != 0 || (nr == NR_sendmsg && stream_are_there());
-	case NUMBERS:
+	case RENUMBERS:
 		if (nr == NR_close)
 			return stream_known(args[0]) || epoll_known(args[0]);
 		return stream_are_there() || epoll_are_there();
@@ -431,21 +427,14 @@ static int64_t renumbers(struct call *c)
 	return r;
 }
 
-/* A child of vfork has our memory, and descriptors of its own. */
-static int64_t of_vforked(struct call *c)
-{
-	if (c->nr == NR_dup || c->nr == NR_dup2 || c->nr == NR_dup3 || c->nr == NR_fcntl || c->nr == NR_ioctl ||
-	    c->nr == NR_epoll_ctl)
-		stream_leave_number((uint32_t)c->args[0]);
-	return dispatch_kernel(c);
-}
-
 int stream_gives_up(const struct call *c)
 {
 	if (concerns[c->nr] != ENDS_ALL)
 		return 0;
 	if (c->thread->process == &process_main)
 		stream_off();
+	else
+		vforked_leave();
 	return 1;
 }
 
@@ -456,7 +445,7 @@ int64_t stream_call(struct call *c)
 	int64_t r;
 
 	if (c->thread->process != &process_main)
-		return of_vforked(c);
+		return vforked_call(c, concern);
 	if (c->nr == NR_sendmsg && (r = given_away(c->args[1])))
 		return r;
 	for (uint64_t i = 0; c->nr == NR_sendmmsg && i < (uint32_t)c->args[2] && i < 1024; i++)
@@ -469,7 +458,7 @@ int64_t stream_call(struct call *c)
 		if (c->nr == NR_pipe || c->nr == NR_pipe2)
 			return piped(c);
 		return c->nr == NR_socket || c->nr == NR_socketpair ? opened(c) : accepted(c);
-	case NUMBERS:
+	case RENUMBERS:
 		return renumbers(c);
 	case MAKES_SET:
 		r = dispatch_kernel(c);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which descriptors of this process are streams: known from the calls that make, copy, hand on and close them. What has
- * come in another way (by an exec, in a message) is nobody's, and stays the kernel's. Called by calls.c, and around
- * births and ends by life.c and exec.c.
+ * Which descriptors of this process are streams: known from the calls that make, copy, hand on and close them, and from
+ * the image before an exec. What has come in another way (from outside, in a message) is nobody's, and stays the
+ * kernel's. Called by calls.c and inherit.c.
  */
 #include "stream.h"
 
-enum { AF_UNIX_ = 1, AF_INET_ = 2, AF_INET6_ = 10, F_GETFD_ = 1, HELD = 16384 };
+enum { AF_UNIX_ = 1, AF_INET_ = 2, AF_INET6_ = 10 };
 
 uint32_t stream_rings;
 
@@ -15,8 +15,6 @@ static uint16_t at[DESCRIPTORS] COLD(3); /* number in `streams`, and 1 more */
 static struct stream streams[STREAMS] COLD(3);
 static uint32_t high, top; /* streams and descriptors from here on were never used */
 static uint32_t table_lock;
-static struct held *held;  /* shared with our children */
-static uint32_t *held_next;
 
 void stream_setup(void)
 {
@@ -74,7 +72,7 @@ uint32_t stream_count(void)
 	return high;
 }
 
-static int is_used(const struct stream *s)
+int stream_is_used(const struct stream *s)
 {
 	uint32_t state = get_acquire(&s->state);
 
@@ -92,7 +90,7 @@ static void free_stream(struct stream *s)
 		stream_put(s);
 		return;
 	}
-	if (!is_used(s)) { /* somebody looked at it while it became so */
+	if (!stream_is_used(s)) { /* somebody looked at it while it became so */
 		__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
 		return;
 	}
@@ -103,8 +101,7 @@ static void free_stream(struct stream *s)
 		ring_release(s->ring, s->end);
 		s->ring = 0;
 	}
-	if (!__atomic_sub_fetch(&s->held->holders, 1, __ATOMIC_ACQ_REL))
-		s->held->is_spoilt = ~0u; /* it may be had again */
+	held_leave(s->held, held_self());
 	s->held = 0;
 	put_release(&s->state, has_news ? STREAM_OVER : STREAM_FREE);
 	__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL); /* somebody may be about to see that it is not his */
@@ -118,43 +115,22 @@ void stream_put(struct stream *s)
 		free_stream(s);
 }
 
-/* One of its numbers, or -1. */
-static int stream_descriptor(const struct stream *s)
+int32_t stream_descriptor(const struct stream *s)
 {
 	for (uint32_t fd = 0; fd < top; fd++)
 		if (at[fd] == (uint32_t)(s - streams) + 1)
-			return (int)fd;
+			return (int32_t)fd;
 	return -1;
 }
 
-/* A place in the memory that this process shares with those that it forks, and was forked from. */
-struct held *stream_held(void)
+struct stream *stream_numbered(uint32_t i)
 {
-	int64_t r;
-	uint32_t i;
+	return i < get_acquire(&high) ? &streams[i] : 0;
+}
 
-	if (!held) {
-		uint64_t near = ((uint64_t)session - (1ull << 31)) & ~4095ull;
-
-		r = GATE6(NR_mmap, near, 64 + HELD * sizeof *held, 3, 0x21, -1, 0); /* MAP_SHARED, ANONYMOUS */
-		if (r < 0 && r > -4096)
-			return 0;
-		held_next = (uint32_t *)r;
-		held = (struct held *)(r + 64);
-	}
-	for (uint32_t tries = 0; tries < HELD; tries++) {
-		i = add_one(held_next) % HELD;
-		if (get_relaxed(&held[i].is_spoilt) == ~0u || !held[i].is_spoilt) {
-			uint32_t was = get_relaxed(&held[i].is_spoilt);
-
-			if (!get_acquire(&held[i].holders) && swap_if(&held[i].holders, 0, 1)) {
-				held[i].sent = held[i].received = held[i].is_nonblocking = 0;
-				swap_if(&held[i].is_spoilt, was, 0);
-				return &held[i];
-			}
-		}
-	}
-	return 0;
+uint32_t stream_top(void)
+{
+	return get_acquire(&top);
 }
 
 static void lock_table(void)
@@ -162,7 +138,7 @@ static void lock_table(void)
 	stream_lock(&table_lock);
 }
 
-struct stream *stream_born(uint32_t fd, uint32_t family)
+struct stream *stream_enter(uint32_t fd, uint32_t family, struct stream_held *h)
 {
 	struct stream *s = 0;
 	int is_first;
@@ -177,12 +153,7 @@ struct stream *stream_born(uint32_t fd, uint32_t family)
 			continue;
 		s = &streams[i];
 		memset((char *)s + 16, 0, sizeof *s - 16);
-		s->held = stream_held();
-		if (!s->held) {
-			put_release(&s->users, 0);
-			s = 0;
-			break;
-		}
+		s->held = h;
 		raise_to(&high, i + 1);
 		s->family = family;
 		s->busy = 0;
@@ -196,6 +167,16 @@ struct stream *stream_born(uint32_t fd, uint32_t family)
 		stream_put(s);
 	if (is_first && s)
 		handle_table_changed(); /* calls that move bytes are of concern now */
+	return s;
+}
+
+struct stream *stream_born(uint32_t fd, uint32_t family)
+{
+	struct stream_held *h = fd < DESCRIPTORS ? held_take() : 0;
+	struct stream *s = h ? stream_enter(fd, family, h) : 0;
+
+	if (h && !s)
+		held_leave(h, held_self());
 	return s;
 }
 
@@ -286,38 +267,26 @@ void stream_off(void)
 	is_on = 0;
 }
 
-/* ---- processes --------------------------------------------------------------------------------------------------- */
-
-void stream_before_fork(void)
+/* A descriptor that may be one of a pipe's, which is known by its inode. */
+void stream_reopened(int32_t fd)
 {
-	epoll_before_fork(0);
+	uint64_t inode = stream_inode(fd, "");
+
 	for (uint32_t i = 0; i < high; i++) {
 		struct stream *s = &streams[i];
 
-		if (!is_used(s))
+		if (!stream_is_used(s) || !stream_is_pipe(s) || s->inode / 2 != inode)
 			continue;
-		add_one(&s->held->holders);
-		if (s->ring)
-			put_release(&s->ring->is_forked, 1);
-		/* Nobody has both ends of the ring yet, and now there would be three. */
-		if (s->state == STREAM_MADE && get_acquire(&s->ring->joined) != RING_SHARED)
-			stream_withdraw(s);
+		add_one(&s->users);
+		stream_leave(s, vforked_is_there() ? fd : stream_descriptor(s));
+		stream_put(s);
 	}
 }
 
-void stream_not_forked(void)
-{
-	epoll_before_fork(1);
-	for (uint32_t i = 0; i < high; i++)
-		if (is_used(&streams[i]))
-			__atomic_sub_fetch(&streams[i].held->holders, 1, __ATOMIC_ACQ_REL);
-}
-
-void stream_forked(void)
+/* The child of a fork. */
+void stream_forked_table(void)
 {
 	table_lock = stream_news = 0;
-	ring_forked();
-	epoll_forked();
 	for (uint32_t i = 0; i < high; i++) {
 		struct stream *s = &streams[i];
 
@@ -328,50 +297,6 @@ void stream_forked(void)
 			s->calls = 0;
 		}
 	}
-}
-
-/* A descriptor that may be one of a pipe's, which is known by its inode. */
-void stream_reopened(int32_t fd)
-{
-	uint64_t inode = stream_inode(fd, "");
-
-	for (uint32_t i = 0; i < top; i++) {
-		const struct stream *s = stream_known(i);
-
-		if (s && stream_is_pipe(s) && s->inode / 2 == inode)
-			stream_leave_number(i);
-	}
-}
-
-int stream_survives_exec(uint32_t fd)
-{
-	int64_t flags = GATE2(NR_fcntl, fd, F_GETFD_);
-
-	return flags >= 0 && !(flags & 1);
-}
-
-/* What the next image inherits is the kernel's again. A child of vfork has descriptors of its own by these numbers. */
-int64_t stream_before_exec(const struct process_self *p)
-{
-	if (is_on && p == &process_main)
-		epoll_before_exec();
-	for (uint32_t fd = 0; is_on && fd < top; fd++) {
-		int64_t r;
-
-		if (!at[fd] || !stream_survives_exec(fd))
-			continue;
-		if (p != &process_main) {
-			const struct stream *s = stream_known(fd);
-			uint64_t inode = stream_inode((int32_t)fd, "");
-
-			if (s->inode && inode != s->inode >> stream_is_pipe(s))
-				continue;
-		}
-		r = stream_leave_number(fd);
-		if (r)
-			return r;
-	}
-	return 0;
 }
 
 void stream_ending(struct thread *t)
@@ -386,4 +311,6 @@ void stream_ending(struct thread *t)
 		ring_add_up(&streams[i].patience, session);
 	}
 	tell_end(t);
+	if (is_on)
+		stream_left();
 }

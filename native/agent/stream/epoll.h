@@ -40,7 +40,7 @@ struct set {
 	int32_t fd;      /* one of its numbers */
 	struct calm calm;
 	struct patience patience;
-	struct held *held; /* is_spoilt: another process uses it */
+	struct stream_held *held; /* is_spoilt: another process uses it */
 	struct member *members;
 	uint16_t *index;   /* by descriptor, and 1 more */
 	uint16_t *hints;   /* by data */

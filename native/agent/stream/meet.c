@@ -10,6 +10,7 @@ enum {
 	IPPROTO_TCP_ = 6, TCP_NODELAY_ = 1, TCP_CORK_ = 3,
 	PROBES = 16,
 	TRIES = 3, /* calls before it is worth a ring */
+	TRIES_PIPE = 8, /* most are those of a pipeline, which carry a few KiB, and no more */
 	STATX_INO_ = 0x100, AT_EMPTY_PATH_ = 0x1000, FDCWD_ = -100,
 	DIAG_BY_FAMILY = 20, DIAG_PROTOCOL = 4, DIAG_SHOW_PEER = 4, DIAG_PEER = 2,
 };
@@ -300,8 +301,10 @@ static int may_have(uint32_t pid)
 
 /* ---- meeting ----------------------------------------------------------------------------------------------------- */
 
+/* What goes by the kernel is not counted any more. */
 static void plain(struct stream *s)
 {
+	put_release(&s->held->is_spoilt, 1);
 	put_release(&s->state, STREAM_PLAIN);
 }
 
@@ -342,7 +345,7 @@ static void first_step(struct stream *s, int32_t fd)
 
 	if (get_acquire(&s->held->holders) != 1 || get_acquire(&s->held->is_spoilt))
 		return;
-	if (!find_meetings() || !name_of(s, fd, &own)) {
+	if (!find_meetings() || !name_of(s, fd, &own) || (stream_is_pipe(s) && !pipe_is_fit(fd, (int)s->writes))) {
 		plain(s);
 		return;
 	}
@@ -419,7 +422,7 @@ void stream_meet(struct stream *s, int32_t fd)
 		tell_joined(s, fd);
 	if (state == STREAM_WAITS && get_relaxed(&meetings->at[s->meeting].state) == MEETING_WAITS)
 		return;
-	if (state == STREAM_YOUNG && ++s->calls < TRIES)
+	if (state == STREAM_YOUNG && ++s->calls < (stream_is_pipe(s) ? TRIES_PIPE : TRIES))
 		return;
 	if ((state != STREAM_YOUNG && state != STREAM_WAITS) || !swap_if(&s->busy, 0, NOBODY))
 		return;
@@ -432,10 +435,11 @@ void stream_meet(struct stream *s, int32_t fd)
 		stream_leave(s, fd);
 }
 
-void stream_withdraw(struct stream *s)
+int stream_withdraw(struct stream *s)
 {
 	if (s->state == STREAM_WAITS)
-		swap_if(&meetings->at[s->meeting].state, MEETING_WAITS, MEETING_FREE);
+		return swap_if(&meetings->at[s->meeting].state, MEETING_WAITS, MEETING_FREE);
 	if (s->state == STREAM_MADE && swap_if(&s->ring->joined, RING_ALONE, RING_REFUSED))
 		ring_forget(s->ring);
+	return 0;
 }

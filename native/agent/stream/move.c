@@ -245,7 +245,7 @@ void stream_take_bells(struct stream *s, int32_t fd)
 	if (!n || n > 1u << 30)
 		return;
 	n = n < sizeof room ? n : sizeof room;
-	r = stream_is_pipe(s) ? pipe_read(fd, (uint64_t)room, n) :
+	r = stream_is_pipe(s) ? pipe_read(s, fd, (uint64_t)room, n) :
 				GATE6(NR_recvfrom, fd, room, n, MSG_DONTWAIT_, 0, 0);
 	if (r > 0)
 		put_release(&w->bells_taken, w->bells_taken + (uint32_t)r);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is different where a stream is a pipe: it goes one way, its bells are written and read like bytes, nothing can
- * be looked at without being taken, and whether a call would block is asked first. Called by move.c, receive.c and
- * send.c.
+ * be looked at without being taken, and whether a call would block is asked first. Called by meet.c, move.c, back.c,
+ * receive.c and send.c.
  */
 #include "stream.h"
 
 enum {
 	FIONREAD_ = 0x541b,
-	F_GETFL_ = 3, O_DIRECT_ = 040000,
+	F_GETFL_ = 3, F_SETPIPE_SZ_ = 1031, F_GETPIPE_SZ_ = 1032,
+	O_WRONLY_ = 1, O_NONBLOCK_ = 04000, O_DIRECT_ = 040000, O_CLOEXEC_ = 02000000,
 	PIPE_BUF_ = 4096,
+	PIPE_MOST = 1 << 20, /* the kernel's own limit is that for most */
+	SLACK = 3 * 4096,    /* what is written in so many parts may begin as many pages */
 };
 
 static uint32_t waiting(int32_t fd)
@@ -36,14 +39,108 @@ int pipe_is_packets(int32_t fd)
 	return GATE2(NR_fcntl, fd, F_GETFL_) & O_DIRECT_ ? 1 : 0;
 }
 
-/* Under the read_lock nobody else takes what is there. */
-int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len)
+/* The other end of it, or the same once more; nobody who waits is in the way. */
+static int64_t reopen(int32_t fd, int writes)
 {
-	uint32_t n = waiting(fd);
+	char path[32];
 
-	if (!n)
+	*start_decimal(start_append(path, "/proc/self/fd/"), (uint32_t)fd) = 0;
+	return GATE4(NR_openat, -100, path, (writes ? O_WRONLY_ : 0) | O_NONBLOCK_ | O_CLOEXEC_, 0);
+}
+
+int pipe_is_fit(int32_t fd, int writes)
+{
+	int64_t other = reopen(fd, !writes);
+
+	if (other < 0)
+		return 0;
+	GATE1(NR_close, other);
+	return GATE2(NR_fcntl, fd, F_GETPIPE_SZ_) >= STREAM_ROOM;
+}
+
+static int64_t move_all(uint64_t nr, int64_t fd, const uint8_t *bytes, uint64_t n)
+{
+	while (n) {
+		int64_t r = GATE3(nr, fd, bytes, n);
+
+		if (r <= 0)
+			return -EIO_;
+		bytes += r;
+		n -= (uint64_t)r;
+	}
+	return 0;
+}
+
+/* `before`: what is there in front of the bells. */
+static int64_t refill(struct stream_way *w, const uint8_t *bytes, int64_t from, int64_t to, uint64_t before)
+{
+	uint32_t n = w->tail - w->head, bells = get_acquire(&w->bells) - w->bells_taken, at = w->head % STREAM_ROOM;
+	uint32_t first = at + n > STREAM_ROOM ? STREAM_ROOM - at : n;
+	uint64_t all = before + bells;
+	uint8_t *kept = all ? memory_pages(all) : 0;
+	int64_t r;
+
+	if (all && !kept)
+		return -ENOMEM_;
+	r = move_all(NR_read, from, kept, all);
+	if (!r)
+		r = move_all(NR_write, to, kept, before);
+	if (!r)
+		r = move_all(NR_write, to, bytes + at, first);
+	if (!r)
+		r = move_all(NR_write, to, bytes, n - first);
+	if (kept)
+		GATE2(NR_munmap, kept, all);
+	if (r)
+		return r;
+	put_release(&w->bells_taken, w->bells_taken + bells);
+	put_release(&w->is_poured, 1);
+	w->from += n;
+	put_release(&w->head, w->tail);
+	return 0;
+}
+
+/*
+ * First what went by the kernel and was not read yet, then bells: these are taken out, and in their place comes what is
+ * in the ring. Who has the other end need not be there any more.
+ */
+int64_t pipe_restore(struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own)
+{
+	uint32_t n = get_acquire(&w->tail) - w->head, bells = get_acquire(&w->bells) - w->bells_taken;
+	uint64_t before = w->came < w->from ? w->from - w->came : 0;
+	int64_t from, to, r = -EIO_;
+
+	s->is_shared = 1;
+	if (!n && !bells)
+		return 0;
+	if (n > STREAM_ROOM || before + bells > PIPE_MOST || waiting(own) != before + bells)
+		return -EIO_;
+	if (GATE2(NR_fcntl, own, F_GETPIPE_SZ_) < (int64_t)(before + n + SLACK) &&
+	    GATE3(NR_fcntl, own, F_SETPIPE_SZ_, before + n + SLACK) < 0)
+		return -EIO_;
+	from = s->writes ? reopen(own, 0) : own;
+	to = reopen(own, 1);
+	if (from >= 0 && to >= 0)
+		r = refill(w, bytes, from, to, before);
+	if (to >= 0)
+		GATE1(NR_close, to);
+	if (from >= 0 && from != own)
+		GATE1(NR_close, from);
+	return r;
+}
+
+/* Under the read_lock nobody else takes what is there; and if nobody has it but we, it stays there until we do. */
+int64_t pipe_read(struct stream *s, int32_t fd, uint64_t to, uint64_t len)
+{
+	int64_t r;
+
+	if (!s->there || s->is_shared || get_acquire(&stream_in(s)->is_back))
+		s->there = waiting(fd);
+	if (!s->there)
 		return look(fd, POLLIN_) & POLLHUP_ && !waiting(fd) ? 0 : -EAGAIN_;
-	return GATE3(NR_read, fd, to, len < n ? len : n);
+	r = GATE3(NR_read, fd, to, len < s->there ? len : s->there);
+	s->there -= r > 0 ? (uint32_t)r : s->there;
+	return r;
 }
 
 /* Without readers it would be a signal; without room there is enough to be woken by. */

@@ -64,10 +64,10 @@ int stream_unstick(struct stream *s, int32_t fd)
 		return 0;
 	tell_back(s, STREAM_SENDS, STREAM_BY_FULL);
 	/*
-	 * What is in the ring goes there, too, so that who reads can still leave; but a Unix socket that holds so much
-	 * takes no more.
+	 * What is in the ring goes there, too, so that who reads can still leave (a pipe becomes larger); but a Unix
+	 * socket that holds so much takes no more.
 	 */
-	if (s->family == AF_UNIX_ || stream_is_pipe(s))
+	if (s->family == AF_UNIX_)
 		stream_send_on(s);
 	else
 		stream_send_back(s, fd);

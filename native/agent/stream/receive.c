@@ -86,7 +86,7 @@ static int64_t by_kernel(struct call *c, struct stream *s, struct parts *p, uint
 	m[2] = (uint64_t)v;
 	if (stream_is_pipe(s))
 		r = is_all_kernel(w) ? pipe_readv((int32_t)c->args[0], v, m[3]) :
-				       pipe_read((int32_t)c->args[0], v[0][0], v[0][1]);
+				       pipe_read(s, (int32_t)c->args[0], v[0][0], v[0][1]);
 	else if (c->nr == NR_recvmsg || m[3] > 1)
 		r = GATE3(NR_recvmsg, c->args[0], m, flags | MSG_DONTWAIT_);
 	else

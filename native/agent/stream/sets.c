@@ -37,8 +37,7 @@ static void clear(struct set *e)
 		return;
 	}
 	set_free_room(e);
-	if (!__atomic_sub_fetch(&e->held->holders, 1, __ATOMIC_ACQ_REL))
-		e->held->is_spoilt = ~0u;
+	held_leave(e->held, held_self());
 	memset((char *)e + 16, 0, sizeof *e - 16);
 	__atomic_sub_fetch(&e->users, NOBODY, __ATOMIC_ACQ_REL);
 	put_release(&e->is_used, 0);
@@ -75,7 +74,7 @@ void epoll_made(uint32_t fd)
 
 		if (e->is_used || !swap_if(&e->is_used, 0, 1))
 			continue;
-		e->held = stream_held();
+		e->held = held_take();
 		if (!e->held) {
 			put_release(&e->is_used, 0);
 			return;
@@ -206,3 +205,9 @@ void epoll_before_exec(void)
 			epoll_give_up(fd);
 }
 
+void epoll_each_held(void (*visit)(struct stream_held *h))
+{
+	for (uint32_t i = 0; i < high; i++)
+		if (get_acquire(&sets[i].is_used) && sets[i].held)
+			visit(sets[i].held);
+}

@@ -3,6 +3,9 @@
  * Streams between captured programs of a user, see shared/streams.h:
  *
  *   descriptors.c  which descriptors of this process are streams
+ *   held.c         what all holders of an end agree on
+ *   inherit.c      what a child has of its parent, and the next image of this one
+ *   vforked.c      a child that has our memory until its exec
  *   calls.c        the calls that open, copy, hand on, use and close them
  *   meet.c         how two ends find each other
  *   rings.c        the memory between them
@@ -13,9 +16,10 @@
  *   poll.c, select.c  who waits for several
  *   sets.c, epoll.c, waits.c  epoll
  *
- * A stream belongs to this process; forks have one each for the same connection. What they must agree on before there
- * is a ring (who holds it, how many bytes went by the kernel) is in memory that they share (struct held). A ring is
- * made only where each end has one process that holds it, since others would not know; who is forked later, does.
+ * A stream belongs to this process; forks, and the images after an exec, have one each for the same connection. What
+ * they must agree on before there is a ring (who holds it, how many bytes went by the kernel) is in the session's
+ * memory (struct stream_held). A ring is made only where each end has one process that holds it, since others would
+ * not know; who is forked later, does.
  */
 #ifndef LSCA_AGENT_STREAM_H
 #define LSCA_AGENT_STREAM_H
@@ -35,6 +39,20 @@ enum {
 	STREAM_PIPE = 0xff, /* in place of a socket's family */
 };
 
+/* What a call has to do with streams. */
+enum concern {
+	NOT_OURS,
+	MAKES,   /* a stream, or two */
+	BYTES_COME, BYTES_GO, /* by the stream args[0] */
+	ASKS,    /* the stream args[0] for something else */
+	RENUMBERS, /* changes which descriptors there are */
+	OPENS,   /* by a path, which may be that of a pipe in /proc */
+	WAITS,   /* for several, by their numbers */
+	WAITS_SET, CHANGES_SET, MAKES_SET, /* of epoll */
+	LEAVES,  /* needs these streams to be the kernel's */
+	ENDS_ALL, /* and this all of them, for good */
+};
+
 enum stream_state {
 	STREAM_FREE,
 	STREAM_YOUNG,  /* by the kernel, and every byte is counted */
@@ -43,14 +61,6 @@ enum stream_state {
 	STREAM_JOINED,
 	STREAM_PLAIN,  /* the kernel's for good */
 	STREAM_OVER,   /* as good as free, but for what the log is to be told */
-};
-
-/* What all holders of one end agree on. */
-struct held {
-	uint32_t holders;   /* processes, or more: who was killed has not left */
-	uint32_t is_spoilt; /* somebody holds it whom we do not know */
-	uint32_t is_nonblocking, pad;
-	uint64_t sent, received;
 };
 
 /* What there is to be told of a stream that has, or had, a ring. */
@@ -79,7 +89,7 @@ struct stream {
 	uint32_t family;
 	uint32_t writes;      /* a pipe's end to write */
 	uint64_t inode, other; /* of the sockets, or twice that of a pipe and 1 for its end to write; 0: not known */
-	struct held *held;
+	struct stream_held *held;
 	struct stream_ring *ring;
 	uint64_t looked;      /* where the other end was reading when, in ticks; and what was in doubt */
 	uint32_t head_then, doubt_then;
@@ -93,6 +103,17 @@ struct stream {
 	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
 	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
 	struct tale tale;
+	uint32_t heirs;       /* enum stream_heirs */
+	uint32_t there;       /* bytes that are in the pipe at least */
+	uint32_t is_shared;   /* other processes may take them, too */
+};
+
+/* A stream and a process that is about to have it, or its next image. */
+enum stream_heirs {
+	HEIRS_NONE,
+	HEIRS_FORKED, /* a child that is about to be born is counted */
+	HEIRS_LENT, /* a child of vfork holds it, and is counted */
+	HEIRS_KEPT, /* and so will what comes after an exec */
 };
 
 #pragma GCC visibility push(hidden)
@@ -110,10 +131,6 @@ int stream_wants(uint64_t nr); /* it may be of concern */
 int stream_concerns(uint64_t nr, const uint64_t *args); /* it is */
 int stream_gives_up(const struct call *c); /* 1: such a call ends all streams, and is otherwise as without any */
 int64_t stream_call(struct call *c);
-void stream_before_fork(void);
-void stream_not_forked(void);
-void stream_forked(void); /* in the child */
-int64_t stream_before_exec(const struct process_self *p);
 void stream_ending(struct thread *t); /* the process */
 void stream_tell_exec(struct call *c); /* is about to be made */
 void stream_tell(struct thread *t); /* the log, what stream_news are there */
@@ -126,18 +143,50 @@ extern uint32_t stream_rings; /* streams of this process that have a ring; witho
 /* descriptors.c */
 struct stream *stream_get(uint32_t fd);    /* NULL: none; else give it back by stream_put() */
 void stream_put(struct stream *s);
-struct held *stream_held(void); /* shared with our children; NULL: no more */
 struct stream *stream_known(uint32_t fd); /* the same, not to be used */
-int stream_survives_exec(uint32_t fd);
+struct stream *stream_numbered(uint32_t i); /* each in turn, free ones too; NULL: no more */
+int stream_is_used(const struct stream *s);
+int32_t stream_descriptor(const struct stream *s); /* one of its numbers, or -1 */
+uint32_t stream_top(void); /* descriptors from here on are none of ours */
 int stream_is_wanted(uint32_t family); /* of a socket, or STREAM_PIPE */
 int stream_are_there(void); /* there was one at least */
 struct stream *stream_born(uint32_t fd, uint32_t family);
+struct stream *stream_enter(uint32_t fd, uint32_t family, struct stream_held *h);
 void stream_copied(uint32_t from, uint32_t to);
 void stream_drop(uint32_t fd); /* it is about to be closed, or was */
 void stream_drop_range(uint32_t from, uint32_t to);
 void stream_doubt(struct stream *s); /* the other end shall ask the kernel before it sends more */
 int64_t stream_leave_number(uint32_t fd); /* stream_leave(), if it is one */
 void stream_reopened(int32_t fd);
+void stream_leave_all(void);
+void stream_forked_table(void);
+
+/* held.c: of an end of a connection, or of an epoll set */
+struct stream_held *held_take(void); /* NULL: no more */
+/* A process, which is counted already, and one that holds it no more. 0: its number says nothing here. */
+void held_enter(struct stream_held *h, uint32_t pid);
+void held_leave(struct stream_held *h, uint32_t pid);
+
+static inline uint32_t held_self(void)
+{
+	return process_main.elsewhere ? 0 : process_main.pid;
+}
+
+/* inherit.c */
+int stream_survives_exec(uint32_t fd);
+int stream_is_single(void); /* there is no other thread */
+void stream_left(void); /* the process ends */
+/* 0: the next image has the stream by that number, if one may be passed on, or it is the kernel's. */
+int64_t stream_pass_on(const struct process_self *p, int32_t fd, struct stream *s, int is_caught, uint32_t *most);
+
+/* vforked.c: a child of vfork, which is counted as a holder of what its parent has */
+int vforked_is_there(void); /* nobody else runs then */
+void vforked_lend(void);
+void vforked_over(uint32_t pid); /* 0: it never was */
+void vforked_leave(void);       /* all that it holds is the kernel's */
+void vforked_forget(void);
+int64_t vforked_before_exec(const struct process_self *p, int is_caught, uint32_t most);
+int64_t vforked_call(struct call *c, uint8_t concern);
 
 struct stream *stream_number(uint32_t i); /* of all that there may be */
 uint32_t stream_count(void);              /* others were never used */
@@ -169,7 +218,7 @@ uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 
 void stream_as_wanted(const struct stream *s, int32_t fd); /* the socket has the options that the program wants */
 void stream_pair(struct stream *one, struct stream *two, const int32_t *fds); /* of a socketpair */
 void stream_meet(struct stream *s, int32_t fd); /* one step nearer to a ring, if that can be */
-void stream_withdraw(struct stream *s); /* it closes: nobody shall find it any more */
+int stream_withdraw(struct stream *s); /* nobody shall find it any more; 1: nobody has, since it waited */
 int stream_begin(struct stream *s); /* what we send goes into the ring from now on, under send_lock; 0: not yet */
 int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
 
@@ -201,8 +250,11 @@ int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes fo
 
 /* pipes.c */
 int pipe_is_packets(int32_t fd);
-int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len); /* without waiting */
 int64_t pipe_readv(int32_t fd, const void *v, uint64_t n);
+int pipe_is_fit(int32_t fd, int writes); /* what is in a ring can be put there */
+/* It is the kernel's again, with what is in the ring. Both of the way's locks are held. 0, or an error. */
+int64_t pipe_restore(struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own);
+int64_t pipe_read(struct stream *s, int32_t fd, uint64_t to, uint64_t len); /* without waiting */
 int pipe_bell(int32_t fd); /* 0: nobody needs one, or can have it */
 int64_t pipe_sleep(struct call *c, const struct stream *s); /* until something is there, 1, or the end, 0 */
 int pipe_must_wait(const struct parts *p, uint32_t room);
@@ -251,6 +303,7 @@ void epoll_copied(uint32_t from, uint32_t to);
 void epoll_drop(uint32_t fd);
 void epoll_drop_range(uint32_t from, uint32_t to);
 void epoll_before_exec(void);
+void epoll_each_held(void (*visit)(struct stream_held *h));
 void epoll_give_up(uint32_t fd);
 int64_t epoll_control(struct call *c);
 void epoll_closed(struct stream *s, int32_t fd, int is_last); /* one of its numbers */
