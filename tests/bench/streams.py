@@ -2,8 +2,8 @@
 """What streams are worth, for bench.py: the same pair of programs by the kernel's sockets and pipes and, captured with
 --streams=on, through shared memory; round by round, on one CPU and on two. By itself: `python streams.py [ROW...]`.
 
-The C programs are pair.c and many.c; whole servers and their clients are in served.py. A row says how many times as
-fast streams are, and the aim; a row without an aim of its own shall not be slower than the kernel by a tenth.
+The C programs are pair.c, many.c and pipeline.c; whole servers and their clients are in served.py. A row says how many
+times as fast streams are, and the aim; a row without an aim of its own shall not be slower than the kernel by a tenth.
 """
 
 import argparse
@@ -86,6 +86,19 @@ CASES = (
     sparse("pipe", "two pipes", "p50"),
     sparse("pipe", "two pipes", "p99"),
     Case(
+        "pipeline bytes",
+        "64 KiB through head | cat | cat | wc",
+        ("pipeline", "bytes", "SECONDS"),
+        "bytes",
+        aims={ONE: 1.5, TWO: 1.5},
+    ),
+    Case(
+        "pipeline lines",
+        "a line through seq | grep | wc",
+        ("pipeline", "lines", "SECONDS"),
+        "lines",
+    ),
+    Case(
         "busy tcp",
         "echo, TCP, CPU is wanted",
         ("pair", "busy", "tcp", "SECONDS"),
@@ -134,7 +147,7 @@ def parsed(text: str) -> dict[str, float]:
 
 
 def compile_pairs(into: Path) -> None:
-    for name in ("pair", "many"):
+    for name in ("pair", "many", "pipeline"):
         compiler = os.environ.get("CC") or shutil.which("gcc") or "cc"
         command = [compiler, "-O2", "-o", str(into / name), str(HERE / f"{name}.c")]
         subprocess.run(command, check=True, timeout=60)
