@@ -17,6 +17,7 @@ class PipeScript(Script):
     sends = "wv"
     receives = "rv"
     safe_sends = 15  # pages that a pipe has
+    warmth = 6  # it is worth a ring later
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,17 +126,8 @@ class PipeScript(Script):
     def copy(self) -> None:
         self.copies(*self.some_group())
 
-    def is_empty(self) -> bool:
-        """What is in a ring can be put into the pipe only as long as nothing lies there, and its sender lives."""
-        return not any(one.under_way for one in self.ends)
-
     def hand_over(self) -> None:
-        if self.is_empty():
-            self.hands_over(*self.some_group())
-
-    def again(self) -> None:
-        if self.is_empty():
-            super().again()
+        self.hands_over(*self.some_group())
 
     def by_file(self) -> None:
         """By calls that move pages."""
@@ -146,8 +138,8 @@ class PipeScript(Script):
                 name = self.chance.choice(("sendfile", "splice", "vmsplice"))
                 self.add(who[0], f"{name} {who[1]} {n}")
                 self.put(end, n)
-        elif (who := self.someone(end)) and self.is_empty():
-            if sender := self.someone(1 - end, out=True):
+        elif who := self.someone(end):
+            if (sender := self.someone(1 - end, out=True)) and self.fits(1 - end, n):
                 self.add(sender[0], f"send {sender[1]} {n} w -")
                 self.put(1 - end, n)
             name = self.chance.choice(("unsplice", "tee"))

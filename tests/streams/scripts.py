@@ -55,6 +55,7 @@ class Script:
     sends = "wvsm"  # calls that send and receive
     receives = "rvsm"
     safe_sends = SAFE_SENDS
+    warmth = 0  # rounds of traffic more than chance wants
 
     # ---- who can do what
 
@@ -109,7 +110,7 @@ class Script:
 
     def warm(self) -> None:
         """Enough traffic for a ring, or nearly."""
-        for _ in range(self.chance.choice((0, 2, 3, 4, 5, 6, 6, 6, 6, 8))):
+        for _ in range(self.warmth + self.chance.choice((0, 2, 3, 4, 5, 6, 6, 6, 6, 8))):
             for end in (0, 1):
                 n = self.chance.choice((1, 5, 100))
                 (one, out), (two, back) = self.places(end, out=True)[0], self.places(1 - end)[0]
