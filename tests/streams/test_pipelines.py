@@ -108,7 +108,7 @@ SHELL = {
         44,
     ),
     "stopped": (
-        "seq 3000000 | md5sum & sleep 0.05; kill -STOP $!; sleep 0.05; kill -CONT $!; wait",
+        "seq 3000000 | md5sum & sleep 0.05; { kill -STOP $!; sleep 0.05; kill -CONT $!; } 2> /dev/null; wait",
         0,
         1,
     ),
