@@ -303,14 +303,15 @@ $(LOG_EXTENSION): $(log_reader_objects) build/log/$(MACHINE)/decode.o build/log/
 SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 san_tests := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/test_*.c))
 san_fuzz := $(patsubst native/tests/%.c,build/san/%,$(wildcard native/tests/fuzz_*.c))
--include $(san_tests:%=%.d) $(san_fuzz:%=%.d)
+# One command compiles several files, and gcc would tell of the last one's headers only.
+san_headers := $(wildcard native/*.h native/*/*.h native/*/*/*.h native/*/*/*/*.h)
 
 build/san/fuzz_log: $(patsubst %,native/log/%.c,$(filter-out module,$(log_reader)) encode decode hash) $(GEN)/plans.c
 
-build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c Makefile
+build/san/%: native/tests/%.c $(GEN)/calls_$(MACHINE).c $(san_headers) Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/log $(DAEMON_ROOMS) -Inative/proxy -Inative/proxy/arch/$(MACHINE) -MMD -MP -MF $@.d -MT $@ -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(HOSTED) $(SAN) -Inative -Inative/log $(DAEMON_ROOMS) -Inative/proxy -Inative/proxy/arch/$(MACHINE) -o $@ $(filter %.c,$^)
 
 san: $(san_tests) $(san_fuzz) ## native tests and fuzzing under address and undefined-behaviour sanitizers
 	@set -e; for t in $(san_tests); do echo "$$t"; $$t; done
