@@ -69,12 +69,15 @@ struct patience {
 	uint32_t rest;     /* waits until spinning is tried again */
 	uint32_t no_yield; /* waits until yielding is tried again */
 	uint32_t backoff;
+	uint32_t absent;   /* budgets that the last yield took too long, and nobody has said that it was worth it */
 	uint32_t spun, yielded, slept; /* since they were last added to the session's */
 };
 
 enum {
 	CREDIT_MAX = 8,
 	SPIN_REST = 16,
+	TOO_LONG = 4, /* budgets of a yield, about 200 us: somebody else wanted the CPU */
+	WORTH = 2,    /* things that come by it, for each budget that it takes: then it was the peer who worked */
 	WAITS_KEPT = 1024, /* until they are added up */
 	SPIN_TICK = 1024,
 	SPIN_STALE = 2000, /* budgets, about 100 ms: whoever has spun for so long is dead */
@@ -137,6 +140,21 @@ static inline void ring_woke(struct bell *me, struct session *at)
 	__atomic_add_fetch(&at->waits.woke, 1, __ATOMIC_RELAXED);
 }
 
+/* The last yield took too long, and may not have been worth it. */
+static inline void ring_yields_less(struct patience *p)
+{
+	p->backoff = p->backoff < 16384 ? p->backoff * 4 + 64 : p->backoff;
+	p->no_yield = p->backoff;
+	p->absent = 0;
+}
+
+/* So many things have come while we waited: a peer that works for many of us at a time needs time for that. */
+static inline void ring_was_worth(struct patience *p, uint32_t found)
+{
+	if (p->absent && p->absent <= found / WORTH)
+		p->absent = 0;
+}
+
 /*
  * Wait a little for `is_there(with)` without sleeping; `there`: the CPU of whoever is waited for. RING_SLEEP: it is
  * not, sleep in the kernel. `yield` gives the CPU away once.
@@ -190,6 +208,8 @@ ring_linger_for(int (*is_there)(void *), void *with, uint32_t there, struct bell
 		p->rest = SPIN_REST;
 		return ring_goes_to_sleep(p, at);
 	}
+	if (p->absent)
+		ring_yields_less(p);
 	if (p->no_yield) {
 		p->no_yield--;
 		return ring_goes_to_sleep(p, at);
@@ -200,13 +220,10 @@ ring_linger_for(int (*is_there)(void *), void *with, uint32_t there, struct bell
 		yield();
 		took = arch_ticks() - before;
 		me->yielded++;
-		/* Somebody else wanted this CPU: four spin budgets are 200 us. */
-		if (budget && took > 4 * budget) {
-			p->backoff = p->backoff < 16384 ? p->backoff * 4 + 64 : p->backoff;
-			p->no_yield = p->backoff;
-		} else if (p->backoff) {
+		if (budget && took > TOO_LONG * budget)
+			p->absent = (uint32_t)(took / budget);
+		else if (p->backoff)
 			p->backoff -= p->backoff > 64 ? 64 : p->backoff;
-		}
 	}
 	if (!is_there(with))
 		return ring_goes_to_sleep(p, at);

@@ -262,6 +262,41 @@ static void test_dead_spinners(void)
 	session->spinners = 0;
 }
 
+static uint32_t brought;
+
+/* Somebody else has the CPU for longer than a yield should take; or it is the peer, and has much to do. */
+static void yield_long(void)
+{
+	for (uint64_t end = arch_ticks() + session->budget * (TOO_LONG + 2); arch_ticks() < end;)
+		arch_relax();
+	add_one(&brought);
+}
+
+/* How often who waits twice gives way, if so many things have come by the first time. */
+static uint64_t yields_after(uint32_t found)
+{
+	struct patience patience = {.credit = 8};
+	struct bell me = {.cpu = 0}, peer = {.cpu = arch_cpu()};
+
+	for (int i = 0; i < 2; i++) {
+		ring_linger(&brought, brought, &me, &peer, &patience, session, yield_long);
+		ring_was_worth(&patience, found);
+	}
+	return me.yielded;
+}
+
+static void test_long_yields(int cpu)
+{
+	if (arch_cpu() == CPU_UNKNOWN)
+		return;
+	now.name = "long yields";
+	on_cpu(cpu);
+	if (yields_after(1) != 1)
+		die("waiter", "gives way although it takes too long", 1);
+	if (yields_after(1u << 30) != 2)
+		die("waiter", "does not give way to a peer that works for many", 1u << 30);
+}
+
 int main(void)
 {
 	int cpus[2], count = 0;
@@ -275,6 +310,8 @@ int main(void)
 	for (int i = 0; i < CPU_SETSIZE && count < 2; i++)
 		if (CPU_ISSET((unsigned)i, &set))
 			cpus[count++] = i;
+	test_long_yields(cpus[0]);
+	sched_setaffinity(0, sizeof set, &set);
 	run((struct setup){"one CPU", cpus[0], cpus[0], (uint32_t)count - 1, MESSAGES, 0});
 	run((struct setup){"one CPU, never spin", cpus[0], cpus[0], 0, SLOW_MESSAGES, 1});
 	if (count < 2) {

@@ -141,6 +141,7 @@ static int linger(struct wait *w)
 		if (get_relaxed(&ends[!s->end].bell.cpu) != here)
 			there = get_relaxed(&ends[!s->end].bell.cpu);
 	}
+	w->patience = first ? &first->patience : 0;
 	return first && ring_linger_for(is_there, w, there, &first->ring->ends[first->end].bell, &first->patience,
 					session, stream_yield) == RING_READY;
 }
@@ -250,6 +251,7 @@ int64_t poll_wait(struct wait *w)
 			if (w->came)
 				return merge(w);
 			r = look(w);
+			ring_was_worth(w->patience, (uint32_t)r);
 			w->c->route = ROUTE_LOCAL;
 			if (r)
 				return r;

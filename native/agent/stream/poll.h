@@ -31,6 +31,7 @@ struct wait {
 	uint32_t is_select, came; /* as the kernel has said while we lingered */
 	uint64_t timeout, end; /* in nanoseconds; ~0: none */
 	uint64_t mask, mask_size;
+	struct patience *patience; /* of the first one that has a ring, since we lingered */
 	uint64_t slice; /* look again after so long at the latest; 0: no need */
 	void *pages;
 	uint64_t pages_size;
