@@ -67,17 +67,20 @@ static inline void store_before_load(void)
 struct patience {
 	int32_t credit;    /* > 0: spinning paid lately */
 	uint32_t rest;     /* waits until spinning is tried again */
-	uint32_t no_yield; /* waits until yielding is tried again */
-	uint32_t backoff;
-	uint32_t absent;   /* budgets that the last yield took too long, and nobody has said that it was worth it */
+	uint32_t absent;   /* ticks of the last yield, if it took too long and nobody has said that it was worth it */
+	uint32_t backoff;  /* of the last ones, about so many took too long */
+	uint64_t no_yield; /* until then, in ticks */
 	uint32_t spun, yielded, slept; /* since they were last added to the session's */
 };
 
 enum {
 	CREDIT_MAX = 8,
 	SPIN_REST = 16,
-	TOO_LONG = 4, /* budgets of a yield, about 200 us: somebody else wanted the CPU */
-	WORTH = 2,    /* things that come by it, for each budget that it takes: then it was the peer who worked */
+	TOO_LONG = 8,   /* budgets of a yield, about 400 us: somebody else wanted the CPU */
+	WORTH = 2,      /* things that come by it, for each budget that it takes: then it was the peer who worked */
+	YIELD_REST = 8, /* times as long as it took, and then to the next window */
+	YIELD_WINDOWS = 24, /* ticks between them, as a power of two; twice that if it takes too long again */
+	BACKOFF_MAX = 2,    /* so many times */
 	WAITS_KEPT = 1024, /* until they are added up */
 	SPIN_TICK = 1024,
 	SPIN_STALE = 2000, /* budgets, about 100 ms: whoever has spun for so long is dead */
@@ -140,18 +143,24 @@ static inline void ring_woke(struct bell *me, struct session *at)
 	__atomic_add_fetch(&at->waits.woke, 1, __ATOMIC_RELAXED);
 }
 
-/* The last yield took too long, and may not have been worth it. */
+/*
+ * The last yield took too long. What is lost by yields is a small part of the time, whoever wants the CPU. Who gives
+ * way among others that sleep instead has to wait for long: where there are many, all of them have to try it again
+ * at the same time.
+ */
 static inline void ring_yields_less(struct patience *p)
 {
-	p->backoff = p->backoff < 16384 ? p->backoff * 4 + 64 : p->backoff;
-	p->no_yield = p->backoff;
+	uint32_t window = YIELD_WINDOWS + p->backoff;
+
+	p->no_yield = (((arch_ticks() + (uint64_t)p->absent * YIELD_REST) >> window) + 1) << window;
+	p->backoff += p->backoff < BACKOFF_MAX;
 	p->absent = 0;
 }
 
 /* So many things have come while we waited: a peer that works for many of us at a time needs time for that. */
-static inline void ring_was_worth(struct patience *p, uint32_t found)
+static inline void ring_was_worth(struct patience *p, const struct session *at, uint32_t found)
 {
-	if (p->absent && p->absent <= found / WORTH)
+	if (p->absent <= found * __atomic_load_n(&at->budget, __ATOMIC_RELAXED) / WORTH)
 		p->absent = 0;
 }
 
@@ -210,20 +219,18 @@ ring_linger_for(int (*is_there)(void *), void *with, uint32_t there, struct bell
 	}
 	if (p->absent)
 		ring_yields_less(p);
-	if (p->no_yield) {
-		p->no_yield--;
-		return ring_goes_to_sleep(p, at);
-	}
 	{
 		uint64_t before = arch_ticks(), took;
 
+		if (before < p->no_yield)
+			return ring_goes_to_sleep(p, at);
 		yield();
 		took = arch_ticks() - before;
 		me->yielded++;
 		if (budget && took > TOO_LONG * budget)
-			p->absent = (uint32_t)(took / budget);
-		else if (p->backoff)
-			p->backoff -= p->backoff > 64 ? 64 : p->backoff;
+			p->absent = took < ~0u ? (uint32_t)took : ~0u;
+		else
+			p->backoff -= p->backoff > 0;
 	}
 	if (!is_there(with))
 		return ring_goes_to_sleep(p, at);

@@ -280,7 +280,7 @@ static uint64_t yields_after(uint32_t found)
 
 	for (int i = 0; i < 2; i++) {
 		ring_linger(&brought, brought, &me, &peer, &patience, session, yield_long);
-		ring_was_worth(&patience, found);
+		ring_was_worth(&patience, session, found);
 	}
 	return me.yielded;
 }

@@ -251,7 +251,7 @@ int64_t poll_wait(struct wait *w)
 			if (w->came)
 				return merge(w);
 			r = look(w);
-			ring_was_worth(w->patience, (uint32_t)r);
+			ring_was_worth(w->patience, session, (uint32_t)r);
 			w->c->route = ROUTE_LOCAL;
 			if (r)
 				return r;

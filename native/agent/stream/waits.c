@@ -366,7 +366,7 @@ static int64_t wait_for(struct look *l)
 			if (l->came > 0)
 				calm_looked(&e->calm, take_events(l, l->came));
 			look_at_rings(l);
-			ring_was_worth(&e->patience, l->n);
+			ring_was_worth(&e->patience, session, l->n);
 			stream_unlock(&e->lock);
 			if (l->n)
 				return l->n;
