@@ -7,21 +7,28 @@
  *	pair echo LINK SECONDS          the median of round trips of 64 bytes
  *	pair mean LINK SECONDS          their mean; with somebody else about, a median tells nothing
  *	pair busy LINK SECONDS          the same, and a third process wants the CPU all the time
+ *	pair idle LINK SECONDS          the same, and the process that answers is SCHED_IDLE
  *	pair sparse LINK SECONDS        a message a millisecond: round trips, p50 and p99
  *	pair chunks LINK SECONDS SIZE   one way, for each chunk
  *	pair four LINK SECONDS          four such pairs at a time: a round trip of one of them
+ *	pair eight LINK SECONDS         eight of them
  *	pair count LINK ROUNDTRIPS      so many round trips: for who counts system calls
  *	pair kill LINK TIMES            from SIGKILL for one end to the other one's end of file, the median
+ *	pair stop LINK TIMES            from SIGCONT for one end, which was stopped, to its answer, the median
+ *	pair spin tcp SECONDS           as echo, by two processes that never sleep
+ *	pair sockmap tcp SECONDS        as echo, by two sockets of a sockmap
  */
 #define _GNU_SOURCE
-#include "ends.h"
+#include "sockmap.h"
 
 #include <sys/mman.h>
 
-enum { SIZE = 64, WARM = 200, MOST = 200000, PAIRS = 4, LARGE = 65536, AFTER = 10 };
+enum { SIZE = 64, WARM = 200, MOST = 200000, LARGE = 65536, AFTER = 10 };
 
 static uint64_t times[MOST];
 static int is_placed = 1; /* each end on a CPU of its own, if there are two */
+static int is_idle;       /* who answers runs when nobody else wants to */
+static int is_mapped;
 
 static void serve(struct end e)
 {
@@ -49,13 +56,26 @@ static uint64_t round_trip(struct end e, int number)
 static struct end begin(const char *kind, pid_t *pid)
 {
 	struct link l = link_make(kind);
+	struct sched_param none = {0};
+	struct end e;
+	int ready[2], map = is_mapped ? sockmap_make(ntohs(((struct sockaddr_in *)&l.address)->sin_port)) : -1;
 
+	if (is_mapped && pipe(ready))
+		die("pipe");
 	*pid = child();
 	if (is_placed)
 		stay(!*pid);
+	if (!*pid && is_idle && sched_setscheduler(0, SCHED_IDLE, &none))
+		die("sched_setscheduler");
+	e = *pid ? link_near(&l) : link_far(&l);
+	if (is_mapped) { /* the first message needs both in the map */
+		sockmap_add(map, *pid ? CLIENT : SERVER, e.in);
+		if (*pid ? read(ready[0], &map, 1) != 1 : write(ready[1], "", 1) != 1)
+			die("the other one is not ready");
+	}
 	if (!*pid)
-		serve(link_far(&l));
-	return link_near(&l);
+		serve(e);
+	return e;
 }
 
 static void echo(const char *kind, double seconds, int is_mean)
@@ -145,13 +165,13 @@ static void chunks(const char *kind, double seconds, size_t size)
 	say("chunk", (now_ns() - start) / count);
 }
 
-static void four(const char *kind, double seconds)
+static void many_pairs(const char *kind, double seconds, int pairs, const char *name)
 {
 	uint64_t *counts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), all = 0;
-	pid_t pids[PAIRS];
+	pid_t pids[16];
 
 	is_placed = 0;
-	for (int i = 0; i < PAIRS; i++) {
+	for (int i = 0; i < pairs; i++) {
 		pids[i] = child();
 		if (!pids[i]) {
 			pid_t pid;
@@ -168,11 +188,11 @@ static void four(const char *kind, double seconds)
 			_exit(0);
 		}
 	}
-	for (int i = 0; i < PAIRS; i++) {
+	for (int i = 0; i < pairs; i++) {
 		reap(pids[i]);
 		all += counts[i];
 	}
-	say("four", seconds * 1e9 * PAIRS / all);
+	say(name, seconds * 1e9 * pairs / all);
 }
 
 static void count(const char *kind, int round_trips)
@@ -217,6 +237,40 @@ static void killed(const char *kind, int most)
 	say("kill", percentile(times, most, 50));
 }
 
+/* It is stopped when its message comes. */
+static void stopped(const char *kind, int most)
+{
+	uint64_t *gone_on_at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct timespec pause = {0, AFTER * 1000000};
+	char data[SIZE] = "";
+	pid_t pid, waker;
+	struct end e = begin(kind, &pid);
+	int status;
+
+	for (int i = 0; i < most; i++) {
+		for (int n = 0; n < WARM; n++)
+			round_trip(e, n);
+		kill(pid, SIGSTOP);
+		if (waitpid(pid, &status, WUNTRACED) != pid || !WIFSTOPPED(status))
+			die("it does not stop");
+		waker = child();
+		if (!waker) {
+			nanosleep(&pause, NULL);
+			*gone_on_at = now_ns();
+			kill(pid, SIGCONT);
+			_exit(0);
+		}
+		put_all(e.out, data, SIZE);
+		if (!take_all(e.in, data, SIZE))
+			die("it has gone");
+		times[i] = now_ns() - *gone_on_at;
+		reap(waker);
+	}
+	end_close(e);
+	reap(pid);
+	say("stop", percentile(times, most, 50));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 3 ? argv[1] : "";
@@ -224,8 +278,11 @@ int main(int argc, char **argv)
 
 	alarm(PATIENCE);
 	signal(SIGPIPE, SIG_IGN);
-	if (!strcmp(what, "echo") || !strcmp(what, "mean"))
-		echo(argv[2], seconds, *what == 'm');
+	is_idle = !strcmp(what, "idle");
+	is_spinning = !strcmp(what, "spin");
+	is_mapped = !strcmp(what, "sockmap");
+	if (!strcmp(what, "echo") || !strcmp(what, "mean") || is_idle || is_spinning || is_mapped)
+		echo(argv[2], seconds, *what == 'm' || is_idle);
 	else if (!strcmp(what, "busy"))
 		busy(argv[2], seconds);
 	else if (!strcmp(what, "sparse"))
@@ -233,7 +290,11 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "chunks") && argc == 5)
 		chunks(argv[2], seconds, atoi(argv[4]) < LARGE ? atoi(argv[4]) : LARGE);
 	else if (!strcmp(what, "four"))
-		four(argv[2], seconds);
+		many_pairs(argv[2], seconds, 4, what);
+	else if (!strcmp(what, "eight"))
+		many_pairs(argv[2], seconds, 8, what);
+	else if (!strcmp(what, "stop"))
+		stopped(argv[2], seconds);
 	else if (!strcmp(what, "count"))
 		count(argv[2], seconds);
 	else if (!strcmp(what, "kill"))

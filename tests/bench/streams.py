@@ -9,23 +9,24 @@ times as fast streams are, and the aim; a row without an aim of its own shall no
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import rivals
 from loads import run
+from quota import Quota
 from served import SERVED, Served
+from turns import ONE, TWO, Found, Row, in_turn, parsed, places
 
 HERE = Path(__file__).resolve().parent
 NATIVE, STREAMS = "native", "streams"
 PATIENCE = 40
 NO_WORSE = 1 / 1.1
-ONE, TWO = 1, 2  # CPUs
-Row = dict[str, object]
+HALF = 0.5  # what the rule of waiting promises, whoever else wants the CPU
 Aims = Mapping[int, float]  # how many times as fast, by the number of CPUs
 
 
@@ -40,6 +41,7 @@ class Case:
     unit: str = "us"
     aims: Aims = field(default_factory=dict)
     cpus: tuple[int, ...] = (ONE, TWO)
+    has_quota: bool = False  # it runs where half a CPU may be used
 
 
 def echo(link: str, title: str, one: float, two: float) -> Case:
@@ -98,15 +100,51 @@ CASES = (
         ("pipeline", "lines", "SECONDS"),
         "lines",
     ),
-    Case(
-        "busy tcp",
-        "echo, TCP, CPU is wanted",
-        ("pair", "busy", "tcp", "SECONDS"),
-        "echo",
-        cpus=(ONE,),
+    *(
+        Case(
+            f"busy {link}",
+            f"echo, {title}, CPU is wanted",
+            ("pair", "busy", link, "SECONDS"),
+            "echo",
+            aims={ONE: HALF},
+            cpus=(ONE,),
+        )
+        for link, title in (("tcp", "TCP"), ("pipe", "two pipes"))
     ),
     Case("four tcp", "echo, four pairs at a time, TCP", ("pair", "four", "tcp", "SECONDS"), "four"),
     Case("four pipe", "echo, four pairs, pipes", ("pair", "four", "pipe", "SECONDS"), "four"),
+    *(
+        Case(
+            f"eight {link}",
+            f"echo, eight pairs, {title}",
+            ("pair", "eight", link, "SECONDS"),
+            "eight",
+            aims={ONE: HALF, TWO: HALF},
+        )
+        for link, title in (("tcp", "TCP"), ("pipe", "pipes"))
+    ),
+    Case(
+        "quota",
+        "echo, TCP, a quota of half a CPU",
+        ("pair", "mean", "tcp", "LONGER"),
+        "echo",
+        aims={ONE: HALF, TWO: HALF},
+        has_quota=True,
+    ),
+    Case(
+        "idle",
+        "echo, TCP, a peer of SCHED_IDLE",
+        ("pair", "idle", "tcp", "SECONDS"),
+        "echo",
+        aims={ONE: HALF, TWO: HALF},
+    ),
+    Case(
+        "stop",
+        "from SIGCONT to the answer, TCP",
+        ("pair", "stop", "tcp", "20"),
+        "stop",
+        aims={ONE: HALF, TWO: HALF},
+    ),
     *(
         Case(
             f"connect {trips}",
@@ -119,31 +157,11 @@ CASES = (
     Case("kill", "a killed peer is seen", ("pair", "kill", "tcp", "5"), "kill"),
 )
 KEYS = tuple(case.key for case in CASES)
-
-
-@dataclass
-class Found:
-    """Values by (key, CPUs, way), one per round, in nanoseconds; and what did not run."""
-
-    values: dict[tuple[str, int, str], list[float]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-
-    def median(self, key: str, cpus: int, way: str) -> float | None:
-        found = self.values.get((key, cpus, way))
-        return statistics.median(found) if found else None
+OTHERS = ("facts", "rivals")
 
 
 def captured(lsca: Path) -> tuple[str, ...]:
     return (str(lsca), "run", "--no-daemon", "--streams=on", "--")
-
-
-def places() -> dict[int, frozenset[int]]:
-    allowed = sorted(os.sched_getaffinity(0))
-    return {n: frozenset(allowed[:n]) for n in (ONE, TWO) if n <= len(allowed)}
-
-
-def parsed(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
 
 
 def compile_pairs(into: Path) -> None:
@@ -153,38 +171,24 @@ def compile_pairs(into: Path) -> None:
         subprocess.run(command, check=True, timeout=60)
 
 
-def in_turn(
-    found: Found,
-    ways: Mapping[str, tuple[str, ...]],
-    cpus: int,
-    keys: Mapping[str, str],
-    measure: Callable[[tuple[str, ...]], Mapping[str, float]],
-    rounds: int,
-) -> None:
-    """Each round begins with the other way. `keys`: what a printed value is called."""
-    for number in range(rounds):
-        for way in list(ways)[:: -1 if number % 2 else 1]:
-            for name, value in measure(ways[way]).items():
-                if name in keys:
-                    found.values.setdefault((keys[name], cpus, way), []).append(value)
-
-
 def measure_cases(
     found: Found,
     ways: Mapping[str, tuple[str, ...]],
     work: Path,
     wanted: Sequence[str],
     quick: bool,
+    quota: Quota,
 ) -> None:
     """Values that one program prints together are taken from one run of it."""
     together: dict[tuple[str, ...], list[Case]] = {}
     for case in CASES:
-        if case.key in wanted:
+        if case.key in wanted and not (case.has_quota and quota.missing):
             together.setdefault(case.command, []).append(case)
     for command, cases in together.items():
         words = (
             {"SECONDS": "0.03", "LONGER": "0.03"} if quick else {"SECONDS": "0.2", "LONGER": "0.6"}
         )
+        within = quota.prefix if cases[0].has_quota else ()
         program = [str(work / command[0]), *(words.get(word, word) for word in command[1:])]
         for cpus, place in places().items():
             keys = {case.value: case.key for case in cases if cpus in case.cpus}
@@ -192,9 +196,10 @@ def measure_cases(
             def measure(
                 prefix: tuple[str, ...],
                 program: list[str] = program,
+                within: tuple[str, ...] = within,
                 place: frozenset[int] = place,
             ) -> Mapping[str, float]:
-                return parsed(run([*prefix, *program], place, PATIENCE))
+                return parsed(run([*within, *prefix, *program], place, PATIENCE))
 
             if not keys:
                 continue
@@ -308,10 +313,16 @@ def measure(
     found = Found()
     ways = {NATIVE: (), STREAMS: captured(lsca)}
     titles = {key: title for kind in SERVED for key, title in kind.titles.items()}
-    chosen = tuple(wanted or (*KEYS, *titles, "facts"))
+    chosen = tuple(wanted or (*KEYS, *titles, *OTHERS))
     compile_pairs(work)
-    measure_cases(found, ways, work, chosen, quick)
+    quota = Quota()
+    try:
+        measure_cases(found, ways, work, chosen, quick, quota)
+    finally:
+        quota.close()
     left_out = [*measure_served(found, ways, work, chosen, quick)]
+    if quota.missing and "quota" in chosen:
+        left_out.append(f"quota left out: {quota.missing}")
     for cpus in places():
         yield ""
         yield f"{f'streams, {cpus} CPU' + 's' * (cpus > 1):<43}{NATIVE:>12}{STREAMS:>12}{'faster':>11}"
@@ -322,13 +333,15 @@ def measure(
                 yield from line(found, key, title, "us", kind.aims.get(key, {}), cpus, rows)
     if "facts" in chosen:
         yield from facts(captured(lsca), work, found)
+    if "rivals" in chosen:
+        yield from rivals.measure(captured(lsca), work, quick, rows)
     yield from left_out
     if found.failures:
         raise RuntimeError("; ".join(found.failures))
 
 
 def main() -> int:
-    known = [*KEYS, *(key for kind in SERVED for key in kind.titles), "facts"]
+    known = [*KEYS, *(key for kind in SERVED for key in kind.titles), *OTHERS]
     parser = argparse.ArgumentParser(description="Streams against the kernel's sockets and pipes.")
     parser.add_argument(
         "rows", nargs="*", metavar="ROW", help=f"or its first words: {', '.join(known)}"
