@@ -125,7 +125,7 @@ struct thread {
 	struct calm calm; /* of what it polls */
 	/* log */
 	struct chunk_head *head; /* of the chunk that it has leased; NULL: none */
-	uint8_t *at, *end;       /* where its next record goes; the end of the chunk */
+	uint8_t *at, *end;       /* where its next record goes; what is there of the chunk */
 	uint64_t number;         /* of its next record */
 	uint64_t serial;         /* 0: has not written yet */
 	uint32_t chunk;
@@ -157,9 +157,9 @@ struct call {
 	const struct call_row *row;
 	struct thread *thread;
 	struct ucontext *uc; /* NULL: the call came by a patched site */
-	uint8_t route;
-	uint8_t foreign;
+	uint8_t route, foreign;
 	uint8_t replaces;          /* a record of it was written before it was made */
+	uint32_t rest;             /* of its record, at most, without strings */
 	struct log_record *record; /* begun, and not to be seen yet; NULL: none */
 };
 
@@ -208,11 +208,12 @@ extern struct agent_config agent_config; /* not hidden: the launcher looks for i
 /* Behind all other data, which so fits on the few pages that every program writes to; `n`: their order. */
 #define COLD(n) __attribute__((section(".bss.cold" #n)))
 #define HOT __attribute__((section(".bss.hot"))) /* and before it: what is written to at the start */
+#define WARM(more) __attribute__((section(".bss.warm" more))) /* between the two: agent.ld */
 #pragma GCC visibility push(hidden)
 
 /* arch/entry.S */
 extern char range_begin[], range_end[], trap_restorer[], birth_stub[];
-extern char __ehdr_start[], _end[]; /* the linker's: where we lie */
+extern char __ehdr_start[], _end[], warm_end[]; /* the linker's: where we lie */
 extern char gate_wait_armed[], gate_wait_insn[], gate_wait_done[], gate_wait_end[];
 int64_t gate(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t gate_wait(struct gate_wait *w);
@@ -443,11 +444,11 @@ int own_takes(struct thread *t, const struct siginfo *info, struct ucontext *uc)
 /* chunks.c */
 int64_t chunk_map_area(int64_t fd, int all);
 void chunk_map_all(void); /* before a filter comes */
-int chunk_lease(struct thread *t); /* 0: there is none, and nobody to wait for */
+int chunk_lease(struct thread *t, uint64_t need); /* bytes; 0: there is none, and nobody to wait for */
+int chunk_reach(struct thread *t, uint64_t need); /* bytes from t->at; 0: the chunk is not so long, or no memory */
 void chunk_release(struct thread *t);
 void chunk_inherit(uint32_t pid);
-void chunk_forked(void);
-void chunk_lost(void); /* a record */
+void chunk_forked(void), chunk_lost(void); /* a record */
 
 /* counts.c */
 void record_count(struct thread *t, uint8_t route); /* one call more */
@@ -483,7 +484,7 @@ int event_follows(uint64_t nr);
 void event_after(struct call *c, int64_t ret);
 void event_address(struct log_record *r, int arg, uint64_t nr, int64_t fd); /* of a socket, as a piece */
 void event_all(struct thread *t, int few); /* all that this process has; few: the standard ones at most */
-void event_program(struct thread *t);
+void event_program(struct thread *t), event_argv(struct thread *t, const uint64_t *sp);
 
 void *memcpy(void *to, const void *from, unsigned long n);
 void *memset(void *to, int c, unsigned long n);

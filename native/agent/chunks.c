@@ -8,6 +8,7 @@
 
 enum { MADV_REMOVE_ = 9, MADV_POPULATE_WRITE_ = 23, MREMAP_MAYMOVE_ = 1, MREMAP_FIXED_ = 2, PAUSE_NS = 50000000,
        TRIES = 64 };
+#define PAGE 4096ull
 
 /*
  * A mapping of the area from AREA_LOST on; its size is counted with what lies before. A larger one comes beside it, not
@@ -162,14 +163,47 @@ static int has_patience(const struct process_self *p, int waits)
 	return get_relaxed(&session->full) || (!get_relaxed(&given_up) && waits < WAITS_HOPELESS);
 }
 
-/* 0: there is no address space for it, or no memory; the latter would be a SIGBUS later. */
-static int begin(struct thread *t, uint32_t i)
+static uint64_t whole_pages(uint64_t size)
+{
+	return (size + PAGE - 1) & ~(PAGE - 1);
+}
+
+/* Without memory it would be a SIGBUS later. */
+static int populate(uint8_t *at, uint64_t size)
+{
+	int64_t r = GATE3(NR_madvise, at, size, MADV_POPULATE_WRITE_);
+
+	return r >= 0 || r == -EINVAL_; /* EINVAL: before Linux 5.14 */
+}
+
+/*
+ * The next `need` bytes can be written, if there is memory. Most programs write a page or two, and each page costs them
+ * more than a call; from one that writes more there is always more to come.
+ */
+int chunk_reach(struct thread *t, uint64_t need)
+{
+	uint8_t *head = (uint8_t *)t->head;
+	uint64_t have = (uint64_t)(t->end - head), want = (uint64_t)(t->at - head) + need;
+
+	if (want <= have)
+		return 1;
+	want = want < 2 * have ? 2 * have : whole_pages(want);
+	want = want < CHUNK_SIZE ? want : CHUNK_SIZE;
+	if (want > have && populate(t->end, want - have))
+		t->end = head + want;
+	return t->end - t->at >= (int64_t)need;
+}
+
+/* 0: there is no address space for it, or no memory. */
+static int begin(struct thread *t, uint32_t i, uint64_t need)
 {
 	struct chunk *k = &session->chunks[i];
 	struct chunk_head *h = (struct chunk_head *)place_of(i);
-	int64_t r = h ? GATE3(NR_madvise, h, CHUNK_SIZE, MADV_POPULATE_WRITE_) : -ENOMEM_;
+	uint64_t size = whole_pages(sizeof *h + need + PAGE / 2);
 
-	if (r < 0 && r != -EINVAL_) { /* EINVAL: before Linux 5.14 */
+	if (t->number || size > CHUNK_SIZE)
+		size = CHUNK_SIZE;
+	if (!h || !populate((uint8_t *)h, size)) {
 		if (h) /* the part of it that was to be had; nothing in it that is not in the file */
 			GATE3(NR_madvise, h, CHUNK_SIZE, MADV_REMOVE_);
 		put_release(&k->state, CHUNK_FREE);
@@ -194,12 +228,12 @@ static int begin(struct thread *t, uint32_t i)
 	t->chunk = i;
 	t->head = h;
 	t->at = (uint8_t *)(h + 1);
-	t->end = (uint8_t *)h + CHUNK_SIZE;
+	t->end = (uint8_t *)h + size;
 	return 1;
 }
 
 /* One that was used before, if there is one: its memory is there. Otherwise a new one, while there is memory. */
-static int take(struct thread *t)
+static int take(struct thread *t, uint64_t need)
 {
 	uint32_t high = get_acquire(&session->chunk_high), hint = get_relaxed(&session->chunk_hint);
 	uint32_t count = get_relaxed(&session->chunk_count);
@@ -215,7 +249,7 @@ static int take(struct thread *t)
 		if (get_relaxed(&session->chunks[i].state) != CHUNK_FREE ||
 		    !swap_if(&session->chunks[i].state, CHUNK_FREE, CHUNK_LEASED))
 			continue;
-		if (begin(t, i))
+		if (begin(t, i, need))
 			return 1;
 		tries++;
 		count = high;
@@ -223,19 +257,19 @@ static int take(struct thread *t)
 	for (; high < count; high++) {
 		raise_to(&session->chunk_high, high + 1);
 		if (swap_if(&session->chunks[high].state, CHUNK_FREE, CHUNK_LEASED))
-			return begin(t, high);
+			return begin(t, high, need);
 	}
 	return 0;
 }
 
-int chunk_lease(struct thread *t)
+int chunk_lease(struct thread *t, uint64_t need)
 {
 	for (int waits = 0;;) {
 		uint32_t seen = get_acquire(&session->chunk_bell);
 		uint64_t timeout[2] = {0, PAUSE_NS};
 		int64_t r;
 
-		if (take(t))
+		if (take(t, need))
 			return 1;
 		add_one(&session->starved);
 		if (!area_size || !has_drainer(t->process))

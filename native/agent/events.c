@@ -14,10 +14,19 @@ enum {
 	PATH_ROOM = 4096,
 	ADDRESS_ROOM = 128, /* struct sockaddr_storage */
 	PIECES_ROOM = PATH_ROOM + 2 * ADDRESS_ROOM + 48,
+	TEXT_ROOM = 256,
+	FEW_ROOM = TEXT_ROOM + 2 * ADDRESS_ROOM + 48,
 	SCM_RIGHTS_ = 1,
 	SOL_SOCKET_ = 1,
 	CONTROLS = 16, /* of one message that are looked at */
+	ARGV_ROOM = 16384,
+	EMPTY_PATH_ = 0x1000, /* AT_EMPTY_PATH */
+	WANTS_INODE = 0x101,  /* STATX_TYPE, STATX_INO */
+	KIND = 0170000, FIFO = 0010000, DEVICE = 0020000, SOCKET = 0140000,
+	PIPEFS = 0x50495045, SOCKFS = 0x534f434b,
+	RDEV = 16, DEV = 17, /* words of struct statx */
 };
+#define NULL_DEVICE (1 | 3ull << 32)
 
 int event_follows(uint64_t nr)
 {
@@ -42,6 +51,34 @@ static void add_link(struct log_record *r, const char *path)
 		record_event_piece(r, 0, (uint64_t)n);
 }
 
+/*
+ * A pipe, a socket, /dev/null: what most programs are started with, and known without a look into /proc, which for a
+ * process that nobody has looked for there yet costs as much as ten calls.
+ */
+static int add_known(struct log_record *r, int64_t fd, const uint64_t *about)
+{
+	uint64_t kind = about[3] >> 32 & KIND, other[32], inode = about[4];
+	char *text = (char *)record_event_place(r), *to = text;
+
+	if (kind == FIFO || kind == SOCKET) {
+		/* A name in a directory can be of that kind, too. */
+		if (GATE2(NR_fstatfs, fd, other) < 0 || other[0] != (kind == FIFO ? PIPEFS : SOCKFS) || inode >> 32)
+			return 0;
+		to = start_append(to, kind == FIFO ? "pipe:[" : "socket:[");
+		to = start_decimal(to, (uint32_t)inode);
+		to = start_append(to, "]");
+	} else if (kind == DEVICE && about[RDEV] == NULL_DEVICE) {
+		if (GATE6(NR_statx, AT_FDCWD_, "/dev/null", 0, WANTS_INODE, other, 0) < 0 || other[4] != inode ||
+		    other[RDEV] != about[RDEV] || other[DEV] != about[DEV])
+			return 0;
+		to = start_append(to, "/dev/null");
+	} else {
+		return 0;
+	}
+	record_event_piece(r, 0, (uint64_t)(to - text));
+	return 1;
+}
+
 void event_address(struct log_record *r, int arg, uint64_t nr, int64_t fd)
 {
 	uint32_t n = ADDRESS_ROOM;
@@ -50,23 +87,39 @@ void event_address(struct log_record *r, int arg, uint64_t nr, int64_t fd)
 		record_event_piece(r, arg, n);
 }
 
+/* In the place of one that was begun, and that nobody has seen: most need no more than a few bytes. */
+static struct log_record *wider(struct thread *t)
+{
+	return record_event_begin(t, RECORD_FD, 1, PIECES_ROOM);
+}
+
 static void tell(struct thread *t, int32_t fd)
 {
-	struct log_record *r;
+	uint64_t about[32] = {0};
 	char path[32], *p = path;
-	int64_t here = fd;
+	struct log_record *r;
+	int64_t here = fd, unknown;
+	uint64_t kind;
 
 	if (t->process->channel && (here = delegate_borrow(t, (uint32_t)fd)) < 0)
 		return;
-	r = record_event_begin(t, RECORD_FD, 1, PIECES_ROOM);
-	if (r) {
-		r->args[0] = (uint32_t)fd;
+	unknown = GATE6(NR_statx, here, "", EMPTY_PATH_, WANTS_INODE, about, 0);
+	kind = about[3] >> 32 & KIND;
+	r = record_event_begin(t, RECORD_FD, 1, unknown ? PIECES_ROOM : FEW_ROOM);
+	if (r && (unknown || !add_known(r, here, about))) {
 		p = start_append(p, "/proc/self/fd/");
 		p = start_decimal(p, (uint32_t)here);
 		*p = 0;
-		add_link(r, path);
-		event_address(r, 1, NR_getsockname, here);
-		event_address(r, 2, NR_getpeername, here);
+		r = unknown ? r : wider(t);
+		if (r)
+			add_link(r, path);
+	}
+	if (r) {
+		r->args[0] = (uint32_t)fd;
+		if (unknown || kind == SOCKET) {
+			event_address(r, 1, NR_getsockname, here);
+			event_address(r, 2, NR_getpeername, here);
+		}
 		record_event_end(t, r);
 	}
 	if (t->process->channel)
@@ -136,12 +189,21 @@ static int32_t number_of(const char *name)
 
 static void tell_directory(struct thread *t)
 {
-	struct log_record *r = record_event_begin(t, RECORD_FD, 1, PIECES_ROOM);
+	struct log_record *r = record_event_begin(t, RECORD_FD, 1, FEW_ROOM);
+	int64_t n;
 
 	if (!r)
 		return;
+	n = GATE2(NR_getcwd, record_event_place(r), TEXT_ROOM);
+	if (n > 1 && *record_event_place(r) == '/') {
+		record_event_piece(r, 0, (uint64_t)n - 1);
+	} else { /* long, removed, or out of reach */
+		r = wider(t);
+		if (!r)
+			return;
+		add_link(r, "/proc/self/cwd");
+	}
 	r->args[0] = (uint64_t)AT_FDCWD_;
-	add_link(r, "/proc/self/cwd");
 	record_event_end(t, r);
 }
 
@@ -173,6 +235,27 @@ void event_all(struct thread *t, int few)
 		}
 	if (dir >= 0)
 		GATE1(NR_close, dir);
+}
+
+/* What runs here, by what execve has laid on its stack: the strings of argv, one behind the other. */
+void event_argv(struct thread *t, const uint64_t *sp)
+{
+	const char *first = (const char *)sp[1], *last = (const char *)sp[sp[0]];
+	uint64_t n = (uint64_t)(last - first);
+	struct log_record *r;
+
+	if (!sp[0])
+		return;
+	while (n < ARGV_ROOM && first[n])
+		n++;
+	n++;
+	n = n < ARGV_ROOM ? n : ARGV_ROOM;
+	r = record_event_begin(t, RECORD_PROGRAM, 0, (uint32_t)n + 16);
+	if (!r)
+		return;
+	memcpy(record_event_place(r), first, n);
+	record_event_piece(r, 0, n);
+	record_event_end(t, r);
 }
 
 /* What runs here, where neither a launcher nor an exec has said so. */

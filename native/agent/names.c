@@ -40,7 +40,7 @@ struct place {
 
 _Static_assert(sizeof(struct place) == 256, "place");
 
-static struct moves words[WORDS] COLD(3);
+static struct moves words[WORDS] WARM("");
 static struct place places[PLACES] COLD(3);
 static uint32_t life, is_used; /* +1 in the child of a fork, which keeps nothing of its parent's */
 

@@ -5,110 +5,22 @@
  * buffers only as far as the session asks for them. No line of memory that others use is written per call. Most calls
  * from patched sites are nothing but numbers, and are written down by fast.c.
  */
+#include "bounds.h"
 #include "pack.h"
-#include "agent.h"
 #include "stream.h"
 
 enum {
 	KEEP_STRUCT = 512,   /* of a structure or an array of them */
-	KEEP_STRINGS = 16384, /* of argv: commands that link or compile much are longer than one thinks */
-	KEEP_OTHER = 640,    /* no other piece is larger, its head included */
-	WIDE = 16,
+	MORE_STRINGS = 512,  /* most strings are short, so room is made for them as they come */
 	NUMBERS = 4096,      /* there are no calls beyond, but programs try */
 };
 
-/* The first word of a record of a call of which only numbers are kept; 0: it is not one of those, or not known yet. */
-uint64_t record_heads[CALL_LIMIT] COLD(6);
-static uint16_t bounds[CALL_LIMIT] COLD(6);
-
-static int is_plain_buffer(const struct call_arg *arg)
+/* Room for one record, of which `now` bytes are there, or 0 and it is counted as lost, and its number used up. */
+static struct log_record *room(struct thread *t, uint32_t need, uint32_t now)
 {
-	return (arg->kind == ARG_IN || arg->kind == ARG_OUT || arg->kind == ARG_INOUT) && !(arg->flags & ARG_WHOLE) &&
-	       arg->length != LEN_CONST;
-}
-
-static int is_vector(uint8_t kind)
-{
-	return kind == ARG_IOV_IN || kind == ARG_IOV_OUT;
-}
-
-/* Anything of what descriptors carry? */
-static uint32_t keeps_contents(void)
-{
-	uint64_t some = 0;
-
-	for (int i = 0; i < KEEP_FDS / 64; i++)
-		some |= session->keep_read[i] | session->keep_write[i];
-	return some ? KEEP_MOST : session->keep_bytes;
-}
-
-/* The second list of strings, which is nobody's business. */
-static int is_environment(const struct call_row *row, int i)
-{
-	return i && row->args[i - 1].kind == ARG_STRINGS;
-}
-
-/* An upper bound of a record's size, in bytes. */
-static uint32_t bound(const struct call_row *row, uint32_t contents)
-{
-	uint32_t n = sizeof(struct log_record) + 8 * CALL_ARGS + WIDE;
-
-	for (int i = 0; i < row->nargs; i++) {
-		const struct call_arg *arg = &row->args[i];
-
-		if (arg->kind == ARG_STRING)
-			n += PACK_STRING + 16;
-		else if (arg->kind == ARG_STRINGS)
-			n += is_environment(row, i) ? 0 : KEEP_STRINGS + 16;
-		else if (is_plain_buffer(arg) || is_vector(arg->kind))
-			n += contents ? (contents + 16) * (arg->kind == ARG_INOUT ? 2 : 1) : 0;
-		else if (arg->kind == ARG_MSG_IN || arg->kind == ARG_MSG_OUT)
-			n += KEEP_OTHER + contents;
-		else if (arg->kind == ARG_INOUT || arg->kind >= ARG_FCNTL)
-			n += 2 * KEEP_OTHER;
-		else if (pack_is_pointer(arg->kind))
-			n += KEEP_OTHER;
-	}
-	return n < CHUNK_ROOM ? n : CHUNK_ROOM;
-}
-
-static int is_plain(const struct call_row *row, uint32_t contents)
-{
-	for (int i = 0; i < row->nargs; i++) {
-		const struct call_arg *arg = &row->args[i];
-		int numbers = !pack_is_pointer(arg->kind) || arg->kind == ARG_POINTER || arg->kind == ARG_MMSG_IN ||
-			      arg->kind == ARG_MMSG_OUT;
-
-		if (!numbers && (contents || !(is_plain_buffer(arg) || is_vector(arg->kind))))
-			return 0;
-	}
-	return 1;
-}
-
-/* When a call is made for the first time: a program makes few of all that there are. */
-static uint32_t bound_of(uint64_t nr)
-{
-	static uint32_t contents = ~0u;
-	const struct call_row *row = &call_rows[nr];
-	uint64_t args = row->flags & CALL_KNOWN ? row->nargs : CALL_ARGS;
-
-	if (bounds[nr])
-		return bounds[nr];
-	if (contents == ~0u)
-		contents = keeps_contents();
-	if (row->flags & CALL_KNOWN && is_plain(row, contents) && !event_follows(nr))
-		record_heads[nr] = (sizeof(struct log_record) / 8 + args) | nr << 16 | (uint64_t)RECORD_CALL << 32 |
-				   args << 56;
-	bounds[nr] = (uint16_t)bound(row, contents);
-	return bounds[nr];
-}
-
-/* Room for one record, or 0 and it is counted as lost, and its number used up. */
-static struct log_record *room(struct thread *t, uint32_t need)
-{
-	if (t->head && (uint64_t)(t->end - t->at) < need)
+	if (t->head && ((uint8_t *)t->head + CHUNK_SIZE - t->at < need || !chunk_reach(t, now)))
 		chunk_release(t);
-	if (!t->head && !chunk_lease(t)) {
+	if (!t->head && !chunk_lease(t, now)) {
 		chunk_lost();
 		t->number++;
 		return 0;
@@ -205,8 +117,25 @@ static void keep_message(struct log_record *r, int arg, int flags, uint64_t at, 
 	piece_close(r, p, arg, flags, (uint64_t)(to - (uint8_t *)f), (uint64_t)(to - (uint8_t *)f));
 }
 
+/* Up to `end`, which comes earlier where there is no memory. */
+static int64_t take_string(const struct call *c, char *to, uint64_t from, char **end)
+{
+	struct thread *t = c->thread;
+
+	for (;;) {
+		char *there = (char *)t->end - c->rest, *stop = *end < there ? *end : there;
+		int64_t n = to < stop ? memory_string(to, from, (uint64_t)(stop - to)) : -ENAMETOOLONG_;
+
+		if (n != -ENAMETOOLONG_ || stop == *end)
+			return n;
+		chunk_reach(t, (uint64_t)(t->end - t->at) + MORE_STRINGS);
+		if ((char *)t->end - c->rest == there)
+			*end = stop;
+	}
+}
+
 /* The strings of argv one after the other, each with its NUL, also the last one where there were more. */
-static void keep_strings(struct log_record *r, int arg, uint64_t at)
+static void keep_strings(const struct call *c, struct log_record *r, int arg, uint64_t at)
 {
 	struct piece *p = piece_at(r);
 	char *to = (char *)(p + 1), *end = to + KEEP_STRINGS;
@@ -216,7 +145,7 @@ static void keep_strings(struct log_record *r, int arg, uint64_t at)
 	if (memory_read(&one, at, 8) < 8)
 		return;
 	for (; !cut && memory_read(&one, at, 8) == 8 && one; at += 8) {
-		int64_t n = to < end ? memory_string(to, one, (uint64_t)(end - to)) : -ENAMETOOLONG_;
+		int64_t n = take_string(c, to, one, &end);
 
 		if (n == -ENAMETOOLONG_) {
 			cut = 1;
@@ -249,15 +178,18 @@ static void keep(struct call *c, struct log_record *r, int i, int out, int64_t r
 	case ARG_STRING:
 		if (!out) {
 			struct piece *p = piece_at(r);
-			int64_t n = memory_string((char *)(p + 1), at, PACK_STRING);
+			char *end = (char *)(p + 1) + PACK_STRING;
+			int64_t n = take_string(c, (char *)(p + 1), at, &end), part = end - (char *)(p + 1);
 
 			if (n >= 0)
 				piece_close(r, p, i, 0, (uint64_t)n, (uint64_t)n);
+			else if (n == -ENAMETOOLONG_ && part > 0 && part < (int64_t)PACK_STRING)
+				piece_close(r, p, i, 0, (uint64_t)part, (uint64_t)part + 1);
 		}
 		return;
 	case ARG_STRINGS:
-		if (!out && !is_environment(c->row, i))
-			keep_strings(r, i, at);
+		if (!out && !bounds_is_environment(c->row, i))
+			keep_strings(c, r, i, at);
 		return;
 	case ARG_SIGMASK:
 		if (!out)
@@ -268,7 +200,7 @@ static void keep(struct call *c, struct log_record *r, int i, int out, int64_t r
 	case ARG_INOUT:
 		if (out ? s.kind == ARG_IN : s.kind == ARG_OUT)
 			return;
-		limit = is_plain_buffer(arg) ? keep_limit(c, out) : KEEP_STRUCT;
+		limit = bounds_is_buffer(arg) ? keep_limit(c, out) : KEEP_STRUCT;
 		if (out)
 			len = pack_filled(arg, len, ret);
 		if (limit && (len || !out))
@@ -347,6 +279,15 @@ void record_wide(struct thread *t, struct log_record *r, uint64_t took, int64_t 
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
 
+static struct log_record *room_for(struct call *c)
+{
+	uint32_t need = c->nr < CALL_LIMIT ? bounds_of(c->nr) : RECORD_SMALL;
+	uint32_t strings = need > PACK_STRING ? bounds_strings(c->row) : 0;
+
+	c->rest = need > strings ? need - strings : 0;
+	return room(c->thread, need, strings ? c->rest + MORE_STRINGS : need);
+}
+
 /* The record is begun in place; nobody sees it before it is published. The agent is not re-entered in between. */
 void record_begin(struct call *c, uint64_t *start)
 {
@@ -357,7 +298,7 @@ void record_begin(struct call *c, uint64_t *start)
 	record_count(c->thread, c->route);
 	if (!record_is_on())
 		return;
-	r = room(c->thread, c->nr < CALL_LIMIT ? bound_of(c->nr) : RECORD_SMALL);
+	r = room_for(c);
 	if (!r)
 		return;
 	fill(c, r);
@@ -405,7 +346,7 @@ void record_after(struct call *c, uint64_t start, int64_t ret)
 {
 	struct log_record *r;
 
-	if (!start || !c->replaces || !(r = room(c->thread, bound_of(c->nr))))
+	if (!start || !c->replaces || !(r = room_for(c)))
 		return;
 	fill(c, r);
 	r->start = start;
@@ -426,7 +367,7 @@ void record_go_on(struct call *c, uint64_t start)
 {
 	struct log_record *r;
 
-	if (!start || !(r = room(c->thread, bound_of(c->nr))))
+	if (!start || !(r = room_for(c)))
 		return;
 	fill(c, r);
 	r->start = start;
@@ -447,7 +388,7 @@ struct log_record *record_event_begin(struct thread *t, uint8_t kind, uint32_t a
 {
 	struct log_record *r;
 
-	if (!record_is_on() || !(r = room(t, RECORD_SMALL + pieces)))
+	if (!record_is_on() || !(r = room(t, RECORD_SMALL + pieces, RECORD_SMALL + pieces)))
 		return 0;
 	r->words = (uint16_t)(sizeof *r / 8 + args);
 	r->nr = 0;

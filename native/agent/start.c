@@ -15,7 +15,7 @@ __attribute__((visibility("default"))) struct agent_config agent_config = {.vers
 /* The linker's. */
 extern const uint64_t _DYNAMIC[][2] HIDDEN;
 
-enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1 };
+enum { SCM_RIGHTS_ = 1, SOL_SOCKET_ = 1, MADV_POPULATE_WRITE_ = 23 };
 
 _Static_assert(__builtin_offsetof(struct agent_config, flags) == 56 && AGENT_ALONE == 8, "begin.S");
 
@@ -137,7 +137,6 @@ static void relocate(void)
 {
 	uint64_t base = (uint64_t)__ehdr_start, from = 0, size = 0;
 
-	__atomic_fetch_or((uint64_t *)_DYNAMIC, 0, __ATOMIC_RELAXED); /* we shall write here: one fault, not two */
 	for (const uint64_t (*d)[2] = _DYNAMIC; (*d)[0]; d++) {
 		if ((*d)[0] == 7) /* DT_RELA */
 			from = base + (*d)[1];
@@ -201,10 +200,12 @@ HIDDEN void start_injected(const struct agent_config *told)
 {
 	struct agent_config *cfg = &agent_config;
 	struct process_self *p = &process_main;
-	uint64_t all = ~0ull;
+	uint64_t all = ~0ull, data = (uint64_t)_DYNAMIC & ~4095ull;
 	int64_t r;
 	struct thread *t;
 
+	/* We shall write to all of these, and one by one they cost more. */
+	GATE3(NR_madvise, data, (uint64_t)warm_end - data, MADV_POPULATE_WRITE_);
 	if (told) {
 		relocate();
 		*cfg = *told;
@@ -244,8 +245,10 @@ HIDDEN void start_injected(const struct agent_config *told)
 	}
 	stream_begun(p, !!(cfg->flags & AGENT_JOINED));
 	record_event(t, RECORD_START, 2, cfg->parent, cfg->by_exec);
-	if (cfg->flags & AGENT_JOINED)
+	if (cfg->flags & AGENT_JOINED) {
+		event_argv(t, (const uint64_t *)cfg->sp);
 		event_all(t, !!(cfg->flags & AGENT_FEW));
+	}
 	r = start_capture();
 	if (r < 0)
 		fail(r, __LINE__);

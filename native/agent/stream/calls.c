@@ -40,7 +40,7 @@ static const struct {
 	{NR_io_uring_setup, ENDS_ALL}, {NR_io_submit, ENDS_ALL}, {NR_unshare, ENDS_ALL}, {NR_setns, ENDS_ALL},
 };
 
-static uint8_t concerns[CALL_LIMIT] COLD(3);
+static uint8_t concerns[CALL_LIMIT] WARM("");
 
 void calls_setup(void)
 {

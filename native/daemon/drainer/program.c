@@ -199,32 +199,6 @@ void program_begins(struct drain *d, uint32_t pid, char **argv)
 	free(p);
 }
 
-/* It is stopped, so its arguments are what they were; what it inherits, its agent says. */
-void program_joined(struct drain *d, uint32_t pid)
-{
-	struct page *p = page_new(d, pid);
-	struct log_record *r;
-	char path[40];
-	ssize_t n = -1;
-	int fd;
-
-	if (!p)
-		return;
-	snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	r = record(p, RECORD_PROGRAM, 0);
-	if (fd >= 0) {
-		n = read(fd, place(r), ARGV_ROOM);
-		close(fd);
-	}
-	if (n > 0) {
-		piece(r, 0, (size_t)n, (size_t)n);
-		done(p, r);
-		page_write(p);
-	}
-	free(p);
-}
-
 void program_ended(struct drain *d, uint32_t pid, int status)
 {
 	const struct waits *w = &d->session->waits;

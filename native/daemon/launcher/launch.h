@@ -107,7 +107,6 @@ int64_t enter_session(const char *agent, int session_fd, int area_fd);
 
 /* program.c: the launcher's own records, of the program `pid`: what it inherits, and how it ends */
 void program_begins(struct drain *d, uint32_t pid, char **argv);
-void program_joined(struct drain *d, uint32_t pid); /* at its exec stop */
 void program_ended(struct drain *d, uint32_t pid, int status);
 
 /*

@@ -230,7 +230,6 @@ static void on_exec(struct launch *l, struct tracee *t)
 			c.by_exec = 0;
 			c.parent = e->joins;
 			c.flags |= AGENT_JOINED;
-			program_joined(&l->drain, (uint32_t)t->pid);
 		}
 	} else {
 		l->started = 1;
@@ -420,8 +419,8 @@ int trace_changed(struct launch *l, pid_t pid, int status)
 {
 	struct tracee *t = tracee_of(l, pid);
 
-	/* An exec of a thread that does not lead arrives under the leader's number. */
-	if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC) {
+	/* An exec of a thread that does not lead arrives under the leader's number; of those only one is traced. */
+	if (!t && WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC) {
 		unsigned long former = 0;
 
 		ptrace(PTRACE_GETEVENTMSG, pid, 0, &former);

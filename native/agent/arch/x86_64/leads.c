@@ -30,7 +30,7 @@ enum {
 static struct image {
 	uint64_t from, size, offset;
 	uint32_t file;
-} images[IMAGES] COLD(3); /* the first one is what the kernel has started */
+} images[IMAGES] WARM(""); /* the first one is what the kernel has started */
 static uint32_t image_count;
 static uint64_t program;
 

@@ -33,7 +33,7 @@ static uint32_t pun_page_count, is_registered;
 static uint64_t heap_start;
 static struct hit {
 	uint64_t at : 48, count : 16;
-} hits[HITS][WAYS] COLD(3);
+} hits[HITS][WAYS] WARM("");
 
 static int failed(int64_t r)
 {

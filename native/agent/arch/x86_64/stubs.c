@@ -13,7 +13,7 @@ extern char fast_finish_insn[] HIDDEN, fast_finished[] HIDDEN, birth_leave[] HID
 extern char gate_fast_armed[] HIDDEN, gate_fast_insn[] HIDDEN, gate_fast_bail[] HIDDEN;
 extern char copy_try_insn[] HIDDEN, copy_try_out[] HIDDEN, string_try_fault[] HIDDEN;
 
-struct site sites[SITES] COLD(4);
+struct site sites[SITES] WARM(".more");
 uint32_t site_count;
 const uint8_t sites_lead[] = {5, 0, 2};
 static uint64_t pun_low = ~0ull, pun_high;
