@@ -68,3 +68,18 @@ def test_both_send_before_they_read(kind: str, size: int, how: str) -> None:
     """What the kernel would hold is held, though a ring is smaller."""
     out = both([program("streams/brimful.c", flags=FLAGS), kind, how, str(size)])
     assert out == b"status 0\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("tcp", "ends"),
+        ("unix", "ends"),
+        ("unix", "restarts"),
+        ("pipe", "ends"),
+        ("pipe", "restarts"),
+    ],
+)
+def test_a_signal_while_there_is_no_room(kind: str, how: str) -> None:
+    out = both([program("streams/alarmed.c", flags=FLAGS), kind, how])
+    assert out == (b"went on\n" if how == "restarts" else b"interrupted\n")

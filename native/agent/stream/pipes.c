@@ -184,8 +184,8 @@ int64_t pipe_sleep(struct call *c, const struct stream *s)
 		memcpy(wait.args, args, sizeof args);
 		r = dispatch_kernel(&wait);
 	}
-	if (r == -EINTR_) /* a read would be made again, if the signal's handler wants that */
-		return -ERESTART_;
+	if (r == -EINTR_)
+		return stream_interrupted(c);
 	return r == 1 ? !!(p.revents & POLLIN_) : r;
 }
 

@@ -71,7 +71,7 @@ static int64_t wait_for_room(struct call *c, struct stream *s, const struct part
 		r = dispatch_kernel(&wait);
 	}
 	__atomic_sub_fetch(&w->wants_room, 1, __ATOMIC_ACQ_REL);
-	return r == -EINTR_ || r == -ERESTART_ ? -ERESTART_ : 0; /* as its handler wants it */
+	return r == -EINTR_ || r == -ERESTART_ ? stream_interrupted(c) : 0;
 }
 
 /* What is left, by the kernel. */

@@ -336,6 +336,12 @@ static inline enum source stream_source(const struct stream_way *w)
 	return BY_RING;
 }
 
+/* A wait of ours was ended by a signal: whether the program's call is made again is what the handler wants. */
+static inline int64_t stream_interrupted(const struct call *c)
+{
+	return c->thread->restarts ? -ERESTART_ : -EINTR_;
+}
+
 static inline int stream_has_ring(const struct stream *s)
 {
 	uint32_t state = get_acquire(&s->state);
