@@ -16,7 +16,7 @@
 #include "ring.h"
 
 enum {
-	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EAGAIN_ = 11, EBADF_ = 9, ENOMEM_ = 12, EACCES_ = 13,
+	EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, EINTR_ = 4, EIO_ = 5, EBADF_ = 9, EAGAIN_ = 11, ENOMEM_ = 12, EACCES_ = 13,
 	EFAULT_ = 14, EBUSY_ = 16, ENOTDIR_ = 20, EINVAL_ = 22,
 	EMFILE_ = 24, ENAMETOOLONG_ = 36, ENOSYS_ = 38, ELOOP_ = 40, EMSGSIZE_ = 90, ENOBUFS_ = 105,
 	ERESTART_ = 512, /* the call has done nothing: make it again, or say EINTR */

@@ -57,7 +57,10 @@ void handle_refresh(void)
 		refresh();
 }
 
-/* Something else that the table rests on has changed, and holds when this returns. */
+/*
+ * Something else that the table rests on has changed, and holds when this returns. Whoever is at the table for longer
+ * than anybody should be was killed there, with a memory that a child of vfork has left to its parent.
+ */
 void handle_table_changed(void)
 {
 	for (int tries = 0; !swap_if(&refreshing, 0, 1) && tries < REFRESH_TRIES; tries++)

@@ -413,6 +413,7 @@ void life_exit(struct call *c)
 		gate(c->nr, c->args[0], 0, 0, 0, 0, 0);
 	}
 	if (!__atomic_fetch_sub(&p->others, 1, __ATOMIC_ACQ_REL)) { /* the last one */
+		p->others = 0;
 		if (p == &process_main)
 			stream_ending(t);
 		record_event(t, RECORD_EXIT, 0, 0, 0);

@@ -240,7 +240,7 @@ enum record_kind {
 	 * other's pid, inode, the other's (0: not known).
 	 */
 	RECORD_STREAM = 7,  /* pieces: 1 local, 2 peer address */
-	/* Not any more. id, by which call (or STREAM_BY_PEER), enum stream_ways, bytes so far: sent, received. */
+	/* Not any more. id, by which call (or enum stream_by), enum stream_ways, bytes so far: sent, received. */
 	RECORD_STREAM_BACK = 8,
 	/* It is over here. id, by which call, bytes by memory: sent, received; by the kernel before: the same. */
 	RECORD_STREAM_END = 9, /* again, if that was an exec that failed: what comes last counts */

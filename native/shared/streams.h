@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two programs of a session that are connected by a stream socket move its bytes through a ring that only these two
- * map. The socket stays, and with it all that the kernel knows of it. Each direction (a "way") switches by itself, at
- * an offset: whoever sends says "from byte `from` on, in the ring"; whoever receives takes the kernel's bytes up to
- * there. From then on bytes in the socket are bells: they only wake who sleeps in the kernel, and are taken out again
- * by who reads. With `is_back` the way is the kernel's for good: first the ring's last bytes, then what is in the
- * socket behind its bells.
+ * Two captured programs of a user that are connected by a stream socket or a pipe move its bytes through a ring that
+ * only these two map. The socket stays, and with it all that the kernel knows of it. Each direction (a "way") switches
+ * by itself, at an offset: whoever sends says "from byte `from` on, in the ring"; whoever receives takes the kernel's
+ * bytes up to there. From then on bytes in the socket are bells: they only wake who sleeps in the kernel, and are taken
+ * out again by who reads. With `is_back` the way is the kernel's for good: first the ring's last bytes, then what is in
+ * the socket behind its bells.
  *
  * How two ends find each other: the first one leaves its name (addresses, or inodes) among the user's meetings, the
  * second one makes the ring, as a file that exists until the first one has it. Copied, then checked, then used, as

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from differential import command, environment, run_in
+from differential import command, environment, program, run_in
 
 TALKS = """
 import os, socket, sys
@@ -143,3 +143,12 @@ def test_a_killed_launcher_leaves_no_file_of_meetings(tmp_path: Path) -> None:
 def test_who_drops_his_privileges_keeps_what_has_come(tmp_path: Path) -> None:
     done = run_in(tmp_path, command("kernel", talks("drops")), timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n" + b"z" * 1000, b"")
+
+
+@pytest.mark.parametrize("how", ["setuid", "setns"])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_borrower_has_numbers_of_its_own(kind: str, how: str, tmp_path: Path) -> None:
+    argv = [program("streams/borrower.c", flags=("-Wno-clobbered",)), kind, how]
+    done = run_in(tmp_path, command("kernel", argv, "--streams=on"), timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == run_in(tmp_path, argv).stdout == b"child 0\n100\nelsewhere -1\n"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a stream becomes the kernel's again: what is sent from now on goes by the socket, and what has come by the ring
- * and was not read yet is put there. Called by descriptors.c where a descriptor goes to somebody who knows of no ring,
- * or a call needs the real bytes; by move.c where the other end may be gone.
+ * and was not read yet is put there. Called where a descriptor goes to somebody who knows of no ring (descriptors.c,
+ * inherit.c, vforked.c), where a call needs the real bytes (calls.c, move.c, epoll.c, select.c), where the other end
+ * may be gone (send.c) and where it reads nothing (ready.c).
  */
 #include "stream.h"
 

@@ -2,7 +2,7 @@
 /*
  * Which descriptors of this process are streams: known from the calls that make, copy, hand on and close them, and from
  * the image before an exec. What has come in another way (from outside, in a message) is nobody's, and stays the
- * kernel's. Called by calls.c and inherit.c.
+ * kernel's. Called by calls.c, inherit.c, vforked.c, sets.c and tell.c, and by dispatch.c and life.c.
  */
 #include "stream.h"
 
@@ -60,16 +60,6 @@ struct stream *stream_get(uint32_t fd)
 		return s;
 	stream_put(s);
 	return 0;
-}
-
-struct stream *stream_number(uint32_t i)
-{
-	return &streams[i];
-}
-
-uint32_t stream_count(void)
-{
-	return high;
 }
 
 int stream_is_used(const struct stream *s)
@@ -256,6 +246,10 @@ int64_t stream_leave_number(uint32_t fd)
 
 void stream_leave_all(void)
 {
+	if (vforked_is_there()) { /* whose numbers are not ours */
+		vforked_leave();
+		return;
+	}
 	for (uint32_t fd = 0; is_on && fd < top; fd++)
 		if (at[fd])
 			stream_leave_number(fd);
@@ -264,7 +258,7 @@ void stream_leave_all(void)
 void stream_off(void)
 {
 	stream_leave_all();
-	is_on = 0;
+	is_on = is_on && vforked_is_there(); /* what its parent has goes on */
 }
 
 /* A descriptor that may be one of a pipe's, which is known by its inode. */

@@ -3,7 +3,7 @@
  * What all processes agree on that hold one end of a connection, or an epoll set: how many they are, what went by the
  * kernel, whether somebody holds it whom we do not know. It lies in the session's memory, where it outlives a fork and
  * an exec. Who is killed never leaves, so that nobody takes himself for the only holder; the entry may be had again
- * once all that were named there are gone. Called by descriptors.c, sets.c and inherit.c.
+ * once all that were named there are gone. Called by descriptors.c, sets.c, inherit.c and vforked.c.
  */
 #include "stream.h"
 

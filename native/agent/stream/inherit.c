@@ -118,6 +118,11 @@ void stream_child(const struct birth *b, const struct process_self *p)
 		epoll_each_held(enter);
 }
 
+static void leave(struct stream_held *h)
+{
+	held_leave(h, held_self());
+}
+
 /* Another thread could be in the middle of a call, whose bytes nobody would count. */
 void stream_left(void)
 {
@@ -127,7 +132,8 @@ void stream_left(void)
 		return;
 	for (uint32_t i = 0; (s = stream_numbered(i)); i++)
 		if (stream_is_used(s) && s->held)
-			held_leave(s->held, held_self());
+			leave(s->held);
+	epoll_each_held(leave);
 }
 
 /* ---- before an exec ---------------------------------------------------------------------------------------------- */
@@ -198,7 +204,7 @@ void stream_exec_failed(const struct process_self *p)
 }
 
 /* Without a ring, and nobody is about to make one. */
-static int is_young(struct stream *s)
+static int becomes_young(struct stream *s)
 {
 	if (s->state == STREAM_WAITS && stream_withdraw(s)) {
 		s->calls = 0;
@@ -213,7 +219,7 @@ int64_t stream_pass_on(const struct process_self *p, int32_t fd, struct stream *
 
 	if (!s->inode && !stream_is_pipe(s))
 		s->inode = stream_inode(fd, "");
-	if (is_caught && *most && s->inode && is_young(s) && leave_behind(p, fd, s, s->held)) {
+	if (is_caught && *most && s->inode && becomes_young(s) && leave_behind(p, fd, s, s->held)) {
 		--*most;
 		return 0;
 	}
@@ -244,7 +250,7 @@ static int64_t before_exec(const struct process_self *p, int is_caught)
 		return 0;
 	for (uint32_t i = 0; most && (s = stream_numbered(i)); i++)
 		if (stream_is_used(s) && s->held && s->heirs == HEIRS_NONE) {
-			is_young(s); /* nobody shall find its name any more */
+			becomes_young(s); /* nobody shall find its name any more */
 			leave_behind(p, -1, 0, s->held);
 			most--;
 		}
@@ -274,8 +280,8 @@ int64_t stream_before_exec(const struct process_self *p, int is_caught)
 
 	if (!stream_is_on())
 		return 0;
+	epoll_before_exec();
 	if (p == &process_main) {
-		epoll_before_exec();
 		r = before_exec(p, is_caught && stream_is_single());
 	} else {
 		r = vforked_is_there() ? vforked_before_exec(p, is_caught, HEIRS_MOST) : unknown_before_exec();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the two ends of a connection find each other. Called by calls.c before bytes are moved: whoever is in the kernel
- * with bytes that are to be counted keeps the state from changing.
+ * with bytes that are to be counted keeps the state from changing; and by who sends, leaves or closes.
  */
 #include "stream.h"
 

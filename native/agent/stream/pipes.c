@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is different where a stream is a pipe: it goes one way, its bells are written and read like bytes, nothing can
- * be looked at without being taken, and whether a call would block is asked first. Called by meet.c, move.c, back.c,
- * receive.c and send.c.
+ * be looked at without being taken, and whether a call would block is asked first. Called by calls.c, meet.c, move.c,
+ * back.c, receive.c and send.c.
  */
 #include "stream.h"
 

@@ -158,7 +158,6 @@ void stream_drop_range(uint32_t from, uint32_t to);
 void stream_doubt(struct stream *s); /* the other end shall ask the kernel before it sends more */
 int64_t stream_leave_number(uint32_t fd); /* stream_leave(), if it is one */
 void stream_reopened(int32_t fd);
-void stream_leave_all(void);
 void stream_forked_table(void);
 
 /* held.c: of an end of a connection, or of an epoll set */
@@ -188,8 +187,6 @@ void vforked_forget(void);
 int64_t vforked_before_exec(const struct process_self *p, int is_caught, uint32_t most);
 int64_t vforked_call(struct call *c, uint8_t concern);
 
-struct stream *stream_number(uint32_t i); /* of all that there may be */
-uint32_t stream_count(void);              /* others were never used */
 
 /* tell.c */
 void tell_joined(struct stream *s, int32_t fd);

@@ -2,8 +2,8 @@
 /*
  * What the log says of streams: one goes by a ring from now on; it is the kernel's again, and why; it is over, and how
  * many bytes went where. The record of a call is begun in place before the call is made, so that nothing can be written
- * where this happens. It is noted with the stream, and told after the call's own record. Called by meet.c, back.c and
- * descriptors.c, and by record.c, life.c and exec.c; never where bytes are moved.
+ * where this happens. It is noted with the stream, and told after the call's own record. Called by meet.c, back.c,
+ * ready.c, send.c and descriptors.c, and by record.c and exec.c. Nothing is written where bytes are moved.
  */
 #include "stream.h"
 
@@ -15,7 +15,7 @@ static uint32_t lock; /* of that list, and of what is noted */
 
 static uint32_t number_of(const struct stream *s)
 {
-	return (uint32_t)(s - stream_number(0));
+	return (uint32_t)(s - stream_numbered(0));
 }
 
 /* A child that has never used what it was born with has nothing to say. */
@@ -180,7 +180,7 @@ static struct stream *next(struct stream *copy)
 	stream_lock(&lock);
 	first = get_relaxed(&stream_news);
 	if (first) {
-		s = stream_number(first - 1);
+		s = stream_numbered(first - 1);
 		put_relaxed(&stream_news, s->tale.next);
 		*copy = *s;
 		s->tale.is_listed = s->tale.news = 0;
@@ -206,9 +206,11 @@ void stream_tell(struct thread *t)
 /* All that there are end by this call. */
 static void tell_all(struct thread *t, uint32_t by)
 {
+	struct stream *s;
+
 	stream_tell(t);
-	for (uint32_t i = 0; i < stream_count(); i++) {
-		struct stream *s = stream_number(i), copy;
+	for (uint32_t i = 0; (s = stream_numbered(i)); i++) {
+		struct stream copy;
 
 		if (get_acquire(&s->state) != STREAM_JOINED)
 			continue;

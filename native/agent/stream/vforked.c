@@ -3,7 +3,7 @@
  * A child of vfork has our memory, in which nobody else runs until its exec or end, and descriptors of its own. It is
  * counted as a holder of all streams that there are. What it holds at its exec is looked up by the inodes, and the rest
  * is given up when its parent goes on. If that one has threads, which run meanwhile, it is not counted, and what it
- * copies or keeps is the kernel's. Called by calls.c and inherit.c.
+ * copies or keeps is the kernel's. Called by calls.c, inherit.c and descriptors.c.
  */
 #include "stream.h"
 
@@ -106,8 +106,6 @@ int64_t vforked_before_exec(const struct process_self *p, int is_caught, uint32_
 
 		if (!stream_survives_exec(fd))
 			continue;
-		if (epoll_known(fd))
-			epoll_give_up(fd);
 		s = stream_of((int32_t)fd);
 		if (!s)
 			continue;
@@ -142,6 +140,8 @@ static int64_t asks(struct call *c)
 	if (c->nr == NR_ioctl && (what == FIOCLEX_ || what == FIONCLEX_))
 		return dispatch_kernel(c);
 	if (is_fcntl && (what == F_DUPFD_ || what == F_DUPFD_CLOEXEC_)) {
+		if (epoll_known((uint32_t)c->args[0]))
+			epoll_give_up((uint32_t)c->args[0]);
 		r = dispatch_kernel(c);
 		has_number(r);
 		return r;
@@ -154,10 +154,14 @@ static int64_t asks(struct call *c)
 	return r;
 }
 
+static int copies(uint64_t nr)
+{
+	return nr == NR_dup || nr == NR_dup2 || nr == NR_dup3;
+}
+
 static int64_t uncounted(struct call *c)
 {
-	if (c->nr == NR_dup || c->nr == NR_dup2 || c->nr == NR_dup3 || c->nr == NR_fcntl || c->nr == NR_ioctl ||
-	    c->nr == NR_epoll_ctl)
+	if (copies(c->nr) || c->nr == NR_fcntl || c->nr == NR_ioctl || c->nr == NR_epoll_ctl)
 		stream_leave_number((uint32_t)c->args[0]);
 	return dispatch_kernel(c);
 }
@@ -176,7 +180,6 @@ static int64_t moves(struct call *c)
 
 int64_t vforked_call(struct call *c, uint8_t concern)
 {
-	int is_copied = c->nr == NR_dup || c->nr == NR_dup2 || c->nr == NR_dup3;
 	int64_t r;
 
 	if (!vforked_is_there())
@@ -192,12 +195,12 @@ int64_t vforked_call(struct call *c, uint8_t concern)
 		leave(c->args[2]);
 		break;
 	case RENUMBERS:
-		if (is_copied && epoll_known((uint32_t)c->args[0]))
+		if (copies(c->nr) && epoll_known((uint32_t)c->args[0]))
 			epoll_give_up((uint32_t)c->args[0]);
 		break;
 	}
 	r = dispatch_kernel(c);
-	if (is_copied)
+	if (copies(c->nr))
 		has_number(r);
 	if (concern == OPENS && r >= 0)
 		stream_reopened((int32_t)r);

@@ -85,9 +85,14 @@ void post_remove(int fd)
 		unlink(path);
 }
 
+static const struct post_file *files_of(const struct post_head *h)
+{
+	return (const struct post_file *)((const char *)h + POST_FILES_AT);
+}
+
 void post_totals(const struct post_head *h, uint64_t *writes, uint64_t *bytes, uint64_t *files)
 {
-	const struct post_file *f = (const struct post_file *)((const char *)h + POST_FILES_AT);
+	const struct post_file *f = files_of(h);
 
 	*writes = __atomic_load_n(&h->writes, __ATOMIC_RELAXED);
 	*bytes = __atomic_load_n(&h->bytes, __ATOMIC_RELAXED);
@@ -105,7 +110,7 @@ void post_totals(const struct post_head *h, uint64_t *writes, uint64_t *bytes, u
 
 uint64_t post_waiting(const struct post_head *h, int dead_only)
 {
-	const struct post_file *files = (const struct post_file *)((const char *)h + POST_FILES_AT);
+	const struct post_file *files = files_of(h);
 	uint64_t n = 0;
 
 	for (uint32_t i = 0, end = post_end(h); i < end; i++) {
