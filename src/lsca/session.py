@@ -24,7 +24,7 @@ LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib")
 AGENT = os.path.join(LIBRARY, "lsca-agent.so")
 PROXY = os.path.join(LIBRARY, "lsca-proxy")
 ROUTES = ("kernel", "proxy")
-STREAMS = ("off", "auto", "on")
+STREAMS = ("off", "auto", "on")  # in the order of native/daemon/launcher/launch.h
 
 
 def original_environment() -> list[bytes]:
@@ -132,7 +132,8 @@ class Session:
     their speed; so do rules that are about nothing else. `strict`: a program that cannot be captured does not run, and
     `run` raises StartError if there was one. `patch`: whether call sites may become jumps once they have run, which
     changes nothing but their price. `streams`, one of STREAMS: whether the bytes of connections between its programs go
-    through shared memory, in the route `kernel`; "auto" means TCP only, "on" other programs of the user, too.
+    through shared memory, in the route `kernel`. "auto": TCP within the run; "on": Unix sockets and pipes, too, and
+    with other runs of the user that have "on".
 
     `handlers` are functions and rules made with `lsca.on`, in order, or a module of them; None: a session that has
     none, and never will unless it is `open_to_handlers`: then `handle` brings the first ones. `on_error`: a call whose

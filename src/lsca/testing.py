@@ -200,7 +200,7 @@ class Fixture:
         return self._log
 
     def sql(self, query: str, parameters: object = None) -> "Answer":
-        """Asks DuckDB: `calls`, `processes`, `files`, `streams`; docs/sql.md describes them."""
+        """Asks DuckDB. There are the tables of docs/sql.md."""
         from lsca.asking import Answer
 
         return Answer(self.log.sql(query, parameters))

@@ -4,11 +4,11 @@
 pair.c does both. What may not be done here is said, and that is no failure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loads import run
-from turns import Found, Row, parsed, places
+from turns import Found, Row, in_turn, parsed, places
 
 TITLE = "echo of 64 bytes, TCP"
 NATIVE, STREAMS, SOCKMAP, SPINNING = "native", "streams", "sockmap", "spinning"
@@ -34,18 +34,19 @@ def measure(
     found = Found()
     missing: dict[str, str] = {}
     for cpus, place in places().items():
-        for number in range(1 if quick else ROUNDS):
-            for way in [*ways][:: -1 if number % 2 else 1]:
-                if way in missing:
-                    continue
-                try:
-                    text = run([*ways[way], "tcp", seconds], place, PATIENCE)
-                except RuntimeError as error:
-                    if way != SOCKMAP:
-                        raise
-                    missing[way] = str(error)
-                    continue
-                found.values.setdefault((TITLE, cpus, way), []).append(parsed(text)["echo"])
+
+        def echo(command: tuple[str, ...], place: frozenset[int] = place) -> Mapping[str, float]:
+            if command == ways[SOCKMAP] and missing:
+                return {}
+            try:
+                return parsed(run([*command, "tcp", seconds], place, PATIENCE))
+            except RuntimeError as error:
+                if command != ways[SOCKMAP]:
+                    raise
+                missing[SOCKMAP] = str(error)
+                return {}
+
+        in_turn(found, ways, cpus, {"echo": TITLE}, echo, 1 if quick else ROUNDS)
     yield ""
     yield f"{TITLE:<40}{'us':>3}" + "".join(way.rjust(12) for way in ways)
     for cpus in places():

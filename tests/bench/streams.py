@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 NATIVE, STREAMS = "native", "streams"
 PATIENCE = 40
 NO_WORSE = 1 / 1.1
-HALF = 0.5  # what the rule of waiting promises, whoever else wants the CPU
+HALVES = {ONE: 0.5, TWO: 0.5}  # what the rule of waiting promises, whoever else wants the CPU
 Aims = Mapping[int, float]  # how many times as fast, by the number of CPUs
 
 
@@ -106,7 +106,7 @@ CASES = (
             f"echo, {title}, CPU is wanted",
             ("pair", "busy", link, "SECONDS"),
             "echo",
-            aims={ONE: HALF},
+            aims=HALVES,
             cpus=(ONE,),
         )
         for link, title in (("tcp", "TCP"), ("pipe", "two pipes"))
@@ -119,7 +119,7 @@ CASES = (
             f"echo, eight pairs, {title}",
             ("pair", "eight", link, "SECONDS"),
             "eight",
-            aims={ONE: HALF, TWO: HALF},
+            aims=HALVES,
         )
         for link, title in (("tcp", "TCP"), ("pipe", "pipes"))
     ),
@@ -128,7 +128,7 @@ CASES = (
         "echo, TCP, a quota of half a CPU",
         ("pair", "mean", "tcp", "LONGER"),
         "echo",
-        aims={ONE: HALF, TWO: HALF},
+        aims=HALVES,
         has_quota=True,
     ),
     Case(
@@ -136,14 +136,14 @@ CASES = (
         "echo, TCP, a peer of SCHED_IDLE",
         ("pair", "idle", "tcp", "SECONDS"),
         "echo",
-        aims={ONE: HALF, TWO: HALF},
+        aims=HALVES,
     ),
     Case(
         "stop",
         "from SIGCONT to the answer, TCP",
         ("pair", "stop", "tcp", "20"),
         "stop",
-        aims={ONE: HALF, TWO: HALF},
+        aims=HALVES,
     ),
     *(
         Case(

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from posting import Posting, comm, memories, recover
 
 from differential import environment
@@ -80,17 +79,6 @@ def test_the_run_ends(tmp_path: Path) -> None:
     os.kill(run.poster, signal.SIGSTOP)
     run.over()
     assert run.check() == 200_000
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[str]:
-    """The socket of a daemon of the test's own."""
-    path = str(tmp_path / "d.sock")
-    argv = [*LSCA, "daemon", "--socket", path]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, env=environment(tmp_path)) as started:
-        assert started.stderr and b"ready" in started.stderr.readline()
-        yield path
-        started.kill()
 
 
 SCRIPT = """

@@ -31,12 +31,13 @@ int main(int argc, char **argv)
 	struct sigaction alarmed = {.sa_handler = on_alarm};
 	struct itimerval soon = {.it_value.tv_usec = 60000};
 	/* So few that they go at once or not at all. */
-	size_t n = strcmp(argv[1], "unix") ? sizeof bytes : 1;
+	size_t n;
 	int fds[2], status;
 	ssize_t r;
 	pid_t child;
 
 	CHECK(argc == 3);
+	n = strcmp(argv[1], "unix") ? sizeof bytes : 1;
 	alarmed.sa_flags = strcmp(argv[2], "restarts") ? 0 : SA_RESTART;
 	connect_by(argv[1], fds);
 	child = fork();

@@ -5,7 +5,6 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,17 +136,6 @@ def test_many_that_are_closed_at_once(tmp_path: Path) -> None:
         by_connection.setdefault(end.connection, []).append(end)
     for one, two in by_connection.values():
         assert (one.sent, one.received) == (two.received, two.sent)
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[str]:
-    """The socket of a daemon of the test's own."""
-    path = str(tmp_path / "d.sock")
-    argv = [sys.executable, "-m", "lsca", "daemon", "--socket", path]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, env=environment(tmp_path)) as started:
-        assert started.stderr and b"ready" in started.stderr.readline()
-        yield path
-        started.kill()
 
 
 def test_it_can_be_seen_while_it_goes_on(daemon: str, tmp_path: Path) -> None:

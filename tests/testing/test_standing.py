@@ -87,7 +87,7 @@ def test_a_null_of_another_name(session: Fixture, tmp_path: Path) -> None:
     assert told["0"] == str(tmp_path / "null")
 
 
-def test_long_and_lost_directories(session: Fixture, tmp_path: Path) -> None:
+def test_a_long_directory(session: Fixture, tmp_path: Path) -> None:
     where = tmp_path / LONG / LONG
     where.mkdir(parents=True)
     told = compare(session, tmp_path, cwd=where)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records of connections that went through memory, and of waits, read back in every way that there is."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from lsca.log import Style, Waits, as_text, open_log
+from lsca.log import Ring, Style, Waits, as_text, open_log
 from lsca.log.summary import Summary
 from segments import STREAM, STREAM_BACK, STREAM_END, WAITS, Call, whole
 
@@ -31,6 +31,14 @@ def test_what_is_told_of_connections(tmp_path: Path) -> None:
     assert (one.sent, one.received, one.kernel_sent, one.kernel_received) == (11, 2, 3, 4)
     assert (two.began_ns, two.ended_by, two.sent) == (None, None, 1)
     assert log.waits() == [Waits(0, 1, 2, 0, 4)]
+    names = [field.name for field in fields(Ring) if not field.name.endswith("_ns")]
+    asked = log.sql(
+        f"SELECT epoch_ns(began), epoch_ns(back_at), epoch_ns(ended), {', '.join(names)} FROM rings ORDER BY began"
+    )
+    assert asked and asked.fetchall() == [
+        (end.began_ns, end.back_ns, end.ended_ns, *(getattr(end, name) for name in names))
+        for end in (one, two)
+    ]
     style = Style("x86_64", clock="none", pid=False)
     assert [as_text(record, style) for record in log][1:3] == [
         "+++ connection 4: what it sends is the kernel's again by peer, 10 bytes sent and 2 received so far +++",

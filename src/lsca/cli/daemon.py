@@ -44,8 +44,7 @@ def _ready(daemon: Daemon) -> None:
 def _lines(status: dict[str, Any]) -> list[str]:
     """The status as a person wants to read it."""
     sessions = status["sessions"]
-    plural = "" if len(sessions) == 1 else "s"
-    lines = [f"daemon {status['pid']} at {status['socket']}: {len(sessions)} run{plural}"]
+    lines = [f"daemon {status['pid']} at {status['socket']}: {_count(len(sessions), 'run')}"]
     for session in sessions:
         age = time.time() - session["since"]
         lines.append("")

@@ -251,7 +251,7 @@ def _streams_now() -> Finding:
         sessions = ask(default_path(), "status")["sessions"]
     except DaemonError:
         return Finding(name, False, False, "not known: there is no daemon (`lsca daemon`)")
-    runs = [one for one in sessions if one["streams"]["joined"]]
+    runs = [one for one in sessions if one.get("streams", {}).get("joined")]
     words = [
         f"run {one['pid']}: connections {one['streams']['joined']}, bytes by memory {one['streams']['bytes']}, "
         f"ways back to the kernel {one['streams']['back']}"

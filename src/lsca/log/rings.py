@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections whose bytes went through memory (`lsca run --streams=on`): what the agents have told the log of them."""
+"""Connections whose bytes went through memory (docs/streams.md): what the agents have told the log of them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final

@@ -130,6 +130,7 @@ PROCESSES: Final = """
         ON d.run = l.run AND d.pid = l.pid AND d.since IS NOT DISTINCT FROM l.started
 """
 
+# In the order of the fields of Ring, Waits and Life, by which they are filled.
 RINGS: Final = """
     CREATE OR REPLACE TABLE lsca.rings (run INTEGER, pid INTEGER, connection BIGINT, fd INTEGER, kind VARCHAR,
         local VARCHAR, peer VARCHAR, inode BIGINT, peer_inode BIGINT, peer_pid INTEGER, began TIMESTAMP_NS,

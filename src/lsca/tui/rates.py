@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from lsca.daemon import ask
 from lsca.errors import DaemonError
+from lsca.log.rings import WAITS
 from lsca.log.units import number, rate, size
 
-WAITS: Final = ("spun", "yielded", "slept", "woke")
 ROUTES: Final = ("kernel", "proxy", "local", "handler")
 
 
@@ -58,9 +58,9 @@ class Moment:
     processes: tuple[Process, ...]
     hidden: int
     lost: int
-    waits: tuple[int, int, int, int] = (0, 0, 0, 0)
-    streams: tuple[int, int] = (0, 0)
-    posted: tuple[int, int] = (0, 0)
+    waits: tuple[int, ...] = (0, 0, 0, 0)
+    streams: tuple[int, ...] = (0, 0)
+    posted: tuple[int, ...] = (0, 0)
 
 
 def snapshot(path: str) -> Snapshot:
@@ -112,9 +112,9 @@ def compare(
         tuple(found),
         sum(session["uncaught"] for session in sessions),
         sum(session["lost"] for session in sessions),
-        _four_sums([session.get("waits", {}) for session in sessions]),
-        _two_sums([session.get("streams", {}) for session in sessions], "joined", "bytes"),
-        _two_sums([session.get("posted", {}) for session in sessions], "bytes", "waiting"),
+        _sums(sessions, "waits", *WAITS),
+        _sums(sessions, "streams", "joined", "bytes"),
+        _sums(sessions, "posted", "bytes", "waiting"),
     )
 
 
@@ -123,13 +123,8 @@ def _four(values: Iterable[float]) -> tuple[float, float, float, float]:
     return kernel, proxy, local, handler
 
 
-def _four_sums(waits: list[dict[str, int]]) -> tuple[int, int, int, int]:
-    spun, yielded, slept, woke = (sum(one.get(how, 0) for one in waits) for how in WAITS)
-    return spun, yielded, slept, woke
-
-
-def _two_sums(facts: list[dict[str, int]], first: str, second: str) -> tuple[int, int]:
-    return sum(one.get(first, 0) for one in facts), sum(one.get(second, 0) for one in facts)
+def _sums(sessions: list[dict[str, Any]], of: str, *names: str) -> tuple[int, ...]:
+    return tuple(sum(session.get(of, {}).get(name, 0) for session in sessions) for name in names)
 
 
 def logs(of: Snapshot) -> list[str]:
