@@ -114,11 +114,12 @@ static inline int ring_may_spin(struct session *at, uint64_t budget)
 
 static inline void ring_add_up(struct patience *p, struct session *at)
 {
-	if (!(p->spun | p->yielded | p->slept))
-		return;
-	__atomic_add_fetch(&at->waits.spun, p->spun, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&at->waits.yielded, p->yielded, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&at->waits.slept, p->slept, __ATOMIC_RELAXED);
+	if (p->spun)
+		__atomic_add_fetch(&at->waits.spun, p->spun, __ATOMIC_RELAXED);
+	if (p->yielded)
+		__atomic_add_fetch(&at->waits.yielded, p->yielded, __ATOMIC_RELAXED);
+	if (p->slept)
+		__atomic_add_fetch(&at->waits.slept, p->slept, __ATOMIC_RELAXED);
 	p->spun = p->yielded = p->slept = 0;
 }
 

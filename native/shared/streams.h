@@ -20,7 +20,7 @@ enum {
 	STREAM_ROOM = 65536, /* bytes of one way */
 	STREAM_HEAD = 4096,
 	STREAM_SIZE = STREAM_HEAD + 2 * STREAM_ROOM,
-	STREAM_VERSION = 2,
+	STREAM_VERSION = 3,
 };
 
 #define STREAM_MAGIC 0x6c736373u /* "lscs" */
@@ -42,7 +42,7 @@ struct stream_way {
 	uint32_t bells;     /* bytes sent to wake */
 	uint32_t wants_room; /* senders that wait for some */
 	uint32_t is_poured; /* what was in the ring is in the socket, behind the last bells */
-	uint32_t pad2;
+	uint32_t has_room;  /* so many of its bytes, from the first one on, have memory */
 	/* by who receives */
 	uint64_t came;      /* the kernel's bytes so far, without bells */
 	uint32_t bells_taken;
@@ -92,7 +92,7 @@ _Static_assert(sizeof(struct stream_ring) <= STREAM_HEAD, "stream_ring");
  *   first end: FREE -> CLAIMED, its name, -> WAITS; the second one: WAITS -> TAKEN, makes a ring, -> MADE;
  *   the first one has it, or does not want it: -> FREE
  */
-#define MEETINGS_PATH "/dev/shm/lsca-meetings-2-" /* STREAM_VERSION, since others cannot meet; and the user's number */
+#define MEETINGS_PATH "/dev/shm/lsca-meetings-3-" /* STREAM_VERSION, since others cannot meet; and the user's number */
 #define MEETINGS_MAGIC 0x6c73636du /* "lscm" */
 
 enum { MEETINGS = 2047 };

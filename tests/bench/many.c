@@ -5,7 +5,7 @@
  *	many requests CONNECTIONS SECONDS    each with a request of 64 bytes under way, epoll at both ends: one request
  *	many connect TRIPS SECONDS           connect, so many round trips of 64 bytes, close: one such connection
  *	many idle CONNECTIONS SECONDS        microseconds of CPU in a second of nothing to do, both ends together
- *	many memory CONNECTIONS              bytes of a connection, in use and after a second of nothing to do
+ *	many memory CONNECTIONS              bytes of a connection, in use and after three seconds of nothing to do
  *	many cache CONNECTIONS SECONDS PORT  GET of 64 bytes from a memcached: one of them
  */
 #define _GNU_SOURCE
@@ -237,7 +237,7 @@ static uint64_t memory_of(pid_t pid)
 static void memory(int connections)
 {
 	static char data[2048];
-	struct timespec pause = {1, 0};
+	struct timespec pause = {3, 0};
 	struct link l;
 	pid_t pid = begin(&l, connections);
 	uint64_t before, first, after;

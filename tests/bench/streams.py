@@ -302,7 +302,7 @@ def facts(prefix: tuple[str, ...], work: Path, found: Found) -> Iterator[str]:
             continue
         for name in values[0]:
             native, streams = (each[name] / scale for each in values)
-            text = f"{title}, a second later" if name == "after" else title
+            text = f"{title}, three seconds later" if name == "after" else title
             yield f"{text:<54}native {native:>9.1f}   streams {streams:>9.1f} {unit}"
 
 

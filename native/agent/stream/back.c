@@ -101,29 +101,46 @@ void stream_send_on(struct stream *s)
 {
 	struct stream_way *w = stream_out(s);
 
-	stream_lock(&w->send_lock);
+	if (stream_claim(0, s, &w->send_lock, CLAIM_LONG))
+		return;
 	if (stream_begin(s))
 		go_back(s);
 	stream_unlock(&w->send_lock);
 }
 
-void stream_send_back(struct stream *s, int32_t fd)
+/* The way has just gone back, and both of its locks are held. */
+static void send_back_rest(struct stream *s, int32_t fd)
 {
 	struct stream_way *w = stream_out(s);
 
+	if (stream_is_pipe(s)) /* what comes behind it, nobody could put it in front of */
+		pipe_restore(s, w, stream_bytes(s->ring, s->end), fd);
+	else if (!has_bytes_before_bells(w))
+		pour(w, stream_bytes(s->ring, s->end), fd);
+}
+
+int64_t stream_send_back(struct stream *s, int32_t fd)
+{
+	struct stream_way *w = stream_out(s);
+	int64_t r;
+	int is_read;
+
 	if (get_acquire(&w->is_back))
-		return;
-	stream_lock(&w->read_lock);
-	stream_lock(&w->send_lock);
-	if (stream_begin(s) && !get_relaxed(&w->is_back)) {
-		go_back(s);
-		if (stream_is_pipe(s)) /* what comes behind it, nobody could put it in front of */
-			pipe_restore(s, w, stream_bytes(s->ring, s->end), fd);
-		else if (!has_bytes_before_bells(w))
-			pour(w, stream_bytes(s->ring, s->end), fd);
+		return 0;
+	/* What was not read may as well stay in the ring, if whoever reads was stopped in the middle of it. */
+	is_read = stream_claim(0, s, &w->read_lock, CLAIM_SHORT) != 0;
+	r = stream_claim(0, s, &w->send_lock, CLAIM_LONG);
+	if (!r) {
+		if (stream_begin(s) && !get_relaxed(&w->is_back)) {
+			go_back(s);
+			if (!is_read)
+				send_back_rest(s, fd);
+		}
+		stream_unlock(&w->send_lock);
 	}
-	stream_unlock(&w->send_lock);
-	stream_unlock(&w->read_lock);
+	if (!is_read)
+		stream_unlock(&w->read_lock);
+	return r;
 }
 
 int64_t stream_leave(struct stream *s, int32_t fd)
@@ -150,13 +167,19 @@ int64_t stream_leave(struct stream *s, int32_t fd)
 			return 0;
 		return s->state == STREAM_JOINED ? stream_leave(s, fd) : 0;
 	}
-	stream_send_back(s, fd);
-	if (stream_is_pipe(s) && s->writes)
-		return 0;
+	r = stream_send_back(s, fd);
+	if (r || (stream_is_pipe(s) && s->writes))
+		return r;
 	tell_back(s, STREAM_SENDS | STREAM_RECEIVES, tell_by());
 	in = stream_in(s);
-	stream_lock(&in->read_lock);
-	stream_lock(&in->send_lock);
+	r = stream_claim(0, s, &in->read_lock, CLAIM_LONG);
+	if (r)
+		return r;
+	r = stream_claim(0, s, &in->send_lock, CLAIM_LONG);
+	if (r) {
+		stream_unlock(&in->read_lock);
+		return r;
+	}
 	if (!get_relaxed(&in->is_on)) { /* the other end has not begun, and shall not */
 		in->from = in->came;
 		put_release(&in->is_on, 1);

@@ -36,7 +36,7 @@ static const struct {
 	{NR_epoll_create, MAKES_SET}, {NR_epoll_create1, MAKES_SET}, {NR_epoll_ctl, CHANGES_SET},
 	{NR_epoll_wait, WAITS_SET}, {NR_epoll_pwait, WAITS_SET}, {NR_epoll_pwait2, WAITS_SET},
 	{NR_recvmmsg, LEAVES}, {NR_vmsplice, LEAVES}, {NR_sendmmsg, LEAVES}, {NR_splice, LEAVES},
-	{NR_tee, LEAVES},
+	{NR_tee, LEAVES}, {NR_preadv2, LEAVES}, {NR_pwritev2, LEAVES},
 	{NR_io_uring_setup, ENDS_ALL}, {NR_io_submit, ENDS_ALL}, {NR_unshare, ENDS_ALL}, {NR_setns, ENDS_ALL},
 };
 

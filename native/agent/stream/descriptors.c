@@ -62,6 +62,17 @@ struct stream *stream_get(uint32_t fd)
 	return 0;
 }
 
+struct stream *stream_next(uint32_t *fd)
+{
+	for (; *fd < top; ++*fd) {
+		struct stream *s = stream_get(*fd);
+
+		if (s)
+			return s;
+	}
+	return 0;
+}
+
 int stream_is_used(const struct stream *s)
 {
 	uint32_t state = get_acquire(&s->state);

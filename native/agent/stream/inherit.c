@@ -35,7 +35,6 @@ static void before_fork(void)
 			continue;
 		add_one(&h->holders);
 		s->heirs = HEIRS_FORKED;
-		s->is_shared = 1;
 		if (s->ring)
 			put_release(&s->ring->is_forked, 1);
 		/* Nobody has both ends of the ring yet, and now there would be three. */

@@ -1,82 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What receive.c and send.c share: the program's buffers, locks that outlive their owners, and bells. A bell stays in
+ * What receive.c and send.c share: the program's buffers, and bells. A bell stays in
  * the socket until the ring is empty, so that the kernel shows the socket to be readable as long as it is to whoever
  * sleeps there.
  */
 #include "stream.h"
 
-enum {
-	LOCK_SPINS = 64,
-	LOCK_LOOKS = 256,  /* yields before it is asked what its owner does */
-	LOCK_SLEEPS = 8,   /* the same of sleeps */
-	LOCK_ASLEEP = 16,
-	LOCK_YIELDS = 4096,
-	LOCK_MOST = LOCK_YIELDS + 10000, /* some 10 s */
-	VECTOR_MOST = 1024,
-};
-
-void stream_yield(void)
-{
-	GATE1(NR_sched_yield, 0);
-}
-
-/* As /proc has it: 'S' for who sleeps, which nobody does with a lock; 0: there is no such thread. */
-static char state_of(uint32_t tid)
-{
-	char text[128], *p = start_append(text, "/proc/");
-	int64_t fd, n;
-
-	p = start_decimal(p, tid);
-	*start_append(p, "/stat") = 0;
-	fd = GATE4(NR_openat, -100, text, 02000000, 0); /* O_CLOEXEC */
-	if (fd < 0)
-		return life_exists(tid) ? '?' : 0;
-	n = GATE3(NR_read, fd, text, sizeof text);
-	GATE1(NR_close, fd);
-	for (int64_t i = n - 3; i > 0; i--) /* behind the name, which may be anything */
-		if (text[i] == ')')
-			return text[i + 2];
-	return '?';
-}
-
-/*
- * A lock outlives its owner, and may have been written by somebody who never was that. It is nobody's if its owner is
- * gone, or we, who have none, or has slept for LOCK_ASLEEP looks, or does not come to an end. What a dead one was about
- * to do has not happened.
- */
-void stream_lock(uint32_t *word)
-{
-	const struct thread *t = thread_here();
-	uint32_t self = t ? t->tid : process_main.pid, asleep = 0;
-
-	for (uint32_t n = 0;; n++) {
-		uint32_t owner = get_relaxed(word);
-		char state;
-
-		if ((!owner || owner == self) && swap_if(word, owner, self))
-			return;
-		if (n < LOCK_SPINS) {
-			arch_relax();
-			continue;
-		}
-		if (n < LOCK_YIELDS)
-			stream_yield();
-		else
-			life_sleep(word, owner, 1);
-		if (!owner || n % (n < LOCK_YIELDS ? LOCK_LOOKS : LOCK_SLEEPS))
-			continue;
-		state = state_of(owner);
-		asleep = state == 'S' ? asleep + 1 : 0;
-		if (!state || asleep == LOCK_ASLEEP || n > LOCK_MOST)
-			swap_if(word, owner, 0);
-	}
-}
-
-void stream_unlock(uint32_t *word)
-{
-	put_release(word, 0);
-}
+enum { VECTOR_MOST = 1024 };
 
 /* 1: there is one; 0: no more; or an error. */
 int64_t parts_next(struct parts *p)
@@ -201,10 +131,12 @@ static int may_ring(const struct stream_way *w)
 
 static void ring_it(struct stream *s, int32_t fd)
 {
+	const uint64_t byte[1][2] = {{(uint64_t)"", 1}};
 	struct stream_way *w = stream_out(s);
 
 	add_one(&w->bells);
-	if (stream_is_pipe(s) ? pipe_bell(fd) : GATE6(NR_sendto, fd, "", 1, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0) == 1)
+	if ((stream_is_pipe(s) ? pipe_write(fd, byte, 1) :
+				 GATE6(NR_sendto, fd, "", 1, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0)) == 1)
 		ring_woke(&s->ring->ends[s->end].bell, session);
 	else
 		__atomic_sub_fetch(&w->bells, 1, __ATOMIC_ACQ_REL);
@@ -222,7 +154,8 @@ void stream_bell(struct stream *s, int32_t fd)
 	 * With the lock: somebody may be about to send bytes by the socket, and a bell must not come behind them. Who
 	 * only reads has not begun to send by the ring, and begins with the bell.
 	 */
-	stream_lock(&w->send_lock);
+	if (stream_claim(0, s, &w->send_lock, CLAIM_SHORT))
+		return;
 	if (stream_begin(s) && may_ring(w))
 		ring_it(s, fd);
 	stream_unlock(&w->send_lock);
@@ -245,7 +178,7 @@ void stream_take_bells(struct stream *s, int32_t fd)
 	if (!n || n > 1u << 30)
 		return;
 	n = n < sizeof room ? n : sizeof room;
-	r = stream_is_pipe(s) ? pipe_read(s, fd, (uint64_t)room, n) :
+	r = stream_is_pipe(s) ? pipe_read(fd, (uint64_t)room, n) :
 				GATE6(NR_recvfrom, fd, room, n, MSG_DONTWAIT_, 0, 0);
 	if (r > 0)
 		put_release(&w->bells_taken, w->bells_taken + (uint32_t)r);

@@ -13,7 +13,12 @@ enum {
 	PIPE_BUF_ = 4096,
 	PIPE_MOST = 1 << 20, /* the kernel's own limit is that for most */
 	SLACK = 3 * 4096,    /* what is written in so many parts may begin as many pages */
+	RWF_NOWAIT_ = 8, RWF_NOSIGNAL_ = 0x100,
+	EPIPE_ = 32, EOPNOTSUPP_ = 95,
 };
+
+/* The kernel reads and writes pipes without waiting (6.4) and without a signal (6.18), or has said that it does not. */
+static uint8_t no_read, no_write;
 
 static uint32_t waiting(int32_t fd)
 {
@@ -104,13 +109,12 @@ static int64_t refill(struct stream_way *w, const uint8_t *bytes, int64_t from, 
  * First what went by the kernel and was not read yet, then bells: these are taken out, and in their place comes what is
  * in the ring. Who has the other end need not be there any more.
  */
-int64_t pipe_restore(struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own)
+int64_t pipe_restore(const struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own)
 {
 	uint32_t n = get_acquire(&w->tail) - w->head, bells = get_acquire(&w->bells) - w->bells_taken;
 	uint64_t before = w->came < w->from ? w->from - w->came : 0;
 	int64_t from, to, r = -EIO_;
 
-	s->is_shared = 1;
 	if (!n && !bells)
 		return 0;
 	if (n > STREAM_ROOM || before + bells > PIPE_MOST || waiting(own) != before + bells)
@@ -129,24 +133,41 @@ int64_t pipe_restore(struct stream *s, struct stream_way *w, const uint8_t *byte
 	return r;
 }
 
-/* Under the read_lock nobody else takes what is there; and if nobody has it but we, it stays there until we do. */
-int64_t pipe_read(struct stream *s, int32_t fd, uint64_t to, uint64_t len)
+int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len)
 {
-	int64_t r;
+	uint64_t v[2] = {to, len};
+	uint32_t n;
 
-	if (!s->there || s->is_shared || get_acquire(&stream_in(s)->is_back))
-		s->there = waiting(fd);
-	if (!s->there)
+	if (!no_read) {
+		int64_t r = GATE6(NR_preadv2, fd, v, 1, -1, -1, RWF_NOWAIT_);
+
+		if (r != -EOPNOTSUPP_ && r != -EINVAL_)
+			return r;
+		no_read = 1;
+	}
+	n = waiting(fd);
+	if (!n)
 		return look(fd, POLLIN_) & POLLHUP_ && !waiting(fd) ? 0 : -EAGAIN_;
-	r = GATE3(NR_read, fd, to, len < s->there ? len : s->there);
-	s->there -= r > 0 ? (uint32_t)r : s->there;
-	return r;
+	return GATE3(NR_read, fd, to, len < n ? len : n);
 }
 
-/* Without readers it would be a signal; without room there is enough to be woken by. */
-int pipe_bell(int32_t fd)
+/* Without readers it would be a signal. */
+int64_t pipe_write(int32_t fd, const uint64_t (*v)[2], uint64_t n)
 {
-	return look(fd, POLLOUT_) == POLLOUT_ && GATE3(NR_write, fd, "", 1) == 1;
+	if (!no_write) {
+		int64_t r = GATE6(NR_pwritev2, fd, v, n, -1, -1, RWF_NOWAIT_ | RWF_NOSIGNAL_);
+
+		if (r != -EOPNOTSUPP_ && r != -EINVAL_)
+			return r;
+		no_write = 1;
+	}
+	switch (look(fd, POLLOUT_)) {
+	case POLLOUT_:
+		return GATE3(NR_writev, fd, v, n);
+	case 0:
+		return -EAGAIN_;
+	}
+	return -EPIPE_;
 }
 
 /* As pipe_read(), of one that is the kernel's again; by one call, since there may be packets. */

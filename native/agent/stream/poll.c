@@ -197,6 +197,8 @@ static int64_t sleep(struct wait *w)
 
 	w->slice = 0;
 	watch(w);
+	if (!w->slice)
+		w->slice = idle_slice();
 	if (look(w)) {
 		unwatch(w);
 		return -EAGAIN_;
@@ -225,6 +227,8 @@ static int64_t sleep(struct wait *w)
 	unwatch(w);
 	if (r < 0)
 		return r;
+	if (!r)
+		idle_look();
 	if (!r && !w->slice)
 		return look(w);
 	r = merge(w);

@@ -17,6 +17,8 @@ int stream_is_ours(const struct stream *s, uint32_t event)
 {
 	const struct stream_way *out = stream_out(s);
 
+	if (get_relaxed(&s->is_damaged))
+		return 1;
 	if (stream_is_pipe(s) && (event == POLLIN_) == (int)s->writes) /* its other end's */
 		return 0;
 	if (event == POLLIN_)
@@ -79,6 +81,8 @@ uint32_t stream_says(const struct stream *s, uint32_t wanted)
 	const struct stream_way *in = stream_in(s);
 	uint32_t is = 0;
 
+	if (get_relaxed(&s->is_damaged))
+		return wanted & (IN_EVENTS | OUT_EVENTS);
 	if (wanted & IN_EVENTS && get_acquire(&in->tail) != get_relaxed(&in->head) && stream_source(in) == BY_RING)
 		is |= IN_EVENTS;
 	if (wanted & OUT_EVENTS && stream_is_ours(s, POLLOUT_) && !stream_is_full(s))
@@ -109,7 +113,8 @@ int stream_quiet(struct stream *s, int32_t fd, uint32_t mine)
 
 	if (get_acquire(&in->bells) == get_relaxed(&in->bells_taken))
 		return 0;
-	stream_lock(&in->read_lock);
+	if (stream_claim(0, s, &in->read_lock, CLAIM_SHORT))
+		return 1;
 	for (int tries = 0; tries < QUIET_TRIES && is_left; tries++) {
 		if (tries) /* one that was rung is on its way */
 			stream_yield();

@@ -13,6 +13,7 @@ enum {
 	ASK_BUDGETS = 10, /* session.budget, about 0.5 ms */
 	AF_UNIX_ = 1,
 	ECONNRESET_ = 104,
+	NOT_NOW = -100000, /* somebody else is about to read, and was stopped */
 };
 
 /* ---- what comes -------------------------------------------------------------------------------------------------- */
@@ -35,7 +36,8 @@ uint32_t stream_available(struct stream *s, int32_t fd)
 	struct stream_way *w = stream_is_pipe(s) && s->writes ? stream_out(s) : stream_in(s);
 	uint32_t n = 0, bells;
 
-	stream_lock(&w->read_lock);
+	if (stream_claim(0, s, &w->read_lock, CLAIM_SHORT))
+		return pending(w);
 	bells = get_acquire(&w->bells) - w->bells_taken;
 	if (GATE3(NR_ioctl, fd, FIONREAD_, &n))
 		n = 0;
@@ -86,7 +88,7 @@ static int64_t by_kernel(struct call *c, struct stream *s, struct parts *p, uint
 	m[2] = (uint64_t)v;
 	if (stream_is_pipe(s))
 		r = is_all_kernel(w) ? pipe_readv((int32_t)c->args[0], v, m[3]) :
-				       pipe_read(s, (int32_t)c->args[0], v[0][0], v[0][1]);
+				       pipe_read((int32_t)c->args[0], v[0][0], v[0][1]);
 	else if (c->nr == NR_recvmsg || m[3] > 1)
 		r = GATE3(NR_recvmsg, c->args[0], m, flags | MSG_DONTWAIT_);
 	else
@@ -182,7 +184,11 @@ static int64_t take(struct call *c, struct stream *s, struct parts *p, uint32_t 
 	struct parts look = *p;
 	int64_t r;
 
-	stream_lock(&w->read_lock);
+	if (get_acquire(&w->tail) == get_relaxed(&w->head) && stream_source(w) == BY_RING)
+		return -EAGAIN_;
+	r = stream_claim(c, s, &w->read_lock, stream_is_nonblocking(s, flags) ? CLAIM_NOW : CLAIM_WAITS);
+	if (r)
+		return r == -EAGAIN_ ? NOT_NOW : r;
 	r = take_all(c, s, flags & MSG_PEEK_ ? &look : p, flags);
 	stream_unlock(&w->read_lock);
 	return r;
@@ -196,6 +202,7 @@ static int64_t sleep(struct call *c, struct stream *s, uint32_t flags)
 	uint8_t byte;
 	int64_t r;
 
+	idle_look();
 	add_one(&w->sleepers);
 	store_before_load();
 	if (stream_source(w) == BY_RING && get_acquire(&w->tail) != get_relaxed(&w->head)) {
@@ -213,7 +220,8 @@ static int64_t sleep(struct call *c, struct stream *s, uint32_t flags)
 	s->ring->ends[s->end].bell.slept++;
 	__atomic_sub_fetch(&w->sleepers, 1, __ATOMIC_ACQ_REL);
 	if (r == 1 && stream_source(w) == BY_RING && get_acquire(&w->tail) == get_relaxed(&w->head)) {
-		stream_lock(&w->read_lock);
+		if (stream_claim(0, s, &w->read_lock, CLAIM_SHORT))
+			return r;
 		if (get_acquire(&w->tail) == w->head)
 			stream_take_bells(s, (int32_t)c->args[0]);
 		stream_unlock(&w->read_lock);
@@ -283,6 +291,8 @@ static int64_t receive(struct call *c, struct stream *s, struct parts *p, uint32
 			continue;
 		if (r == -ECONNRESET_)
 			r = reset_by_kernel(s);
+		if (r == NOT_NOW)
+			return done ? done : -EAGAIN_;
 		if (r != -EAGAIN_)
 			return done ? done : r ? r : stream_source(stream_in(s)) == BY_RING ? 0 : ended(c, s);
 		if (end)
@@ -341,8 +351,12 @@ int64_t stream_receive(struct call *c, struct stream *s)
 	/* Without room recv waits for something to come, and read does not. */
 	if (!parts_of_call(c, &p, &flags) || flags & ~known)
 		return c->nr == NR_read || c->nr == NR_readv ? dispatch_kernel(c) : stream_by_kernel(c, s);
+	if (get_relaxed(&s->is_damaged))
+		return stream_damaged(s, (int32_t)c->args[0]);
 	was = stream_source(stream_in(s));
 	r = receive(c, s, &p, flags);
+	if (r <= 0 && get_relaxed(&s->is_damaged))
+		return stream_damaged(s, (int32_t)c->args[0]);
 	if (was == BY_RING)
 		c->route = ROUTE_LOCAL;
 	if (r >= 0 && c->nr == NR_recvmsg && was == BY_RING)

@@ -10,6 +10,8 @@ enum {
 	OPEN_OLD = 02 | 02000000 | 0400000,
 	STATX_UID_SIZE_ = 0x208, AT_EMPTY_PATH_ = 0x1000, FDCWD_ = -100,
 	DONTFORK_ = 10, DOFORK_ = 11,
+	MADV_REMOVE_ = 9, MADV_POPULATE_WRITE_ = 23,
+	STEP = 16384, /* bytes of a way that get memory at a time */
 	SPARES = 32,
 };
 
@@ -36,6 +38,32 @@ static struct stream_ring *map(int64_t fd)
 	return at < 0 && at > -4096 ? 0 : (struct stream_ring *)at;
 }
 
+int ring_grow(struct stream_ring *r, uint32_t way, uint32_t from, uint32_t n)
+{
+	struct stream_way *w = &r->ways[way];
+	uint32_t at = from % STREAM_ROOM, need = at + n > STREAM_ROOM ? STREAM_ROOM : at + n;
+
+	while (get_relaxed(&w->has_room) < need) {
+		uint32_t has = get_relaxed(&w->has_room) / STEP * STEP;
+
+		if (GATE3(NR_madvise, stream_bytes(r, way) + has, STEP, MADV_POPULATE_WRITE_))
+			return 0;
+		put_relaxed(&w->has_room, has + STEP);
+		idle_begins();
+	}
+	return 1;
+}
+
+void ring_trim(struct stream_ring *r, uint32_t way)
+{
+	struct stream_way *w = &r->ways[way];
+
+	if (get_acquire(&w->tail) != get_acquire(&w->head) || !get_relaxed(&w->has_room))
+		return;
+	if (!GATE3(NR_madvise, stream_bytes(r, way), STREAM_ROOM, MADV_REMOVE_))
+		put_relaxed(&w->has_room, 0);
+}
+
 static struct stream_ring *make_new(void)
 {
 	uint32_t serial = add_one(&serials);
@@ -51,9 +79,18 @@ static struct stream_ring *make_new(void)
 	fd = GATE4(NR_openat, FDCWD_, path, OPEN_NEW, 0600);
 	if (fd < 0)
 		return 0;
-	/* A file system that is full shows here, and not as a SIGBUS later. */
-	if (!GATE4(NR_fallocate, fd, 0, 0, STREAM_SIZE))
+	/* A file system that is full shows here, and not as a SIGBUS later; the rest comes when it is needed. */
+	if (!GATE4(NR_fallocate, fd, 0, 0, STREAM_HEAD) && !GATE2(NR_ftruncate, fd, STREAM_SIZE))
 		r = map(fd);
+	/* Before Linux 5.14 that cannot be had without a SIGBUS. */
+	if (r && GATE3(NR_madvise, r, STREAM_HEAD, MADV_POPULATE_WRITE_) == -EINVAL_) {
+		if (GATE4(NR_fallocate, fd, 0, 0, STREAM_SIZE)) {
+			ring_drop(r);
+			r = 0;
+		} else {
+			r->ways[0].has_room = r->ways[1].has_room = STREAM_ROOM;
+		}
+	}
 	GATE1(NR_close, fd);
 	if (!r) {
 		GATE3(NR_unlinkat, FDCWD_, path, 0);
@@ -142,7 +179,11 @@ static struct stream_ring *make_again(uint32_t other)
 	}
 	stream_unlock(&spare_lock);
 	if (found) {
+		uint32_t room[2] = {found->ways[0].has_room, found->ways[1].has_room};
+
 		memset(found->ways, 0, sizeof found->ways);
+		found->ways[0].has_room = room[0];
+		found->ways[1].has_room = room[1];
 		memset(found->ends, 0, sizeof found->ends);
 	}
 	return found;

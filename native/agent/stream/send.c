@@ -158,19 +158,41 @@ static void has_put(struct call *c, struct stream *s, int64_t n)
 	put_release(&w->tail, w->tail + (uint32_t)n);
 }
 
+/* No memory, no ring. */
+static int64_t put_parts(struct stream *s, struct parts *p, uint32_t room)
+{
+	struct stream_way *w = stream_out(s);
+	int64_t done = 0, r = 0;
+
+	while (room && (r = parts_next(p)) > 0) {
+		uint32_t n = p->len < room ? (uint32_t)p->len : room;
+
+		if (!ring_grow(s->ring, s->end, w->tail + (uint32_t)done, n))
+			return done ? done : -EPIPE_;
+		r = parts_copy(p, stream_bytes(s->ring, s->end), w->tail + (uint32_t)done, n, 0);
+		if (r <= 0)
+			return done ? done : r;
+		done += r;
+		room -= (uint32_t)r;
+	}
+	return done ? done : r;
+}
+
 /* Bytes that went into the ring; 0: it is full; or what may_put() says. */
-static int64_t put(struct call *c, struct stream *s, struct parts *p)
+static int64_t put(struct call *c, struct stream *s, struct parts *p, uint32_t flags)
 {
 	struct stream_way *w = stream_out(s);
 	int64_t r;
 
-	stream_lock(&w->send_lock);
+	r = stream_claim(c, s, &w->send_lock, stream_is_nonblocking(s, flags) ? CLAIM_NOW : CLAIM_WAITS);
+	if (r)
+		return r;
 	r = may_put(c, s);
 	if (!r) {
 		uint32_t room = room_in(s);
 
-		if (!stream_is_pipe(s) || !pipe_must_wait(p, room))
-			r = room ? parts_copy(p, stream_bytes(s->ring, s->end), w->tail, room, 0) : 0;
+		if (room && (!stream_is_pipe(s) || !pipe_must_wait(p, room)))
+			r = put_parts(s, p, room);
 		has_put(c, s, r);
 	}
 	stream_unlock(&w->send_lock);
@@ -187,7 +209,7 @@ static int64_t send(struct call *c, struct stream *s, struct parts *p, uint32_t 
 	int64_t done = 0, r;
 
 	while ((r = parts_next(p)) > 0) {
-		r = put(c, s, p);
+		r = put(c, s, p, flags);
 		if (r == -EBUSY_) /* the first thing to be done: nothing has gone yet */
 			return stream_counted(c, s);
 		c->route = ROUTE_LOCAL;
@@ -225,8 +247,13 @@ int64_t stream_send(struct call *c, struct stream *s)
 	struct parts p;
 	uint32_t flags;
 
-	if (parts_of_call(c, &p, &flags) && !(flags & ~known))
-		return send(c, s, &p, flags);
+	if (get_relaxed(&s->is_damaged))
+		return stream_damaged(s, (int32_t)c->args[0]);
+	if (parts_of_call(c, &p, &flags) && !(flags & ~known)) {
+		int64_t r = send(c, s, &p, flags);
+
+		return r < 0 && get_relaxed(&s->is_damaged) ? stream_damaged(s, (int32_t)c->args[0]) : r;
+	}
 	if (flags & ~known || c->nr == NR_sendmsg || (c->nr == NR_sendto && c->args[4]))
 		return stream_by_kernel(c, s);
 	return dispatch_kernel(c);
@@ -250,7 +277,9 @@ static int64_t put_file(struct call *c, struct stream *s, uint64_t n, const uint
 	struct stream_way *w = stream_out(s);
 	int64_t r;
 
-	stream_lock(&w->send_lock);
+	r = stream_claim(c, s, &w->send_lock, stream_is_nonblocking(s, 0) ? CLAIM_NOW : CLAIM_WAITS);
+	if (r)
+		return r;
 	r = may_put(c, s);
 	if (!r) {
 		uint32_t room = room_in(s), at = w->tail % STREAM_ROOM;
@@ -258,7 +287,9 @@ static int64_t put_file(struct call *c, struct stream *s, uint64_t n, const uint
 
 		room = room > STREAM_ROOM - at ? STREAM_ROOM - at : room;
 		n = n < room ? n : room;
-		if (n)
+		if (n && !ring_grow(s->ring, s->end, at, (uint32_t)n))
+			r = -EPIPE_;
+		else if (n)
 			r = offset ? GATE4(NR_pread64, c->args[1], to, n, *offset) : GATE3(NR_read, c->args[1], to, n);
 		*is_end = n && !r;
 		has_put(c, s, r);
@@ -276,6 +307,8 @@ int64_t stream_send_file(struct call *c, struct stream *s)
 	int has_offset = c->args[2] != 0, is_end = 0;
 	int64_t done = 0, r = 0;
 
+	if (get_relaxed(&s->is_damaged))
+		return stream_damaged(s, (int32_t)c->args[0]);
 	if (!is_file(c->args[1]) || !left)
 		return stream_by_kernel(c, s);
 	if (has_offset && memory_read(&offset, c->args[2], 8) < 8)

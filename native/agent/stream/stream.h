@@ -9,7 +9,9 @@
  *   calls.c        the calls that open, copy, hand on, use and close them
  *   meet.c         how two ends find each other
  *   rings.c        the memory between them
+ *   idle.c         and how it is given back
  *   back.c         how a stream becomes the kernel's again
+ *   locks.c        who may do that now
  *   receive.c, send.c  what comes and goes
  *   tell.c         what the log says of streams
  *   ready.c        what a stream is ready for
@@ -101,11 +103,11 @@ struct stream {
 	uint32_t stuck_head;  /* where the other end was reading then */
 	uint64_t stuck;       /* since when it has read nothing and there is no room, in ticks */
 	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
+	uint32_t tails[2];    /* of its ring when that was last looked at */
+	uint32_t is_damaged;  /* its ring is not as it should be: it has come to an end */
 	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
 	struct tale tale;
 	uint32_t heirs;       /* enum stream_heirs */
-	uint32_t there;       /* bytes that are in the pipe at least */
-	uint32_t is_shared;   /* other processes may take them, too */
 };
 
 /* A stream and a process that is about to have it, or its next image. */
@@ -143,6 +145,7 @@ extern uint32_t stream_rings; /* streams of this process that have a ring; witho
 /* descriptors.c */
 struct stream *stream_get(uint32_t fd);    /* NULL: none; else give it back by stream_put() */
 void stream_put(struct stream *s);
+struct stream *stream_next(uint32_t *fd);  /* from there on; NULL: no more; else as stream_get() */
 struct stream *stream_known(uint32_t fd); /* the same, not to be used */
 struct stream *stream_numbered(uint32_t i); /* each in turn, free ones too; NULL: no more */
 int stream_is_used(const struct stream *s);
@@ -209,6 +212,14 @@ void ring_forget(struct stream_ring *r);
 void ring_drop(struct stream_ring *r);
 void ring_release(struct stream_ring *r, uint32_t end); /* it may be used again */
 void ring_forked(void);
+/* With the way's send_lock: memory for n bytes from there on; 0: there is none. And with both its locks: none of it. */
+int ring_grow(struct stream_ring *r, uint32_t way, uint32_t from, uint32_t n);
+void ring_trim(struct stream_ring *r, uint32_t way);
+
+/* idle.c */
+void idle_begins(void);     /* there is memory that may have to be given back */
+uint64_t idle_slice(void);  /* nanoseconds, after which a sleeper shall look; 0: no need */
+void idle_look(void);
 
 /* meet.c */
 uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 0: not to be had */
@@ -221,14 +232,29 @@ int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, u
 
 /* back.c */
 int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
-void stream_send_back(struct stream *s, int32_t fd); /* what we send */
+int64_t stream_send_back(struct stream *s, int32_t fd); /* what we send */
 void stream_send_on(struct stream *s); /* the same, but for what was sent already */
 void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
 int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
 int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
 
-/* move.c */
+/* locks.c */
+enum claim {
+	CLAIM_OWN,   /* memory that only we and our threads write */
+	CLAIM_WAITS, /* as the program's call would wait */
+	CLAIM_NOW,   /* it would not: -EAGAIN_ if the owner was stopped */
+	CLAIM_SHORT, /* it can be done without: the same, after a moment */
+	CLAIM_LONG,  /* it cannot: until a signal has come */
+};
+
 void stream_yield(void);
+/* 0; or that, or as a signal wants it; -EIO_: the ring is not as it should be. */
+int64_t stream_claim(struct call *c, struct stream *s, uint32_t *word, enum claim how);
+void stream_lock(uint32_t *word);
+void stream_unlock(uint32_t *word);
+int64_t stream_damaged(struct stream *s, int32_t fd); /* what its calls return from then on */
+
+/* move.c */
 int64_t parts_next(struct parts *p); /* 1: there is one; 0: no more; or an error */
 /* Between the ring's bytes from `from` on and the program; as many as there are, or fit. 0: none; or an error. */
 int64_t parts_copy(struct parts *p, uint8_t *bytes, uint32_t from, uint32_t n, int in);
@@ -237,8 +263,6 @@ int64_t parts_gather(struct parts p, uint64_t most, uint64_t (*v)[2], uint64_t *
 void parts_pass(struct parts *p, uint64_t n); /* so many bytes are done */
 int parts_of_call(const struct call *c, struct parts *p, uint32_t *flags); /* 0: not one that goes by the ring */
 int64_t stream_by_kernel(struct call *c, struct stream *s); /* by nothing else from now on */
-void stream_lock(uint32_t *word);
-void stream_unlock(uint32_t *word);
 void stream_bell(struct stream *s, int32_t fd); /* unless there is one already */
 void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, if anybody */
 /* The read_lock is held for these two. */
@@ -250,9 +274,10 @@ int pipe_is_packets(int32_t fd);
 int64_t pipe_readv(int32_t fd, const void *v, uint64_t n);
 int pipe_is_fit(int32_t fd, int writes); /* what is in a ring can be put there */
 /* It is the kernel's again, with what is in the ring. Both of the way's locks are held. 0, or an error. */
-int64_t pipe_restore(struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own);
-int64_t pipe_read(struct stream *s, int32_t fd, uint64_t to, uint64_t len); /* without waiting */
-int pipe_bell(int32_t fd); /* 0: nobody needs one, or can have it */
+int64_t pipe_restore(const struct stream *s, struct stream_way *w, const uint8_t *bytes, int32_t own);
+/* Without waiting, and without a signal. */
+int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len);
+int64_t pipe_write(int32_t fd, const uint64_t (*v)[2], uint64_t n); /* all of it: no more than PIPE_BUF */
 int64_t pipe_sleep(struct call *c, const struct stream *s); /* until something is there, 1, or the end, 0 */
 int pipe_must_wait(const struct parts *p, uint32_t room);
 

@@ -64,7 +64,6 @@ void vforked_lend(void)
 		if (!s->inode && !stream_is_pipe(s))
 			s->inode = stream_inode(stream_descriptor(s), "");
 		add_one(&s->held->holders);
-		s->is_shared = 1;
 		if (!s->inode)
 			spoil(s);
 		s->heirs = HEIRS_LENT;

@@ -317,6 +317,8 @@ static int64_t sleep(struct look *l)
 	l->slice = 0;
 	set_watch(e);
 	prepare(l);
+	if (!l->slice)
+		l->slice = idle_slice();
 	store_before_load();
 	look_at_rings(l);
 	if (l->n) {
@@ -335,6 +337,8 @@ static int64_t sleep(struct look *l)
 	if (r >= 0)
 		look_at_rings(l);
 	stream_unlock(&e->lock);
+	if (!r)
+		idle_look();
 	if (l->n)
 		return l->n;
 	return r > 0 || (!r && l->slice) ? -EAGAIN_ : r;

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One end holds both locks of both ways: stopped in the middle of a call, as a correct one may be, or for ever. The
+ * other one is never kept from its signals, would rather not wait where it may not, and finds what was sent when the
+ * first one goes on; one that runs on with the locks loses the connection.
+ *
+ *   locked pair|tcp|pipe stopped|runs
+ */
+#define _GNU_SOURCE
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "rings.h"
+
+static int in, out;
+static struct stream_ring *rings[2];
+static int found;
+
+static void must(int is_well, const char *what)
+{
+	if (is_well)
+		return;
+	printf("%s: %s\n", what, strerror(errno));
+	fflush(stdout);
+	_exit(99);
+}
+
+static void on_alarm(int number)
+{
+	(void)number; /* it only interrupts */
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static pid_t connected(const char *kind)
+{
+	int there[2], back[2];
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	pid_t child;
+
+	if (!strcmp(kind, "pipe"))
+		must(!pipe(there) && !pipe(back), "pipe");
+	else if (!strcmp(kind, "pair"))
+		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, there), "socketpair");
+	else
+		must((there[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && !bind(there[0], (void *)&at, len) &&
+			     !listen(there[0], 1) && !getsockname(there[0], (void *)&at, &len),
+		     "listen");
+	child = fork();
+	if (!strcmp(kind, "pipe")) {
+		in = child ? back[0] : there[0];
+		out = child ? there[1] : back[1];
+		close(child ? back[1] : there[1]);
+		close(child ? there[0] : back[0]);
+	} else if (!strcmp(kind, "pair")) {
+		in = out = there[!child];
+		close(there[!!child]);
+	} else {
+		in = out = child ? socket(AF_INET, SOCK_STREAM, 0) : accept(there[0], NULL, NULL);
+		must(!child || !connect(out, (void *)&at, len), "connect");
+		close(there[0]);
+	}
+	return child;
+}
+
+static void hold(uint32_t who)
+{
+	for (int i = 0; i < found; i++)
+		for (int way = 0; way < 2; way++) {
+			rings[i]->ways[way].read_lock = who;
+			rings[i]->ways[way].send_lock = who;
+		}
+}
+
+static void bad_end(int is_stopped)
+{
+	char byte = 'x';
+
+	for (int i = 0; i < 20; i++)
+		must(read(in, &byte, 1) == 1 && write(out, &byte, 1) == 1, "play");
+	found = find_rings(rings, 2);
+	must(found, "there is no ring");
+	usleep(50000); /* the other one sleeps, and is woken, and waits for the lock then */
+	hold((uint32_t)getpid());
+	if (!is_stopped)
+		for (;;)
+			hold((uint32_t)getpid());
+	raise(SIGSTOP);
+	hold(0);
+	must(write(out, "abc", 3) == 3, "write");
+	must(read(in, &byte, 1) == 1 && byte == 'y', "read");
+	_exit(0);
+}
+
+/* What a call did that a signal comes to after 50 ms, or that may not wait. */
+static void say(const char *what, int64_t r, double took, double most)
+{
+	printf("%s: %s, %s\n", what, r < 0 ? strerror(errno) : "done", took < most ? "in time" : "too late");
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction sa = {.sa_handler = on_alarm};
+	const struct itimerval soon = {.it_value = {0, 50000}}, never = {{0, 0}, {0, 0}};
+	char bytes[8];
+	int status, is_stopped;
+	pid_t other;
+	double t;
+	ssize_t r;
+
+	must(argc > 2, "usage: locked KIND HOW");
+	is_stopped = !strcmp(argv[2], "stopped");
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGALRM, &sa, NULL);
+	other = connected(argv[1]);
+	if (!other)
+		bad_end(is_stopped);
+	for (int i = 0; i < 20; i++)
+		must(write(out, "x", 1) == 1 && read(in, bytes, 1) == 1, "play");
+	found = find_rings(rings, 2);
+	must(found, "there is no ring");
+	while (!*(volatile uint32_t *)&rings[0]->ways[0].read_lock)
+		usleep(1000);
+	if (is_stopped)
+		must(waitpid(other, &status, WUNTRACED) == other && WIFSTOPPED(status), "stop");
+	/* Something is there, but who has the lock may be about to take it. */
+	for (int i = 0; i < found; i++)
+		for (int way = 0; way < 2; way++)
+			rings[i]->ways[way].head--;
+	setitimer(ITIMER_REAL, &soon, NULL);
+	t = seconds();
+	r = read(in, bytes, 1);
+	say("read", r, seconds() - t, 1);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	t = seconds();
+	r = write(out, "y", 1);
+	say("write", r, seconds() - t, 1);
+	setitimer(ITIMER_REAL, &never, NULL);
+	fcntl(in, F_SETFL, O_NONBLOCK);
+	t = seconds();
+	r = read(in, bytes, 1);
+	say("read, without waiting", r, seconds() - t, is_stopped ? 1 : 20);
+	fcntl(in, F_SETFL, 0);
+	for (int i = 0; i < found; i++)
+		for (int way = 0; way < 2; way++)
+			rings[i]->ways[way].head++;
+	if (is_stopped) {
+		kill(other, SIGCONT);
+		for (size_t n = 0; n < 3; n += (size_t)r)
+			must((r = read(in, bytes + n, 3 - n)) > 0, "read");
+		must(write(out, "y", 1) == 1, "write");
+		printf("%.3s\n", bytes);
+	} else {
+		t = seconds();
+		r = write(out, "y", 1);
+		say("write", r, seconds() - t, 20);
+		kill(other, SIGKILL);
+	}
+	waitpid(other, &status, 0);
+	printf("status %x\n", status);
+	fflush(stdout);
+	return 0;
+}
