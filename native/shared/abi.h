@@ -19,7 +19,7 @@
 
 #include "calls.h"
 
-#define ABI_VERSION 6u
+#define ABI_VERSION 7u
 #define SESSION_MAGIC 0x6c736361u /* "lsca" */
 #define CHANNEL_MAGIC 0x6c736363u
 
@@ -199,6 +199,8 @@ struct session {
 	uint64_t streams_joined, streams_back, stream_bytes;
 	struct waits waits;
 	uint32_t held_next, heirs_next; /* where one looks first */
+	uint32_t streams_after; /* calls after which a socket is worth a ring; 0: not learnt yet */
+	uint32_t pad2;
 	struct stream_held held[HELD];
 	struct stream_heir heirs[HEIRS];
 };

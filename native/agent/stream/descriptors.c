@@ -95,6 +95,7 @@ static void free_stream(struct stream *s)
 		__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
 		return;
 	}
+	stream_learn(s);
 	if (s->ring) {
 		__atomic_sub_fetch(&stream_rings, 1, __ATOMIC_RELAXED);
 		has_news = tell_is_over(s, tell_by());

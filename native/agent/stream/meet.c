@@ -9,7 +9,8 @@ enum {
 	AF_UNIX_ = 1, AF_INET_ = 2, AF_INET6_ = 10, AF_NETLINK_ = 16,
 	IPPROTO_TCP_ = 6, TCP_NODELAY_ = 1, TCP_CORK_ = 3,
 	PROBES = 16,
-	TRIES = 3, /* calls before it is worth a ring */
+	TRIES = 3, TRIES_MOST = 24, /* calls before it is worth a ring */
+	PAYS = 8, /* calls by a ring, and it has paid for itself */
 	TRIES_PIPE = 8, /* most are those of a pipeline, which carry a few KiB, and no more */
 	STATX_INO_ = 0x100, AT_EMPTY_PATH_ = 0x1000, FDCWD_ = -100,
 	DIAG_BY_FAMILY = 20, DIAG_PROTOCOL = 4, DIAG_SHOW_PEER = 4, DIAG_PEER = 2,
@@ -412,17 +413,41 @@ static int second_step(struct stream *s, int32_t fd)
 	return 1;
 }
 
+static uint32_t tries(const struct stream *s)
+{
+	uint32_t after = get_relaxed(&session->streams_after);
+
+	return stream_is_pipe(s) ? TRIES_PIPE : after < TRIES ? TRIES : after < TRIES_MOST ? after : TRIES_MOST;
+}
+
+/*
+ * Where connections end before their rings have paid for themselves, the next ones are given theirs later. Those that
+ * get none are counted all the same, and say when that has changed.
+ */
+void stream_learn(const struct stream *s)
+{
+	uint32_t after = tries(s);
+
+	if (stream_is_pipe(s))
+		return;
+	if (s->calls >= TRIES + PAYS)
+		put_relaxed(&session->streams_after, after / 2);
+	else if (s->ring)
+		put_relaxed(&session->streams_after, after * 2);
+}
+
 void stream_meet(struct stream *s, int32_t fd)
 {
 	uint32_t state = get_acquire(&s->state);
 	int is_too_late = 0;
 
+	s->calls++;
 	if (state == STREAM_MADE && get_acquire(&s->ring->joined) == RING_SHARED &&
 	    swap_if(&s->state, STREAM_MADE, STREAM_JOINED))
 		tell_joined(s, fd);
 	if (state == STREAM_WAITS && get_relaxed(&meetings->at[s->meeting].state) == MEETING_WAITS)
 		return;
-	if (state == STREAM_YOUNG && ++s->calls < (stream_is_pipe(s) ? TRIES_PIPE : TRIES))
+	if (state == STREAM_YOUNG && s->calls < tries(s))
 		return;
 	if ((state != STREAM_YOUNG && state != STREAM_WAITS) || !swap_if(&s->busy, 0, NOBODY))
 		return;

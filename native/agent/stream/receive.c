@@ -137,6 +137,7 @@ static int64_t by_ring(struct call *c, struct stream *s, struct parts *p, uint32
 	r = parts_copy(p, stream_bytes(s->ring, !s->end), w->head, n, 1);
 	if (r <= 0 || flags & MSG_PEEK_)
 		return r;
+	s->calls++;
 	s->tale.got += (uint64_t)r;
 	put_release(&w->head, w->head + (uint32_t)r);
 	if (get_relaxed(&w->bells) != w->bells_taken && get_acquire(&w->tail) == w->head)

@@ -153,6 +153,7 @@ static void has_put(struct call *c, struct stream *s, int64_t n)
 
 	if (n <= 0)
 		return;
+	s->calls++;
 	s->tale.sent += (uint64_t)n;
 	c->thread->streamed += (uint64_t)n;
 	put_release(&w->tail, w->tail + (uint32_t)n);

@@ -85,7 +85,7 @@ struct stream {
 	uint32_t descriptors; /* of this process */
 	uint32_t users;       /* calls that look at it, and may use the ring */
 	uint32_t busy;        /* calls in the kernel that are counted, or NOBODY */
-	uint32_t calls;       /* that moved bytes, as long as it is young */
+	uint32_t calls;       /* that moved bytes, as long as it is young, and by its ring; about so many */
 	uint32_t end;         /* which one of the ring's we are */
 	uint32_t meeting;     /* its place there */
 	uint32_t family;
@@ -226,6 +226,7 @@ uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 
 void stream_as_wanted(const struct stream *s, int32_t fd); /* the socket has the options that the program wants */
 void stream_pair(struct stream *one, struct stream *two, const int32_t *fds); /* of a socketpair */
 void stream_meet(struct stream *s, int32_t fd); /* one step nearer to a ring, if that can be */
+void stream_learn(const struct stream *s); /* it is over */
 int stream_withdraw(struct stream *s); /* nobody shall find it any more; 1: nobody has, since it waited */
 int stream_begin(struct stream *s); /* what we send goes into the ring from now on, under send_lock; 0: not yet */
 int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
