@@ -6,7 +6,7 @@
  */
 #include "stream.h"
 
-enum { VECTOR_MOST = 1024 };
+enum { VECTOR_MOST = 1024, ECONNRESET_ = 104 };
 
 /* 1: there is one; 0: no more; or an error. */
 int64_t parts_next(struct parts *p)
@@ -182,6 +182,8 @@ void stream_take_bells(struct stream *s, int32_t fd)
 				GATE6(NR_recvfrom, fd, room, n, MSG_DONTWAIT_, 0, 0);
 	if (r > 0)
 		put_release(&w->bells_taken, w->bells_taken + (uint32_t)r);
+	else if (r == -ECONNRESET_) /* which the kernel says once, and not to the program now */
+		swap_if(&s->ring->ends[s->end].reset, 0, 1);
 }
 
 int64_t stream_drop_bells(struct stream *s, int32_t fd)
