@@ -52,7 +52,8 @@ struct stream_way {
 	uint32_t pad4;
 	uint64_t pad5[7];
 	uint32_t read_lock;
-	uint32_t pad6[15];
+	uint32_t pouring;   /* so much of the ring may be in the socket already: left behind by who was killed */
+	uint32_t pad6[14];
 };
 
 _Static_assert(sizeof(struct stream_way) == 320, "stream_way");

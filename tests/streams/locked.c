@@ -2,9 +2,9 @@
 /*
  * One end holds both locks of both ways: stopped in the middle of a call, as a correct one may be, or for ever. The
  * other one is never kept from its signals, would rather not wait where it may not, and finds what was sent when the
- * first one goes on; one that runs on with the locks loses the connection.
+ * first one goes on; it can close. One that runs on with the locks loses the connection.
  *
- *   locked pair|tcp|pipe stopped|runs
+ *   locked pair|tcp|pipe stopped|closes|runs
  */
 #define _GNU_SOURCE
 
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -116,6 +117,35 @@ static void say(const char *what, int64_t r, double took, double most)
 	printf("%s: %s, %s\n", what, r < 0 ? strerror(errno) : "done", took < most ? "in time" : "too late");
 }
 
+/* Who has been told to come again is told when, by whatever way he waits. */
+static void waits_for_edges(void)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	int set = epoll_create1(0);
+	char byte;
+
+	must(!epoll_ctl(set, EPOLL_CTL_ADD, in, &event), "epoll_ctl");
+	for (int i = 0; i < 2; i++) {
+		must(epoll_wait(set, &event, 1, 1000) == 1, "an edge");
+		must(read(in, &byte, 1) < 0 && errno == EAGAIN, "read");
+	}
+	close(set);
+}
+
+static void has_a_limit(void)
+{
+	const struct timeval limit = {0, 200000}, none = {0, 0};
+	double t = seconds();
+	char byte;
+	ssize_t r;
+
+	if (setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit))
+		return; /* a pipe has none */
+	r = read(in, &byte, 1);
+	must(r < 0 && errno == EAGAIN && seconds() - t < 1, "read with a limit");
+	setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction sa = {.sa_handler = on_alarm};
@@ -127,7 +157,7 @@ int main(int argc, char **argv)
 	ssize_t r;
 
 	must(argc > 2, "usage: locked KIND HOW");
-	is_stopped = !strcmp(argv[2], "stopped");
+	is_stopped = strcmp(argv[2], "runs") != 0;
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGALRM, &sa, NULL);
 	other = connected(argv[1]);
@@ -141,6 +171,13 @@ int main(int argc, char **argv)
 		usleep(1000);
 	if (is_stopped)
 		must(waitpid(other, &status, WUNTRACED) == other && WIFSTOPPED(status), "stop");
+	if (!strcmp(argv[2], "closes")) {
+		t = seconds();
+		r = close(out);
+		say("close", r, seconds() - t, 5);
+		kill(other, SIGKILL);
+		return 0;
+	}
 	/* Something is there, but who has the lock may be about to take it. */
 	for (int i = 0; i < found; i++)
 		for (int way = 0; way < 2; way++)
@@ -158,7 +195,11 @@ int main(int argc, char **argv)
 	t = seconds();
 	r = read(in, bytes, 1);
 	say("read, without waiting", r, seconds() - t, is_stopped ? 1 : 20);
+	if (is_stopped)
+		waits_for_edges();
 	fcntl(in, F_SETFL, 0);
+	if (is_stopped)
+		has_a_limit();
 	for (int i = 0; i < found; i++)
 		for (int way = 0; way < 2; way++)
 			rings[i]->ways[way].head++;

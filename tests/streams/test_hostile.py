@@ -36,6 +36,12 @@ def test_stopped_with_the_locks(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pair", "tcp", "pipe"])
+def test_is_closed_to_who_was_stopped(kind: str, tmp_path: Path) -> None:
+    done = run_in(tmp_path, captured([program("streams/locked.c", flags=FLAGS), kind, "closes"]))
+    assert (done.returncode, done.stdout) == (0, b"close: done, in time\n")
+
+
+@pytest.mark.parametrize("kind", ["pair", "tcp", "pipe"])
 def test_runs_with_the_locks(kind: str, tmp_path: Path) -> None:
     argv = [program("streams/locked.c", flags=FLAGS), kind, "runs"]
     done = run_in(tmp_path, captured(argv), timeout=30)
@@ -50,3 +56,12 @@ def test_runs_with_the_locks(kind: str, tmp_path: Path) -> None:
             "status 9",
         ],
     )
+
+
+@pytest.mark.parametrize("kind", ["pair", "tcp"])
+@pytest.mark.parametrize("there", [0, 1, 600, 1000])
+def test_killed_while_it_pours(kind: str, there: int, tmp_path: Path) -> None:
+    """What was in the ring is read once, however much of it was in the socket by then."""
+    argv = [program("streams/poured.c", flags=FLAGS), kind, str(there), "1000"]
+    done = run_in(tmp_path, captured(argv), timeout=30)
+    assert (done.returncode, done.stdout) == (0, b"1000 bytes, then 0\n"), done.stderr

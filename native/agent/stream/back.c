@@ -7,10 +7,15 @@
  */
 #include "stream.h"
 
-enum { AF_UNIX_ = 1, SOL_SOCKET_ = 1, SO_ERROR_ = 4, FIONREAD_ = 0x541b, THROUGH_TRIES = 10000 };
+enum {
+	AF_UNIX_ = 1, SOL_SOCKET_ = 1, SO_ERROR_ = 4, FIONREAD_ = 0x541b,
+	THROUGH_TRIES = 10000,
+	TAKE_TRIES = 1000,
+	POUR_TRIES = 5,
+};
 
 /* The way's send_lock is held. */
-static void go_back(struct stream *s)
+static void go_back(struct stream *s, uint32_t by)
 {
 	struct stream_way *w = stream_out(s);
 
@@ -18,7 +23,7 @@ static void go_back(struct stream *s)
 		return;
 	put_release(&w->is_back, 1);
 	__atomic_add_fetch(&session->streams_back, 1, __ATOMIC_RELAXED);
-	tell_back(s, STREAM_SENDS, tell_by());
+	tell_back(s, STREAM_SENDS, by);
 }
 
 /* A descriptor of the other end's, out of its process: only that one can put bytes where we would receive them. */
@@ -51,21 +56,85 @@ static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd)
 	put_release(&w->is_poured, 1);
 	while (n) {
 		uint32_t at = w->head % STREAM_ROOM, part = at + n > STREAM_ROOM ? STREAM_ROOM - at : n;
-		int64_t r = GATE6(NR_sendto, fd, bytes + at, part, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+		int64_t r;
 
+		put_release(&w->pouring, part);
+		r = GATE6(NR_sendto, fd, bytes + at, part, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+		if (r > 0) {
+			w->from += (uint64_t)r;
+			put_release(&w->head, w->head + (uint32_t)r);
+			n -= (uint32_t)r;
+		}
+		put_release(&w->pouring, 0);
 		if (r <= 0)
 			return -EIO_;
-		w->from += (uint64_t)r;
-		put_release(&w->head, w->head + (uint32_t)r);
-		n -= (uint32_t)r;
 	}
 	return 0;
+}
+
+/*
+ * Who was killed while he poured has not said how much of it the kernel has: what is in the socket beyond what is known
+ * of. It may still be on its way. With the read_lock, by who reads.
+ */
+void stream_poured(struct stream *s, int32_t own)
+{
+	struct stream_way *w = stream_in(s);
+	uint32_t known = get_acquire(&w->bells) - w->bells_taken, there = 0, more = 0;
+
+	known += w->came < w->from ? (uint32_t)(w->from - w->came) : 0;
+	for (int same = 0; same < POUR_TRIES; same++) {
+		uint32_t was = there;
+
+		if (GATE3(NR_ioctl, own, FIONREAD_, &there))
+			break;
+		same = there == was ? same : 0;
+		life_sleep(&w->pouring, w->pouring, 1);
+	}
+	if (there > known)
+		more = there - known < w->pouring ? there - known : w->pouring;
+	w->from += more;
+	put_release(&w->head, w->head + more);
+	put_release(&w->pouring, 0);
 }
 
 /* Those in the socket that the kernel was given before the way has switched, unless there are no bells among them. */
 static int has_bytes_before_bells(const struct stream_way *w)
 {
 	return w->came < w->from && !w->is_poured && get_acquire(&w->bells) != w->bells_taken;
+}
+
+/*
+ * What lies in the socket, with bells behind it, goes into the ring, before what is there: the bells are the last, and
+ * can be taken. It is as if the way had switched before them. Both of the way's locks are held, and nobody sends by the
+ * ring any more.
+ */
+static int64_t take_in(struct stream *s, int32_t own)
+{
+	struct stream_way *w = stream_in(s);
+	uint64_t n = w->from - w->came;
+	uint32_t from = w->head - (uint32_t)n, waiting = 0;
+
+	if (n > STREAM_ROOM - (w->tail - w->head) || !ring_grow(s->ring, !s->end, 0, STREAM_ROOM))
+		return -EIO_;
+	for (int tries = 0; tries < TAKE_TRIES; tries++) { /* they may be on their way */
+		if (GATE3(NR_ioctl, own, FIONREAD_, &waiting) || waiting >= n)
+			break;
+		stream_yield();
+	}
+	if (waiting < n)
+		return -EIO_;
+	for (uint64_t done = 0; done < n;) {
+		uint32_t at = (from + (uint32_t)done) % STREAM_ROOM;
+		uint64_t part = n - done < STREAM_ROOM - at ? n - done : STREAM_ROOM - at;
+		int64_t r = GATE6(NR_recvfrom, own, stream_bytes(s->ring, !s->end) + at, part, MSG_DONTWAIT_, 0, 0);
+
+		if (r <= 0)
+			return -EIO_;
+		done += (uint64_t)r;
+	}
+	w->from -= n;
+	put_release(&w->head, from);
+	return 0;
 }
 
 static int64_t pour_in(struct stream *s, int32_t own)
@@ -77,10 +146,15 @@ static int64_t pour_in(struct stream *s, int32_t own)
 	int64_t fd, r;
 
 	put_release(&w->is_back, 1);
+	if (get_acquire(&w->pouring))
+		stream_poured(s, own);
 	if (stream_is_pipe(s))
 		return pipe_restore(s, w, stream_bytes(s->ring, !s->end), own);
-	if (has_bytes_before_bells(w)) /* and then those in the ring */
-		return -EIO_;
+	if (has_bytes_before_bells(w)) {
+		r = take_in(s, own);
+		if (r)
+			return r;
+	}
 	before = w->came < w->from ? w->from - w->came : 0;
 	r = stream_drop_bells(s, own);
 	if (r || w->tail == w->head)
@@ -97,15 +171,17 @@ static int64_t pour_in(struct stream *s, int32_t own)
 }
 
 /* What is in the ring stays there, and is read first. */
-void stream_send_on(struct stream *s)
+int64_t stream_send_on(struct stream *s, uint32_t by)
 {
 	struct stream_way *w = stream_out(s);
+	int64_t r = stream_claim(0, s, &w->send_lock, CLAIM_TRY);
 
-	if (stream_claim(0, s, &w->send_lock, CLAIM_LONG))
-		return;
+	if (r)
+		return r;
 	if (stream_begin(s))
-		go_back(s);
+		go_back(s, by);
 	stream_unlock(&w->send_lock);
+	return 0;
 }
 
 /* The way has just gone back, and both of its locks are held. */
@@ -115,11 +191,11 @@ static void send_back_rest(struct stream *s, int32_t fd)
 
 	if (stream_is_pipe(s)) /* what comes behind it, nobody could put it in front of */
 		pipe_restore(s, w, stream_bytes(s->ring, s->end), fd);
-	else if (!has_bytes_before_bells(w))
+	else if (!has_bytes_before_bells(w) && !get_acquire(&w->pouring))
 		pour(w, stream_bytes(s->ring, s->end), fd);
 }
 
-int64_t stream_send_back(struct stream *s, int32_t fd)
+int64_t stream_send_back(struct stream *s, int32_t fd, enum claim how, uint32_t by)
 {
 	struct stream_way *w = stream_out(s);
 	int64_t r;
@@ -128,11 +204,11 @@ int64_t stream_send_back(struct stream *s, int32_t fd)
 	if (get_acquire(&w->is_back))
 		return 0;
 	/* What was not read may as well stay in the ring, if whoever reads was stopped in the middle of it. */
-	is_read = stream_claim(0, s, &w->read_lock, CLAIM_SHORT) != 0;
-	r = stream_claim(0, s, &w->send_lock, CLAIM_LONG);
+	is_read = stream_claim(0, s, &w->read_lock, how == CLAIM_TRY ? how : CLAIM_NOW) != 0;
+	r = stream_claim(0, s, &w->send_lock, how);
 	if (!r) {
 		if (stream_begin(s) && !get_relaxed(&w->is_back)) {
-			go_back(s);
+			go_back(s, by);
 			if (!is_read)
 				send_back_rest(s, fd);
 		}
@@ -167,15 +243,15 @@ int64_t stream_leave(struct stream *s, int32_t fd)
 			return 0;
 		return s->state == STREAM_JOINED ? stream_leave(s, fd) : 0;
 	}
-	r = stream_send_back(s, fd);
+	r = stream_send_back(s, fd, CLAIM_LEAVES, tell_by());
 	if (r || (stream_is_pipe(s) && s->writes))
 		return r;
 	tell_back(s, STREAM_SENDS | STREAM_RECEIVES, tell_by());
 	in = stream_in(s);
-	r = stream_claim(0, s, &in->read_lock, CLAIM_LONG);
+	r = stream_claim(0, s, &in->read_lock, CLAIM_LEAVES);
 	if (r)
 		return r;
-	r = stream_claim(0, s, &in->send_lock, CLAIM_LONG);
+	r = stream_claim(0, s, &in->send_lock, CLAIM_LEAVES);
 	if (r) {
 		stream_unlock(&in->read_lock);
 		return r;
@@ -200,15 +276,24 @@ void stream_part(struct stream *s, int32_t fd)
 {
 	const struct stream_way *in, *out;
 
-	/* Other holders go on with the ring, and the last one of them comes here, too. */
-	if (get_acquire(&s->state) != STREAM_JOINED || stream_is_pipe(s) || get_acquire(&s->held->holders) != 1)
+	if (get_acquire(&s->state) != STREAM_JOINED || stream_is_pipe(s))
 		return;
 	in = stream_in(s);
 	out = stream_out(s);
+	/*
+	 * Other holders go on with the ring, and the last one of them comes here, too. But who reads may want to put
+	 * into the socket what we have sent, and knows of nobody else who has it.
+	 */
+	if (get_acquire(&s->held->holders) != 1) {
+		if (get_relaxed(&s->ring->ends[s->end].pid) == process_main.pid &&
+		    get_acquire(&out->tail) != get_acquire(&out->head))
+			stream_send_back(s, fd, CLAIM_LEAVES, tell_by());
+		return;
+	}
 	if (get_acquire(&in->tail) != in->head || get_acquire(&in->bells) != in->bells_taken)
 		stream_leave(s, fd);
 	else if (get_acquire(&out->tail) != get_acquire(&out->head))
-		stream_send_back(s, fd);
+		stream_send_back(s, fd, CLAIM_LEAVES, tell_by());
 }
 
 /* ---- an end that is gone ----------------------------------------------------------------------------------------- */

@@ -277,7 +277,7 @@ static int64_t shut(struct call *c, struct stream *s)
 	if ((int32_t)c->args[1] != 1 || get_acquire(&s->state) != STREAM_JOINED)
 		stream_leave(s, (int32_t)c->args[0]);
 	else
-		stream_send_back(s, (int32_t)c->args[0]);
+		stream_send_back(s, (int32_t)c->args[0], CLAIM_LEAVES, tell_by());
 	if (stream_has_ring(s) && (int32_t)c->args[1] != 0)
 		put_release(&s->ring->ends[s->end].is_shut, 1);
 	r = dispatch_kernel(c);

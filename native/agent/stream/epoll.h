@@ -21,7 +21,7 @@ struct member {
 	uint64_t data;
 	uint32_t events, asked; /* as the program wants it, and as the kernel has it now */
 	int32_t fd;
-	uint32_t tail, fulls;   /* of the stream when an edge was shown last */
+	uint32_t tail, fulls, missed; /* of the stream when an edge was shown last */
 	uint32_t serial;        /* the wait that has dealt with it */
 	uint32_t watches;
 	uint8_t is_fresh, is_armed, wants_room;

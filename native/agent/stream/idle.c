@@ -24,6 +24,11 @@ uint64_t idle_slice(void)
 	return get_relaxed(&is_dirty) && session->budget ? SLICE : 0;
 }
 
+void idle_forked(void)
+{
+	put_relaxed(&is_looking, 0);
+}
+
 static int try_lock(uint32_t *word, uint32_t self)
 {
 	return swap_if(word, 0, self);

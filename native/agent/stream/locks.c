@@ -5,8 +5,8 @@
  * dead one was about to do has not happened.
  *
  * An owner who was stopped is waited for as the kernel would let us wait for one who does not read: in a way that
- * signals end, and not at all where the program would not wait. One who runs for a second and does not come to an end
- * has not got it: that ring is not as it should be, and the connection ends.
+ * signals and time limits end, and not at all where the program would not wait. One who runs for a second and does not
+ * come to an end has not got it: that ring is not as it should be, and the connection ends.
  */
 #include "stream.h"
 
@@ -16,7 +16,9 @@ enum {
 	GIVES_WAY = 8,     /* session.budget, some 0.4 ms */
 	ASLEEP = 16,       /* looks, one a millisecond */
 	LONG = 10000,      /* the same */
-	SHORT = 400,       /* session.budget, some 20 ms */
+	SOON = 400,        /* session.budget, some 20 ms */
+	MOST = 20000,      /* the same, a second */
+	SOL_SOCKET_ = 1, SO_RCVTIMEO_ = 20,
 	RUNS_MOST = 100,   /* hundredths of a second */
 	USED_FIELD = 14,   /* of /proc/PID/stat: and the next one */
 	EPIPE_ = 32, ECONNRESET_ = 104,
@@ -84,6 +86,8 @@ static enum found look_at(uint32_t owner, struct looks *l)
 		l->used = used;
 	}
 	l->asleep = state == 'S' ? l->asleep + 1 : 0;
+	if (state == '?') /* nobody says */
+		return IS_BUSY;
 	if (l->asleep == ASLEEP)
 		return IS_GONE;
 	/* One who gets no CPU is no worse than one who was stopped. */
@@ -91,9 +95,9 @@ static enum found look_at(uint32_t owner, struct looks *l)
 }
 
 /* The program's own call, as far as signals are concerned. */
-static int64_t wait_as(struct call *c, uint32_t *word, uint32_t owner)
+static int64_t wait_as(struct call *c, uint32_t *word, uint32_t owner, uint32_t ms)
 {
-	uint64_t slice[2] = {0, 1000000};
+	uint64_t slice[2] = {0, ms * 1000000ull};
 	const uint64_t args[CALL_ARGS] = {(uint64_t)word, FUTEX_WAIT_, owner, (uint64_t)slice};
 	struct call wait = *c;
 	int64_t r;
@@ -114,15 +118,20 @@ static uint32_t own_tid(void)
 	return t ? t->tid : process_main.pid;
 }
 
+static int try_once(uint32_t *word, uint32_t self)
+{
+	uint32_t owner = get_relaxed(word);
+
+	return (!owner || owner == self) && swap_if(word, owner, self);
+}
+
 /* 1: it is ours. */
 static int take(uint32_t *word, uint32_t self)
 {
 	uint64_t until = arch_ticks() + GIVES_WAY * session->budget;
 
 	for (uint32_t n = 0; n < 2 * SPINS || arch_ticks() < until; n++) {
-		uint32_t owner = get_relaxed(word);
-
-		if ((!owner || owner == self) && swap_if(word, owner, self))
+		if (try_once(word, self))
 			return 1;
 		if (n < SPINS)
 			arch_relax();
@@ -132,18 +141,38 @@ static int take(uint32_t *word, uint32_t self)
 	return 0;
 }
 
+/* SO_RCVTIMEO ends a read that waits; who has a limit for what he sends has no ring. */
+static int is_over(const struct call *c, const struct stream *s, const uint32_t *word, uint64_t begun)
+{
+	uint64_t limit[2] = {0, 0};
+	uint32_t len = sizeof limit;
+
+	if (stream_is_pipe(s) || word != &stream_in(s)->read_lock ||
+	    GATE6(NR_getsockopt, c->args[0], SOL_SOCKET_, SO_RCVTIMEO_, limit, &len, 0))
+		return 0;
+	return (limit[0] || limit[1]) && stream_now() - begun >= limit[0] * 1000000000 + limit[1] * 1000;
+}
+
+/* That the owner was stopped, and somebody cannot wait for him, or not any more. */
+static int64_t given_up(enum claim how, enum found found, uint64_t since)
+{
+	if (found != IS_STOPPED)
+		return 0;
+	if (how == CLAIM_NOW)
+		return -EAGAIN_;
+	return how == CLAIM_LEAVES && since > MOST * session->budget ? -EIO_ : 0;
+}
+
 static int64_t claim_slowly(struct call *c, struct stream *s, uint32_t *word, enum claim how)
 {
 	uint32_t self = own_tid();
-	const struct thread *t = thread_here();
-	uint64_t begun = arch_ticks();
+	uint64_t begun = arch_ticks(), begun_at = how == CLAIM_WAITS ? stream_now() : 0;
 	struct looks l = {0};
+	int64_t r = 0;
 
-	while (!take(word, self)) {
-		uint32_t owner = get_relaxed(word);
-		int is_long = arch_ticks() - begun > SHORT * session->budget;
+	for (int is_taken = take(word, self); !is_taken; is_taken = try_once(word, self)) {
+		uint32_t owner = get_relaxed(word), ms = arch_ticks() - begun > SOON * session->budget ? 10 : 1;
 		enum found found = owner ? look_at(owner, &l) : IS_BUSY;
-		int64_t r = 0;
 
 		if (found == IS_GONE) {
 			swap_if(word, owner, 0);
@@ -155,13 +184,12 @@ static int64_t claim_slowly(struct call *c, struct stream *s, uint32_t *word, en
 		}
 		if (found == IS_WRONG)
 			swap_if(word, owner, 0);
-		if (found == IS_STOPPED && (how == CLAIM_NOW || (how == CLAIM_SHORT && is_long)))
-			return -EAGAIN_;
-		if (how == CLAIM_WAITS)
-			r = wait_as(c, word, owner);
-		else if (how == CLAIM_LONG && t && (t->put_off || t->kept_signal) && is_long)
-			r = -EINTR_;
-		else
+		r = given_up(how, found, arch_ticks() - begun);
+		if (!r && how == CLAIM_WAITS && is_over(c, s, word, begun_at))
+			r = -EAGAIN_;
+		else if (!r && how == CLAIM_WAITS)
+			r = wait_as(c, word, owner, ms);
+		else if (!r)
 			life_sleep(word, owner, 1);
 		if (r)
 			return r;
@@ -173,6 +201,8 @@ int64_t stream_claim(struct call *c, struct stream *s, uint32_t *word, enum clai
 {
 	if (swap_if(word, 0, own_tid()))
 		return 0;
+	if (how == CLAIM_TRY)
+		return take(word, own_tid()) ? 0 : -EAGAIN_;
 	return claim_slowly(c, s, word, how);
 }
 

@@ -154,7 +154,7 @@ void stream_bell(struct stream *s, int32_t fd)
 	 * With the lock: somebody may be about to send bytes by the socket, and a bell must not come behind them. Who
 	 * only reads has not begun to send by the ring, and begins with the bell.
 	 */
-	if (stream_claim(0, s, &w->send_lock, CLAIM_SHORT))
+	if (stream_claim(0, s, &w->send_lock, CLAIM_NOW))
 		return;
 	if (stream_begin(s) && may_ring(w))
 		ring_it(s, fd);
@@ -163,9 +163,11 @@ void stream_bell(struct stream *s, int32_t fd)
 
 void stream_ring_bell(struct stream *s, int32_t fd)
 {
+	const struct stream_way *w = stream_out(s);
+
 	store_before_load(); /* what was put there before the sleeper is looked for */
-	if (get_relaxed(&stream_out(s)->sleepers))
-		stream_bell(s, fd);
+	if (get_relaxed(&w->sleepers) && may_ring(w))
+		ring_it(s, fd);
 }
 
 void stream_take_bells(struct stream *s, int32_t fd)

@@ -159,6 +159,8 @@ static void watch(struct wait *w)
 				stream_watch(m->s, &m->watches);
 			continue;
 		}
+		if (get_relaxed(&stream_in(m->s)->has_room))
+			idle_begins();
 		m->wants_room = events & OUT_EVENTS && stream_is_ours(m->s, POLLOUT_) && stream_is_full(m->s);
 		if (m->wants_room) {
 			add_one(&stream_out(m->s)->wants_room);
@@ -195,6 +197,7 @@ static int64_t sleep(struct wait *w)
 	struct call wait = *w->c;
 	int64_t r;
 
+	idle_look();
 	w->slice = 0;
 	watch(w);
 	if (!w->slice)
@@ -227,8 +230,6 @@ static int64_t sleep(struct wait *w)
 	unwatch(w);
 	if (r < 0)
 		return r;
-	if (!r)
-		idle_look();
 	if (!r && !w->slice)
 		return look(w);
 	r = merge(w);

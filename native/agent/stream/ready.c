@@ -64,15 +64,14 @@ int stream_unstick(struct stream *s, int32_t fd)
 	}
 	if (arch_ticks() - s->stuck < STUCK_BUDGETS * session->budget)
 		return 0;
-	tell_back(s, STREAM_SENDS, STREAM_BY_FULL);
 	/*
 	 * What is in the ring goes there, too, so that who reads can still leave (a pipe becomes larger); but a Unix
 	 * socket that holds so much takes no more.
 	 */
 	if (s->family == AF_UNIX_)
-		stream_send_on(s);
+		stream_send_on(s, STREAM_BY_FULL);
 	else
-		stream_send_back(s, fd);
+		stream_send_back(s, fd, CLAIM_TRY, STREAM_BY_FULL);
 	return !stream_is_ours(s, POLLOUT_);
 }
 
@@ -113,7 +112,7 @@ int stream_quiet(struct stream *s, int32_t fd, uint32_t mine)
 
 	if (get_acquire(&in->bells) == get_relaxed(&in->bells_taken))
 		return 0;
-	if (stream_claim(0, s, &in->read_lock, CLAIM_SHORT))
+	if (stream_claim(0, s, &in->read_lock, CLAIM_TRY))
 		return 1;
 	for (int tries = 0; tries < QUIET_TRIES && is_left; tries++) {
 		if (tries) /* one that was rung is on its way */

@@ -36,7 +36,7 @@ uint32_t stream_available(struct stream *s, int32_t fd)
 	struct stream_way *w = stream_is_pipe(s) && s->writes ? stream_out(s) : stream_in(s);
 	uint32_t n = 0, bells;
 
-	if (stream_claim(0, s, &w->read_lock, CLAIM_SHORT))
+	if (stream_claim(0, s, &w->read_lock, CLAIM_NOW))
 		return pending(w);
 	bells = get_acquire(&w->bells) - w->bells_taken;
 	if (GATE3(NR_ioctl, fd, FIONREAD_, &n))
@@ -188,8 +188,14 @@ static int64_t take(struct call *c, struct stream *s, struct parts *p, uint32_t 
 	if (get_acquire(&w->tail) == get_relaxed(&w->head) && stream_source(w) == BY_RING)
 		return -EAGAIN_;
 	r = stream_claim(c, s, &w->read_lock, stream_is_nonblocking(s, flags) ? CLAIM_NOW : CLAIM_WAITS);
+	if (r == -EAGAIN_) {
+		add_one(&s->missed);
+		return NOT_NOW;
+	}
 	if (r)
-		return r == -EAGAIN_ ? NOT_NOW : r;
+		return r;
+	if (get_relaxed(&w->pouring))
+		stream_poured(s, (int32_t)c->args[0]);
 	r = take_all(c, s, flags & MSG_PEEK_ ? &look : p, flags);
 	stream_unlock(&w->read_lock);
 	return r;
@@ -203,6 +209,8 @@ static int64_t sleep(struct call *c, struct stream *s, uint32_t flags)
 	uint8_t byte;
 	int64_t r;
 
+	if (get_relaxed(&w->has_room))
+		idle_begins();
 	idle_look();
 	add_one(&w->sleepers);
 	store_before_load();
@@ -221,7 +229,7 @@ static int64_t sleep(struct call *c, struct stream *s, uint32_t flags)
 	s->ring->ends[s->end].bell.slept++;
 	__atomic_sub_fetch(&w->sleepers, 1, __ATOMIC_ACQ_REL);
 	if (r == 1 && stream_source(w) == BY_RING && get_acquire(&w->tail) == get_relaxed(&w->head)) {
-		if (stream_claim(0, s, &w->read_lock, CLAIM_SHORT))
+		if (stream_claim(0, s, &w->read_lock, CLAIM_NOW))
 			return r;
 		if (get_acquire(&w->tail) == w->head)
 			stream_take_bells(s, (int32_t)c->args[0]);

@@ -43,9 +43,7 @@ int ring_grow(struct stream_ring *r, uint32_t way, uint32_t from, uint32_t n)
 	struct stream_way *w = &r->ways[way];
 	uint32_t at = from % STREAM_ROOM, need = at + n > STREAM_ROOM ? STREAM_ROOM : at + n;
 
-	while (get_relaxed(&w->has_room) < need) {
-		uint32_t has = get_relaxed(&w->has_room) / STEP * STEP;
-
+	for (uint32_t has; (has = get_relaxed(&w->has_room) / STEP * STEP) < need;) {
 		if (GATE3(NR_madvise, stream_bytes(r, way) + has, STEP, MADV_POPULATE_WRITE_))
 			return 0;
 		put_relaxed(&w->has_room, has + STEP);
@@ -60,8 +58,8 @@ void ring_trim(struct stream_ring *r, uint32_t way)
 
 	if (get_acquire(&w->tail) != get_acquire(&w->head) || !get_relaxed(&w->has_room))
 		return;
-	if (!GATE3(NR_madvise, stream_bytes(r, way), STREAM_ROOM, MADV_REMOVE_))
-		put_relaxed(&w->has_room, 0);
+	put_relaxed(&w->has_room, 0);
+	GATE3(NR_madvise, stream_bytes(r, way), STREAM_ROOM, MADV_REMOVE_);
 }
 
 static struct stream_ring *make_new(void)
@@ -257,5 +255,6 @@ void ring_release(struct stream_ring *r, uint32_t end)
 void ring_forked(void)
 {
 	spare_lock = 0;
+	idle_forked();
 	memset(spares, 0, sizeof spares);
 }

@@ -129,9 +129,9 @@ static int64_t put_no_more(struct call *c, struct stream *s, int is_first)
 	/* A Unix socket says it to who reads. */
 	int is_reset = s->family != AF_UNIX_ && stream_is_reset(s, fd) && (!is_first || stream_says_reset(s, fd));
 
-	tell_back(s, STREAM_SENDS, STREAM_BY_PEER);
-	stream_send_back(s, fd);
-	return is_reset ? -ECONNRESET_ : 0;
+	int64_t r = stream_send_back(s, fd, CLAIM_LEAVES, STREAM_BY_PEER);
+
+	return is_reset ? -ECONNRESET_ : r;
 }
 
 /* Where the other end reads is looked at when half the room is gone: it is in its CPU's cache. */
@@ -157,6 +157,18 @@ static void has_put(struct call *c, struct stream *s, int64_t n)
 	s->tale.sent += (uint64_t)n;
 	c->thread->streamed += (uint64_t)n;
 	put_release(&w->tail, w->tail + (uint32_t)n);
+	stream_ring_bell(s, (int32_t)c->args[0]);
+}
+
+/* Who may not wait is told when to come again. */
+static int64_t claim_to_send(struct call *c, struct stream *s, uint32_t flags)
+{
+	enum claim how = stream_is_nonblocking(s, flags) ? CLAIM_NOW : CLAIM_WAITS;
+	int64_t r = stream_claim(c, s, &stream_out(s)->send_lock, how);
+
+	if (r == -EAGAIN_)
+		add_one(&s->fulls);
+	return r;
 }
 
 /* No memory, no ring. */
@@ -185,7 +197,7 @@ static int64_t put(struct call *c, struct stream *s, struct parts *p, uint32_t f
 	struct stream_way *w = stream_out(s);
 	int64_t r;
 
-	r = stream_claim(c, s, &w->send_lock, stream_is_nonblocking(s, flags) ? CLAIM_NOW : CLAIM_WAITS);
+	r = claim_to_send(c, s, flags);
 	if (r)
 		return r;
 	r = may_put(c, s);
@@ -198,7 +210,6 @@ static int64_t put(struct call *c, struct stream *s, struct parts *p, uint32_t f
 	}
 	stream_unlock(&w->send_lock);
 	if (r > 0) {
-		stream_ring_bell(s, (int32_t)c->args[0]);
 		/* With many connections the next one's place is in no cache, and would have to be waited for. */
 		__builtin_prefetch(stream_bytes(s->ring, s->end) + get_relaxed(&w->tail) % STREAM_ROOM, 1);
 	}
@@ -278,7 +289,7 @@ static int64_t put_file(struct call *c, struct stream *s, uint64_t n, const uint
 	struct stream_way *w = stream_out(s);
 	int64_t r;
 
-	r = stream_claim(c, s, &w->send_lock, stream_is_nonblocking(s, 0) ? CLAIM_NOW : CLAIM_WAITS);
+	r = claim_to_send(c, s, 0);
 	if (r)
 		return r;
 	r = may_put(c, s);
@@ -296,8 +307,6 @@ static int64_t put_file(struct call *c, struct stream *s, uint64_t n, const uint
 		has_put(c, s, r);
 	}
 	stream_unlock(&w->send_lock);
-	if (r > 0)
-		stream_ring_bell(s, (int32_t)c->args[0]);
 	return r;
 }
 
@@ -338,6 +347,8 @@ int64_t stream_send_file(struct call *c, struct stream *s)
 	}
 	if (done && has_offset && memory_write(c->args[2], &offset, 8) < 8)
 		return -EFAULT_;
+	if (!done && r < 0 && get_relaxed(&s->is_damaged))
+		return stream_damaged(s, (int32_t)c->args[0]);
 	c->route = ROUTE_LOCAL;
 	return done ? done : is_end ? 0 : r;
 }

@@ -99,7 +99,7 @@ struct stream {
 	struct patience patience;
 	uint64_t asked;       /* when the kernel last said that nothing has come, in ticks; and what was in doubt */
 	uint32_t doubt_asked;
-	uint32_t fulls;       /* times that there was no room */
+	uint32_t fulls, missed; /* times that there was no room, and that one could not wait for who held the lock */
 	uint32_t stuck_head;  /* where the other end was reading then */
 	uint64_t stuck;       /* since when it has read nothing and there is no room, in ticks */
 	uint32_t watchers, is_introduced; /* threads that wait in the kernel since before it had a ring */
@@ -220,6 +220,7 @@ void ring_trim(struct stream_ring *r, uint32_t way);
 void idle_begins(void);     /* there is memory that may have to be given back */
 uint64_t idle_slice(void);  /* nanoseconds, after which a sleeper shall look; 0: no need */
 void idle_look(void);
+void idle_forked(void);
 
 /* meet.c */
 uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 0: not to be had */
@@ -231,29 +232,31 @@ int stream_withdraw(struct stream *s); /* nobody shall find it any more; 1: nobo
 int stream_begin(struct stream *s); /* what we send goes into the ring from now on, under send_lock; 0: not yet */
 int stream_keeps_option(const struct stream *s, uint32_t level, uint32_t name, uint32_t **value);
 
-/* back.c */
-int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
-int64_t stream_send_back(struct stream *s, int32_t fd); /* what we send */
-void stream_send_on(struct stream *s); /* the same, but for what was sent already */
-void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
-int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
-int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
-
 /* locks.c */
 enum claim {
-	CLAIM_OWN,   /* memory that only we and our threads write */
-	CLAIM_WAITS, /* as the program's call would wait */
-	CLAIM_NOW,   /* it would not: -EAGAIN_ if the owner was stopped */
-	CLAIM_SHORT, /* it can be done without: the same, after a moment */
-	CLAIM_LONG,  /* it cannot: until a signal has come */
+	CLAIM_OWN,    /* memory that only we and our threads write */
+	CLAIM_WAITS,  /* as the program's call would wait */
+	CLAIM_NOW,    /* it would not: -EAGAIN_ if the owner was stopped */
+	CLAIM_TRY,    /* without sleeping, as who has another lock must not: -EAGAIN_ */
+	CLAIM_LEAVES, /* -EIO_ if he was stopped, and after a second still is */
 };
 
 void stream_yield(void);
-/* 0; or that, or as a signal wants it; -EIO_: the ring is not as it should be. */
+/* 0; or that, or as a signal or a time limit wants it; -EIO_, too: the ring is not as it should be. */
 int64_t stream_claim(struct call *c, struct stream *s, uint32_t *word, enum claim how);
 void stream_lock(uint32_t *word);
 void stream_unlock(uint32_t *word);
 int64_t stream_damaged(struct stream *s, int32_t fd); /* what its calls return from then on */
+
+/* back.c */
+int64_t stream_leave(struct stream *s, int32_t fd); /* both ways back to the kernel; -EIO: what has come cannot be */
+/* What we send; `by`: who says so, as the log has it. 0, or what stream_claim() says. */
+int64_t stream_send_back(struct stream *s, int32_t fd, enum claim how, uint32_t by);
+int64_t stream_send_on(struct stream *s, uint32_t by); /* the same, but for what was sent already, if that can be now */
+void stream_poured(struct stream *s, int32_t own); /* who poured was killed, and left the way half done */
+void stream_part(struct stream *s, int32_t fd); /* it is about to be closed */
+int stream_is_reset(struct stream *s, int32_t fd); /* the other end closed before it had read all */
+int stream_says_reset(struct stream *s, int32_t fd); /* the same, to be said once */
 
 /* move.c */
 int64_t parts_next(struct parts *p); /* 1: there is one; 0: no more; or an error */
@@ -265,7 +268,7 @@ void parts_pass(struct parts *p, uint64_t n); /* so many bytes are done */
 int parts_of_call(const struct call *c, struct parts *p, uint32_t *flags); /* 0: not one that goes by the ring */
 int64_t stream_by_kernel(struct call *c, struct stream *s); /* by nothing else from now on */
 void stream_bell(struct stream *s, int32_t fd); /* unless there is one already */
-void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, if anybody */
+void stream_ring_bell(struct stream *s, int32_t fd); /* wake who sleeps at the other end, with the send_lock */
 /* The read_lock is held for these two. */
 void stream_take_bells(struct stream *s, int32_t fd); /* those that have come, once the ring is empty */
 int64_t stream_drop_bells(struct stream *s, int32_t fd); /* all, before bytes follow them */

@@ -41,7 +41,8 @@ static int has_edge(const struct member *m, uint32_t says)
 
 	if (m->is_fresh)
 		return 1;
-	if (says & POLLIN_ && get_acquire(&stream_in(m->s)->tail) != m->tail)
+	if (says & POLLIN_ &&
+	    (get_acquire(&stream_in(m->s)->tail) != m->tail || get_relaxed(&m->s->missed) != m->missed))
 		return 1;
 	return says & POLLOUT_ && m->s->fulls != m->fulls &&
 	       get_relaxed(&out->tail) - get_acquire(&out->head) <= STREAM_ROOM - EDGE_ROOM;
@@ -56,6 +57,7 @@ static void take_edge(struct member *m, uint32_t says)
 	const struct stream_way *in = stream_in(m->s);
 
 	m->tail = get_acquire(&in->tail) - (stream_source(in) != BY_RING);
+	m->missed = get_relaxed(&m->s->missed);
 	if (says & POLLOUT_)
 		m->fulls = m->s->fulls;
 }
@@ -257,6 +259,8 @@ static void prepare(struct look *l)
 
 		if (!member_has_ring(m))
 			continue;
+		if (get_relaxed(&stream_in(m->s)->has_room))
+			idle_begins();
 		if (!m->is_armed)
 			continue;
 		follow(m);
@@ -313,6 +317,7 @@ static int64_t sleep(struct look *l)
 	uint64_t spec[2];
 	int64_t r = 0;
 
+	idle_look();
 	begin(l);
 	l->slice = 0;
 	set_watch(e);
@@ -337,8 +342,6 @@ static int64_t sleep(struct look *l)
 	if (r >= 0)
 		look_at_rings(l);
 	stream_unlock(&e->lock);
-	if (!r)
-		idle_look();
 	if (l->n)
 		return l->n;
 	return r > 0 || (!r && l->slice) ? -EAGAIN_ : r;

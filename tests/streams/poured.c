@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One who puts what is in the ring back into the socket is killed in the middle of it: some of the bytes are there
+ * already, and nobody has said so. Who reads has each of them once.
+ *
+ *   poured pair|tcp BYTES OF
+ */
+#define _GNU_SOURCE
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rings.h"
+
+static void must(int is_well, const char *what)
+{
+	if (is_well)
+		return;
+	perror(what);
+	_exit(99);
+}
+
+static int connected(const char *kind, pid_t *child)
+{
+	int fds[2], fd;
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+
+	if (!strcmp(kind, "pair")) {
+		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair");
+		*child = fork();
+		close(fds[!*child]);
+		return fds[!!*child];
+	}
+	must((fds[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && !bind(fds[0], (void *)&at, len) &&
+		     !listen(fds[0], 1) && !getsockname(fds[0], (void *)&at, &len),
+	     "listen");
+	*child = fork();
+	fd = *child ? accept(fds[0], NULL, NULL) : socket(AF_INET, SOCK_STREAM, 0);
+	must(fd >= 0 && (*child || !connect(fd, (void *)&at, len)), "connect");
+	close(fds[0]);
+	return fd;
+}
+
+static void is_killed(int fd, long there, long all)
+{
+	static char data[65536];
+	struct stream_ring *ring;
+	char byte;
+	int way;
+
+	for (int i = 0; i < 20; i++)
+		must(read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1, "play");
+	must(find_rings(&ring, 1) == 1, "there is no ring");
+	for (int i = 0; i < 2; i++)
+		while (*(volatile uint32_t *)&ring->ways[i].head != ring->ways[i].tail)
+			usleep(1000);
+	for (long i = 0; i < all; i++)
+		data[i] = (char)(i % 251);
+	must(write(fd, data, (size_t)all) == all, "write");
+	way = ring->ways[0].tail - ring->ways[0].head == (uint32_t)all ? 0 : 1;
+	must(ring->ways[way].tail - ring->ways[way].head == (uint32_t)all, "it is not in the ring");
+	ring->ways[way].is_back = ring->ways[way].is_poured = 1;
+	must(!there || write(fd, data, (size_t)there) == there, "write by the kernel");
+	ring->ways[way].pouring = (uint32_t)all;
+	ring->ways[way].read_lock = ring->ways[way].send_lock = (uint32_t)getpid();
+	kill(getpid(), SIGKILL);
+}
+
+int main(int argc, char **argv)
+{
+	long there, all, got = 0, r;
+	static char data[3000];
+	int fd, status;
+	pid_t child;
+
+	must(argc > 3, "usage: poured KIND BYTES OF");
+	there = atol(argv[2]);
+	all = atol(argv[3]);
+	fd = connected(argv[1], &child);
+	if (!child)
+		is_killed(fd, there, all);
+	for (int i = 0; i < 20; i++)
+		must(write(fd, "x", 1) == 1 && read(fd, data, 1) == 1, "play");
+	must(waitpid(child, &status, 0) == child && WIFSIGNALED(status), "wait");
+	while ((r = read(fd, data, sizeof data)) > 0)
+		for (long i = 0; i < r; i++, got++)
+			must(data[i] == (char)(got % 251), "another byte than was sent");
+	printf("%ld bytes, then %ld\n", got, r);
+	return 0;
+}
