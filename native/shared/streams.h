@@ -20,7 +20,7 @@ enum {
 	STREAM_ROOM = 65536, /* bytes of one way */
 	STREAM_HEAD = 4096,
 	STREAM_SIZE = STREAM_HEAD + 2 * STREAM_ROOM,
-	STREAM_VERSION = 3,
+	STREAM_VERSION = 4,
 };
 
 #define STREAM_MAGIC 0x6c736373u /* "lscs" */
@@ -47,7 +47,9 @@ struct stream_way {
 	uint64_t came;      /* the kernel's bytes so far, without bells */
 	uint32_t bells_taken;
 	uint32_t sleepers;  /* threads that wait in the kernel, or are about to */
-	uint64_t pad3[2];
+	uint32_t nap;       /* 1: somebody naps, and who sets it to 0 is to post */
+	uint32_t guard;     /* the semaphore for that, and 1 more; or why there is none (naps.c) */
+	uint64_t pad3;
 	uint32_t send_lock; /* tid */
 	uint32_t pad4;
 	uint64_t pad5[7];
@@ -93,10 +95,11 @@ _Static_assert(sizeof(struct stream_ring) <= STREAM_HEAD, "stream_ring");
  *   first end: FREE -> CLAIMED, its name, -> WAITS; the second one: WAITS -> TAKEN, makes a ring, -> MADE;
  *   the first one has it, or does not want it: -> FREE
  */
-#define MEETINGS_PATH "/dev/shm/lsca-meetings-3-" /* STREAM_VERSION, since others cannot meet; and the user's number */
+#define MEETINGS_PATH "/dev/shm/lsca-meetings-4-" /* STREAM_VERSION, since others cannot meet; and the user's number */
 #define MEETINGS_MAGIC 0x6c73636du /* "lscm" */
 
-enum { MEETINGS = 2047 };
+enum { MEETINGS = 2047, NAPS = 1024 };
+enum { SET_THERE = 3 };
 enum meeting_state { MEETING_FREE, MEETING_CLAIMED, MEETING_WAITS, MEETING_TAKEN, MEETING_MADE };
 
 struct meeting {
@@ -111,8 +114,12 @@ _Static_assert(sizeof(struct meeting) == 128, "meeting");
 
 struct meetings {
 	uint32_t magic, version;
-	uint32_t pad[30];
+	uint32_t set_state;     /* SET_THERE: who sleeps for a moment has semaphores of System V */
+	int32_t set;
+	uint64_t set_namespace; /* of IPC */
+	uint32_t pad[26];
 	struct meeting at[MEETINGS];
+	uint32_t naps[NAPS];    /* processes that have one each */
 };
 
 static inline uint8_t *stream_bytes(struct stream_ring *r, uint32_t way)

@@ -35,6 +35,11 @@ class Rules:
     looks_at_the_end: bool = (
         True  # receive() of receive.c: the ring once more, before it is said to be the end
     )
+    looks_before_napping: bool = True  # lie_down() of naps.c: all of may_nap() once more
+    wakes_by_ring: bool = True  # stream_ring_bell() of move.c: nap_sent()
+    wakes_when_back: bool = True  # go_back() of back.c: nap_end()
+    wakes_at_the_end: bool = True  # stream_doubt() of descriptors.c: the same
+    posts_once: bool = True  # nap_end() of naps.c: only who has set the word back
 
 
 class State(NamedTuple):
@@ -60,6 +65,11 @@ class State(NamedTuple):
     bells: int = 0
     taken: int = 0
     sleepers: int = 0
+    nap: bool = False
+    posts: int = 0  # the semaphore
+    late: int = 0  # posts to naps that were over
+    doubt: bool = False
+    after_nap: str = ""  # what the sender does then
     wants_room: int = 0
     send_lock: int = FREE
     read_lock: int = FREE
@@ -90,13 +100,22 @@ def send(s: State, count: int, rules: Rules) -> Next:
         if s.next < count:
             yield s._replace(sender="lock")
         elif not s.ringer:
-            yield s._replace(sender="end", closed=True)
+            yield look_for_nap(s._replace(doubt=True), "end", rules.wakes_at_the_end)
         if s.is_on and not s.is_back:
             yield s._replace(sender="back: read lock" if rules.goes_back_with_locks else "back")
     elif step == "lock" and s.send_lock == FREE:
         yield s._replace(sender="put", send_lock=SENDER)
     elif step == "put":
-        yield from put(s)
+        yield from put(s, rules)
+    elif step == "look for naps":
+        if s.nap:
+            yield s._replace(sender="post", nap=not rules.posts_once)
+        else:
+            yield s._replace(sender=s.after_nap)
+    elif step == "post":
+        yield s._replace(sender=s.after_nap, posts=s.posts + 1)
+    elif step == "end" and not s.closed:
+        yield s._replace(closed=True)
     elif step == "kernel":
         yield s._replace(sender="idle", socket=(*s.socket, s.next), next=s.next + 1)
     elif step == "look for sleepers":
@@ -113,7 +132,7 @@ def send(s: State, count: int, rules: Rules) -> Next:
     elif step == "back: send lock" and s.send_lock == FREE:
         yield s._replace(sender="back", send_lock=SENDER)
     elif step == "back":
-        s = s._replace(sender="idle", is_back=True)
+        s = look_for_nap(s._replace(is_back=True), "idle", rules.wakes_when_back)
         if rules.goes_back_with_locks:
             s = s._replace(send_lock=FREE, read_lock=FREE)
         if s.came >= s.came_from:
@@ -143,7 +162,12 @@ def unlocked(s: State, rules: Rules) -> State:
     return s._replace(ringer="", send_lock=FREE if rules.rings_with_lock else s.send_lock)
 
 
-def put(s: State) -> Next:
+def look_for_nap(s: State, after: str, looks: bool) -> State:
+    """nap_end() of naps.c."""
+    return s._replace(sender="look for naps" if looks else after, after_nap=after)
+
+
+def put(s: State, rules: Rules) -> Next:
     if s.is_back:
         yield s._replace(sender="kernel", send_lock=FREE)
         return
@@ -155,9 +179,8 @@ def put(s: State) -> Next:
     elif len(s.ring) == ROOM:
         yield s._replace(sender="full", send_lock=FREE)
     else:
-        yield s._replace(
-            sender="look for sleepers", send_lock=FREE, ring=(*s.ring, s.next), next=s.next + 1
-        )
+        s = s._replace(send_lock=FREE, ring=(*s.ring, s.next), next=s.next + 1)
+        yield look_for_nap(s, "look for sleepers", rules.wakes_by_ring)
 
 
 # ---- receive.c ----
@@ -212,9 +235,26 @@ def receive(s: State, rules: Rules) -> Next:
         if s.ended:
             yield s._replace(receiver="done")
         else:
+            yield sleeps(s, rules)
+            drained = min(s.late, s.posts)
             yield s._replace(
-                receiver="sleeps, said", sleepers=1 if rules.says_that_it_sleeps else 0
+                receiver="naps, said",
+                nap=True,
+                late=s.late - drained,
+                posts=s.posts - drained,
             )
+    elif step == "naps, said":
+        if may_nap(s) or not rules.looks_before_napping:
+            yield s._replace(receiver="naps")
+        else:
+            yield sleeps(s._replace(nap=False, late=s.late + (not s.nap)), rules)
+    elif step == "naps":  # no time limit: nobody shall need it
+        if s.posts:
+            yield s._replace(receiver="woken", posts=s.posts - 1)
+    elif step == "woken":
+        if s.nap and not s.late:
+            raise Wrong("a post that nobody has made")
+        yield sleeps(s._replace(nap=False, late=s.late - s.nap), rules)
     elif step == "sleeps, said":
         is_there = source(s) == "ring" and s.ring and rules.looks_before_sleeping
         yield s._replace(receiver="awake" if is_there else "peek")
@@ -232,6 +272,15 @@ def receive(s: State, rules: Rules) -> Next:
         if not s.ring and not s.is_back:
             s = take_bells(s)
         yield s._replace(receiver="lock", read_lock=FREE)
+
+
+def may_nap(s: State) -> bool:
+    """may_nap() of naps.c."""
+    return source(s) == "ring" and not s.ring and not s.is_back and not s.doubt
+
+
+def sleeps(s: State, rules: Rules) -> State:
+    return s._replace(receiver="sleeps, said", sleepers=1 if rules.says_that_it_sleeps else 0)
 
 
 def take(s: State, rules: Rules) -> Next:
@@ -272,6 +321,12 @@ def split(s: State) -> State:
     )
 
 
+def misses_something(s: State) -> bool:
+    """The sender may say nothing more for as long as it likes."""
+    is_there = s.ring or any(item != BELL for item in s.socket)
+    return s.receiver == "naps" and not s.posts and bool(is_there) and s.sender == "idle"
+
+
 def explore(count: int, rules: Rules | None = None) -> int:
     """How many states there are while `count` bytes are sent. Wrong, with the way that led there."""
     rules = rules or Rules()
@@ -288,6 +343,8 @@ def explore(count: int, rules: Rules | None = None) -> int:
             ]
             if state.receiver == "done" and state.got != count:
                 raise Wrong(f"the end after {state.got} bytes of {count}")
+            if misses_something(state):
+                raise Wrong(f"there is something, and somebody naps: {state}")
             if not following and state.receiver != "done":
                 raise Wrong(f"nobody goes on: {state}")
         except Wrong as wrong:

@@ -19,6 +19,11 @@ def test_every_order(count: int) -> None:
         "drops_bells_before_bytes",
         "goes_back_with_locks",
         "looks_at_the_end",
+        "looks_before_napping",
+        "wakes_by_ring",
+        "wakes_when_back",
+        "wakes_at_the_end",
+        "posts_once",
     ],
 )
 def test_no_rule_is_idle(rule: str) -> None:

@@ -135,7 +135,7 @@ def test_a_killed_launcher_leaves_no_file_of_meetings(tmp_path: Path) -> None:
     killing = ["sh", "-c", "ls /dev/shm; exec kill -9 $PPID"]
     argv = [*alone, f'{apart} && {{ "$@"; ls /dev/shm; }}', "-", *command("kernel", killing)]
     done = run_in(tmp_path, argv, timeout=60)
-    assert done.stdout == f"lsca-meetings-3-{os.getuid()}\n".encode()
+    assert done.stdout == f"lsca-meetings-4-{os.getuid()}\n".encode()
     assert b"the launcher was killed" in done.stderr
 
 

@@ -22,6 +22,8 @@ static void go_back(struct stream *s, uint32_t by)
 	if (get_relaxed(&w->is_back))
 		return;
 	put_release(&w->is_back, 1);
+	nap_end(w);
+	nap_unguard(s);
 	__atomic_add_fetch(&session->streams_back, 1, __ATOMIC_RELAXED);
 	tell_back(s, STREAM_SENDS, by);
 }
@@ -146,6 +148,7 @@ static int64_t pour_in(struct stream *s, int32_t own)
 	int64_t fd, r;
 
 	put_release(&w->is_back, 1);
+	nap_end(w);
 	if (get_acquire(&w->pouring))
 		stream_poured(s, own);
 	if (stream_is_pipe(s))

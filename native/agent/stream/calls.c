@@ -7,7 +7,7 @@
 
 enum {
 	AF_UNIX_ = 1,
-	SOCK_STREAM_ = 1, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SO_DOMAIN_ = 39,
+	SOCK_STREAM_ = 1, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SO_RCVTIMEO_ = 20, SO_DOMAIN_ = 39,
 	IPPROTO_IP_ = 0, IPPROTO_TCP_ = 6, IPPROTO_IPV6_ = 41,
 	F_DUPFD_ = 0, F_SETFL_ = 4, F_SETOWN_ = 8, F_SETSIG_ = 10, F_SETOWN_EX_ = 15, F_DUPFD_CLOEXEC_ = 1030,
 	F_SETPIPE_SZ_ = 1031,
@@ -362,6 +362,8 @@ static int64_t option(struct call *c, struct stream *s)
 {
 	uint32_t value, len, *kept;
 
+	if (c->nr == NR_setsockopt && (uint32_t)c->args[1] == SOL_SOCKET_ && (uint32_t)c->args[2] == SO_RCVTIMEO_)
+		put_release(&s->has_limit, 1);
 	if (!stream_keeps_option(s, (uint32_t)c->args[1], (uint32_t)c->args[2], &kept)) {
 		if (c->nr == NR_setsockopt && !is_harmless_option((uint32_t)c->args[1], (uint32_t)c->args[2]))
 			stream_leave(s, (int32_t)c->args[0]);
@@ -402,6 +404,7 @@ static void parts(uint32_t fd)
 
 	if (!s)
 		return;
+	nap_part(s);
 	if (get_acquire(&s->descriptors) == 1)
 		stream_part(s, (int32_t)fd);
 	stream_put(s);

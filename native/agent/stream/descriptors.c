@@ -100,6 +100,7 @@ static void free_stream(struct stream *s)
 		__atomic_sub_fetch(&stream_rings, 1, __ATOMIC_RELAXED);
 		has_news = tell_is_over(s, tell_by());
 		ring_add_up(&s->patience, session);
+		nap_unguard(s);
 		ring_release(s->ring, s->end);
 		s->ring = 0;
 	}
@@ -203,8 +204,10 @@ void stream_copied(uint32_t from, uint32_t to)
 /* The other end shall ask the kernel before it sends more. */
 void stream_doubt(struct stream *s)
 {
-	if (s->ring)
-		add_one(&s->ring->ends[s->end].doubt);
+	if (!s->ring)
+		return;
+	add_one(&s->ring->ends[s->end].doubt);
+	nap_end(stream_out(s));
 }
 
 /* The descriptor is about to be closed, or was. */
@@ -237,8 +240,15 @@ void stream_drop_range(uint32_t from, uint32_t to)
 {
 	epoll_drop_range(from, to);
 	for (uint32_t fd = from; fd <= to && fd < top; fd++)
-		if (at[fd])
+		if (at[fd]) {
+			struct stream *s = stream_get(fd);
+
+			if (s) {
+				nap_part(s);
+				stream_put(s);
+			}
 			stream_drop(fd);
+		}
 }
 
 int64_t stream_leave_number(uint32_t fd)
@@ -296,7 +306,7 @@ void stream_forked_table(void)
 	for (uint32_t i = 0; i < high; i++) {
 		struct stream *s = &streams[i];
 
-		s->users = s->busy = 0;
+		s->users = s->busy = s->place = s->is_napping = 0;
 		tell_forked(s);
 		if (s->state == STREAM_WAITS) { /* that is our parent's */
 			s->state = STREAM_YOUNG;

@@ -147,6 +147,11 @@ static int find_meetings(void)
 	return !has_none;
 }
 
+struct meetings *stream_meetings(void)
+{
+	return has_none ? 0 : meetings;
+}
+
 void stream_pair(struct stream *one, struct stream *two, const int32_t *fds)
 {
 	one->inode = two->other = stream_inode(fds[0], "");
@@ -259,6 +264,7 @@ static void introduce(struct stream *s, int32_t fd)
 	stream_in(s)->came = s->held->received;
 	if (is_tcp(s))
 		hold_nothing_back(s, fd);
+	nap_introduced(s, fd);
 	stream_introduced(s, 1);
 }
 

@@ -165,7 +165,7 @@ void stream_ring_bell(struct stream *s, int32_t fd)
 {
 	const struct stream_way *w = stream_out(s);
 
-	store_before_load(); /* what was put there before the sleeper is looked for */
+	nap_sent(s); /* what was put there before the sleeper is looked for */
 	if (get_relaxed(&w->sleepers) && may_ring(w))
 		ring_it(s, fd);
 }

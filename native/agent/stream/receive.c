@@ -312,6 +312,13 @@ static int64_t receive(struct call *c, struct stream *s, struct parts *p, uint32
 			return done ? done : -EAGAIN_;
 		if (stream_source(stream_in(s)) == BY_RING && stream_pending(s))
 			continue;
+		if (!stream_is_nonblocking(s, flags)) {
+			r = nap(c, s);
+			if (stream_source(stream_in(s)) == BY_RING && stream_pending(s))
+				continue;
+			if (r)
+				return done ? done : r;
+		}
 		r = sleep(c, s, flags);
 		if (r == -ECONNRESET_)
 			r = reset_by_kernel(s);

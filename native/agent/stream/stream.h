@@ -13,6 +13,7 @@
  *   back.c         how a stream becomes the kernel's again
  *   locks.c        who may do that now
  *   receive.c, send.c  what comes and goes
+ *   naps.c         how who reads sleeps at first
  *   tell.c         what the log says of streams
  *   ready.c        what a stream is ready for
  *   poll.c, select.c  who waits for several
@@ -108,6 +109,11 @@ struct stream {
 	uint32_t nodelay, cork; /* what the program has asked of TCP; the socket holds back no bell */
 	struct tale tale;
 	uint32_t heirs;       /* enum stream_heirs */
+	uint32_t is_napping, nap_rest; /* a thread naps (naps.c); waits until that is tried again */
+	uint32_t posts;       /* that came too late, or are to come */
+	uint32_t place;       /* of the semaphore that we post to, and 1 more */
+	uint32_t has_limit;   /* SO_RCVTIMEO */
+	uint32_t is_parting;  /* one of its descriptors is about to be closed */
 };
 
 /* A stream and a process that is about to have it, or its next image. */
@@ -223,6 +229,7 @@ void idle_look(void);
 void idle_forked(void);
 
 /* meet.c */
+struct meetings *stream_meetings(void); /* NULL: none was wanted, or is to be had */
 uint64_t stream_inode(int32_t fd, const char *path); /* of fd if path is empty; 0: not to be had */
 void stream_as_wanted(const struct stream *s, int32_t fd); /* the socket has the options that the program wants */
 void stream_pair(struct stream *one, struct stream *two, const int32_t *fds); /* of a socketpair */
@@ -284,6 +291,14 @@ int64_t pipe_read(int32_t fd, uint64_t to, uint64_t len);
 int64_t pipe_write(int32_t fd, const uint64_t (*v)[2], uint64_t n); /* all of it: no more than PIPE_BUF */
 int64_t pipe_sleep(struct call *c, const struct stream *s); /* until something is there, 1, or the end, 0 */
 int pipe_must_wait(const struct parts *p, uint32_t room);
+
+/* naps.c */
+int64_t nap(struct call *c, struct stream *s); /* 0; or a signal was first */
+int nap_end(struct stream_way *w); /* what who naps there is to see has been done; 1: there was one */
+void nap_sent(struct stream *s); /* the same, and what he wants for the next time is given to him */
+void nap_part(struct stream *s);
+void nap_unguard(struct stream *s); /* nobody naps for what we send any more */
+void nap_introduced(struct stream *s, int32_t fd);
 
 /* receive.c, send.c */
 int64_t stream_receive(struct call *c, struct stream *s);

@@ -12,9 +12,11 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +49,23 @@ static int has_head(int fd)
 	       head.magic == MEETINGS_MAGIC && head.version == STREAM_VERSION;
 }
 
+/* The semaphores that agents have made: they would outlive everybody. */
+static void remove_set(int fd)
+{
+	struct meetings head;
+	struct semid_ds is = {0};
+	struct stat here;
+	const size_t size = offsetof(struct meetings, pad);
+
+	if (pread(fd, &head, size, 0) != (ssize_t)size || head.magic != MEETINGS_MAGIC ||
+	    head.version != STREAM_VERSION || head.set_state != SET_THERE)
+		return;
+	if (stat("/proc/self/ns/ipc", &here) || here.st_ino != head.set_namespace)
+		return;
+	if (!semctl(head.set, 0, IPC_STAT, &is) && is.sem_nsems == NAPS && is.sem_perm.uid == geteuid())
+		semctl(head.set, 0, IPC_RMID);
+}
+
 /* A new one, or what a crash or another version has left; not what somebody else uses: 0. -1: there is no room. */
 static int make_head(int fd, const char *path)
 {
@@ -54,6 +73,7 @@ static int make_head(int fd, const char *path)
 
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		return 0;
+	remove_set(fd);
 	if (!ftruncate(fd, 0) && !ftruncate(fd, sizeof(struct meetings)) &&
 	    pwrite(fd, head, sizeof head, 0) == sizeof head)
 		return !flock(fd, LOCK_SH);
@@ -152,8 +172,10 @@ void meetings_close(int fd)
 		return;
 	remove_rings();
 	path_of(path, sizeof path);
-	if (!flock(fd, LOCK_EX | LOCK_NB) && is_there(fd, path))
+	if (!flock(fd, LOCK_EX | LOCK_NB) && is_there(fd, path)) {
 		unlink(path);
+		remove_set(fd);
+	}
 	close(fd);
 }
 

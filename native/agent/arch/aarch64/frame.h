@@ -33,6 +33,7 @@ enum {
 	NR_preadv2 = 286,
 	NR_pwritev2 = 287,
 	NR_nanosleep = 101,
+	NR_semget = 190, NR_semop = 193, NR_semctl = 191, NR_semtimedop = 192,
 	NR_getpid = 172,
 	NR_socketpair = 199,
 	NR_sendmsg = 211,

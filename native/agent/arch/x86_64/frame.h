@@ -38,6 +38,7 @@ enum {
 	NR_dup2 = 33,
 	NR_madvise = 28,
 	NR_nanosleep = 35,
+	NR_semget = 64, NR_semop = 65, NR_semctl = 66, NR_semtimedop = 220,
 	NR_getpid = 39,
 	NR_socketpair = 53,
 	NR_sendmsg = 46,
