@@ -196,7 +196,7 @@ int64_t life_birth(struct call *c, uint64_t start, int *resumes)
 	if (post_head && p == &process_main)
 		post_begin_birth(c->thread, post_kind(flags));
 	else if (post_head)
-		post_lent_all();
+		post_lent_all(0);
 	if (b->shares_memory && (!(flags & FLAG_SETTLS) || tls == arch_key())) {
 		b->twin_of = c->thread->twin_of ? c->thread->twin_of : c->thread->tid;
 		thread_doubt(b->twin_of);

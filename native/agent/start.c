@@ -187,6 +187,8 @@ static int64_t find_memory(struct agent_config *cfg)
 	if (fd >= 0) {
 		post_map(fd);
 		GATE1(NR_close, fd);
+		if (post_head && !(cfg->flags & AGENT_QUIET))
+			post_inherit();
 	}
 	return 0;
 }

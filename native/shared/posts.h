@@ -18,7 +18,7 @@
 #include "ring.h"
 
 #define POST_MAGIC 0x6c736370u
-#define POST_VERSION 1u
+#define POST_VERSION 2u
 
 enum {
 	POST_FILES = 256,
@@ -59,7 +59,10 @@ struct post_head {
  */
 enum post_state { POST_FREE, POST_CLAIMED, POST_ASKED, POST_OPEN, POST_REFUSED, POST_LEAVING };
 
-enum post_file_flags { POST_APPENDS = 1 };
+enum post_file_flags {
+	POST_APPENDS = 1,
+	POST_SHARED = 2, /* other processes may have the same open file, by birth: one opening, one position */
+};
 
 enum post_attention { POST_FAILED = 1, POST_STOP = 2 /* it is to be posted no more */ };
 
@@ -72,7 +75,9 @@ struct post_file {
 	uint32_t keeper; /* poster that has it open */
 	uint64_t dev, ino;
 	uint64_t at; /* position in the file of the byte with number 0; it may wrap. Not of one that appends */
-	uint64_t pad0[2];
+	uint64_t placed; /* the position of the program's descriptor is right after so many bytes */
+	uint32_t fds;    /* so many descriptors of the program's are this one */
+	uint32_t pad0;
 	/* the program's, for every write */
 	uint64_t tail; /* bytes posted; store-release after them */
 	uint64_t writes;
@@ -85,7 +90,9 @@ struct post_file {
 	uint64_t intent, size; /* before appending: up to which number, and how large the file is */
 	uint64_t calls;
 	uint32_t wanted; /* somebody waits for what is posted now */
-	uint32_t pad2[3];
+	uint32_t met;    /* so often have others written to the file soon after each other */
+	uint32_t met_at; /* and so much was posted by then */
+	uint32_t pad2;
 	/* for the program, which looks at every write */
 	uint32_t attention;
 	uint32_t pad3[15];

@@ -2,7 +2,7 @@
 /*
  * Writes numbered lines to files, and notes in memory of its own how many were acknowledged: whoever kills it knows
  * what must be there. A file for each thread. Arguments: counters, lines, pause in us, then how each file is opened
- * (a, w) and its name.
+ * (a, w) and its name; or i and the number of a descriptor that is there already, j: and its copy, in turn.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -24,15 +24,21 @@ static char **names;
 static void *writes(void *arg)
 {
 	long which = (long)arg;
-	int fd = open(names[which] + 1, O_RDWR | O_CREAT | (names[which][0] == 'a' ? O_APPEND : 0), 0644);
+	char how = names[which][0];
+	int fd, other;
 	char line[PAD + 16], pad[PAD + 1];
 	struct stat st;
 
+	if (how == 'i' || how == 'j')
+		fd = atoi(names[which] + 1);
+	else
+		fd = open(names[which] + 1, O_RDWR | O_CREAT | (how == 'a' ? O_APPEND : 0), 0644);
+	other = how == 'j' ? dup(fd) : fd;
 	memset(pad, 'x', sizeof pad);
 	for (long i = 0; i < lines; i++) {
 		int n = snprintf(line, sizeof line, "%08ld %.*s\n", i, (int)(i * 7 % PAD), pad);
 
-		if (write(fd, line, (size_t)n) != n)
+		if (write(i % 3 ? fd : other, line, (size_t)n) != n)
 			exit(3);
 		__atomic_store_n(&counters[which], (uint64_t)i + 1, __ATOMIC_RELEASE);
 		if (i % EVERY == EVERY - 1 && (fstat(fd, &st) || lseek(fd, 0, SEEK_CUR) < 0))
@@ -40,6 +46,8 @@ static void *writes(void *arg)
 		if (pause_us)
 			usleep((useconds_t)pause_us);
 	}
+	if (other != fd && close(other))
+		exit(5);
 	return close(fd) ? arg : NULL;
 }
 

@@ -31,6 +31,10 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def below(pid: int) -> list[int]:
+    return [one for child in children(pid) for one in (child, *below(child))]
+
+
 def memories() -> list[Path]:
     """What runs of ours have in /dev/shm."""
     return sorted(Path("/dev/shm").glob(f"lsca-post-{os.getuid()}-*"))
@@ -44,13 +48,26 @@ class Posting:
     """`lsca run --post` of numbered.c: the processes of it, and what they have written."""
 
     def __init__(
-        self, where: Path, *options: str, lines: int = 1_000_000, pause: int = 0, kinds: str = "a"
+        self,
+        where: Path,
+        *options: str,
+        lines: int = 1_000_000,
+        pause: int = 0,
+        kinds: str = "a",
+        words: str = 'exec "$0" "$@"',
     ) -> None:
         self.counters = where / "counters"
         self.counters.write_bytes(bytes(4096))
         self.files = [where / f"file{number}" for number in range(len(kinds))]
-        named = [f"{kind}{path}" for kind, path in zip(kinds, self.files, strict=True)]
+        named, opened = [], ""
+        for number, (kind, path) in enumerate(zip(kinds, self.files, strict=True)):
+            # these have their files from a shell, j and d by two descriptors
+            how = {"b": ("i", ">>"), "j": ("j", ">>"), "c": ("i", ">"), "d": ("j", ">")}.get(kind)
+            named.append(f"{how[0]}{10 + number}" if how else f"{kind}{path}")
+            opened += f" {10 + number}{how[1]}{path}" if how else ""
         argv = [program("post/numbered.c"), str(self.counters), str(lines), str(pause), *named]
+        if opened:
+            argv = ["/bin/bash", "-c", words + opened, *argv]
         self.front = subprocess.Popen(
             command("kernel", argv, "--post", "**/file*", "--post-after", "1", *options),
             env=environment(where),
@@ -61,6 +78,7 @@ class Posting:
             start_new_session=True,
         )
         self.launcher = self.program = self.poster = 0
+        self.programs: list[int] = []
 
     def acknowledged(self) -> list[int]:
         return list(
@@ -78,7 +96,8 @@ class Posting:
                 self.poster = pid
             else:
                 self.launcher = pid
-        self.program = next(pid for pid in children(self.launcher) if comm(pid) == "numbered")
+        self.programs = [pid for pid in below(self.launcher) if comm(pid) == "numbered"]
+        self.program = self.programs[0]
 
     def pids(self, who: str) -> list[int]:
         """Of those named by their first letters; fRont."""
@@ -97,7 +116,7 @@ class Posting:
 
     def _others(self) -> list[int]:
         return [
-            pid for pid in (self.program, self.launcher, self.poster) if pid and not is_gone(pid)
+            pid for pid in (*self.programs, self.launcher, self.poster) if pid and not is_gone(pid)
         ]
 
     def end(self) -> None:

@@ -119,9 +119,9 @@ void post_place(struct post_own *o)
 	struct post_file *f = o->file;
 	uint64_t at = f->flags & POST_APPENDS || f->error ? f->end : f->at + o->tail;
 
-	if (o->placed != o->tail && (o->tail || f->error))
+	if (__atomic_load_n(&f->placed, __ATOMIC_ACQUIRE) != o->tail && (o->tail || f->error))
 		GATE3(NR_lseek, o->fd, at, 0);
-	o->placed = o->tail;
+	__atomic_store_n(&f->placed, o->tail, __ATOMIC_RELEASE);
 }
 
 void post_settle(struct post_own *o)
@@ -142,13 +142,15 @@ void post_leave(struct post_own *o)
 {
 	struct post_file *f = o->file;
 	int is_alive = post_is_alive();
+	uint16_t twins[POST_TWINS];
 
 	__atomic_add_fetch(&post_head->writes, f->writes, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&post_head->bytes, o->tail, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&post_head->calls, f->calls, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&post_head->files, 1, __ATOMIC_RELAXED);
 	f->writes = f->calls = 0;
-	post_marks[o->fd] = MARK_NONE;
+	for (uint32_t i = 0, n = post_twins(o, twins); i < n; i++)
+		post_marks[twins[i]] = MARK_NONE;
 	put_relaxed(&o->is_there, 0);
 	__atomic_sub_fetch(&post_count, 1, __ATOMIC_RELAXED);
 	GATE2(NR_munmap, o->ring, POST_RING);
@@ -156,6 +158,18 @@ void post_leave(struct post_own *o)
 	put_release(&f->state, is_alive ? POST_LEAVING : POST_FREE);
 	if (is_alive)
 		post_bell();
+}
+
+void post_part(struct post_own *o, uint64_t fd)
+{
+	uint16_t twins[POST_TWINS];
+
+	post_marks[(uint32_t)fd] = MARK_NONE;
+	o->fds--;
+	if (o->fd != (int32_t)fd || !post_twins(o, twins))
+		return;
+	o->fd = twins[0];
+	put_release((uint32_t *)&o->file->fd, twins[0]); /* by which a new poster finds the file */
 }
 
 /* As long as the poster has it open, a file could not be executed. */

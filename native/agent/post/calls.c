@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that must find in its file what was posted before them, as their rows say (enum call_posts). Those of this
- * process are written by the agent itself; those of others by the poster, which is waited for, but not for ever. What a
- * call does with the descriptor's position happens between two looks at it, with other threads kept out.
+ * Calls that must find in its file what was posted before them, as their rows say (enum call_posts). What this process
+ * has posted is written by the agent itself; others.c sees to what others have. What a call does with the descriptor's
+ * position happens between two looks at it, with other threads kept out.
  */
 #include "post.h"
 
@@ -10,116 +10,8 @@ enum {
 	MAP_FD = 4, MAP_FLAGS = 3, MAP_ANONYMOUS_ = 0x20,
 	F_DUPFD_ = 0, F_SETFD_ = 2, F_SETFL_ = 4, F_DUPFD_CLOEXEC_ = 1030,
 	SET_SECCOMP = 22, /* PR_SET_SECCOMP */
-	PATIENCE = 1000, /* ms, for what others have posted */
-	GLOBAL_EXPEDITED_ = 2,
 	CONTROLS = 16,
 };
-
-/* ---- what others have posted ------------------------------------------------------------------------------------- */
-
-static struct post_file *file_at(uint32_t i)
-{
-	return (struct post_file *)((char *)post_head + POST_FILES_AT) + i;
-}
-
-static uint32_t file_end(void)
-{
-	uint32_t high = get_acquire(&post_head->high);
-
-	return high < POST_FILES ? high : POST_FILES;
-}
-
-static int is_posted(const struct post_file *f)
-{
-	uint32_t state = get_acquire(&f->state);
-
-	return state == POST_OPEN || state == POST_LEAVING;
-}
-
-static void await(struct post_file *f)
-{
-	uint64_t want = __atomic_load_n(&f->tail, __ATOMIC_ACQUIRE), done;
-	uint32_t serial = get_relaxed(&f->serial);
-
-	put_release(&f->wanted, 1);
-	post_bell();
-	for (int i = 0; i < PATIENCE; i++) {
-		done = __atomic_load_n(&f->done, __ATOMIC_ACQUIRE);
-		if ((int64_t)(want - done) <= 0 || get_relaxed(&f->serial) != serial || !is_posted(f))
-			return;
-		life_sleep((uint32_t *)&f->done, (uint32_t)done, 1);
-	}
-}
-
-/* `same`: one file only, or NULL. `stops`: it is to be posted no more by whoever does. */
-static void await_others(const struct thread *t, const struct post_about *same, int stops)
-{
-	uint32_t own = t->process == &process_main ? t->process->pid : 0;
-
-	for (uint32_t i = 0, end = file_end(); i < end; i++) {
-		struct post_file *f = file_at(i);
-
-		if ((!is_posted(f) && !(stops && get_acquire(&f->state) == POST_ASKED)) || (own && f->pid == own))
-			continue;
-		if (same && (f->ino != same->ino || f->dev != same->dev))
-			continue;
-		if (stops) {
-			__atomic_or_fetch(&f->attention, POST_STOP, __ATOMIC_ACQ_REL);
-			GATE3(NR_membarrier, GLOBAL_EXPEDITED_, 0, 0); /* whoever has not seen it has posted before */
-		}
-		if (__atomic_load_n(&f->tail, __ATOMIC_ACQUIRE) != __atomic_load_n(&f->done, __ATOMIC_ACQUIRE))
-			await(f);
-	}
-}
-
-static int others_have_some(const struct thread *t)
-{
-	uint32_t own = t->process == &process_main ? t->process->pid : 0;
-
-	for (uint32_t i = 0, end = file_end(); i < end; i++) {
-		const struct post_file *f = file_at(i);
-
-		if (is_posted(f) && (!own || f->pid != own) &&
-		    __atomic_load_n(&f->tail, __ATOMIC_ACQUIRE) != __atomic_load_n(&f->done, __ATOMIC_ACQUIRE))
-			return 1;
-	}
-	return 0;
-}
-
-void post_abroad(struct thread *t, uint32_t posts, const uint64_t *args, const struct call_row *row)
-{
-	struct post_about about;
-
-	if (get_relaxed(post_active) == (t->process == &process_main ? post_count : 0))
-		return;
-	if (sites_are_quiet()) { /* a filter may forbid to ask what a descriptor is */
-		await_others(t, 0, 0);
-		return;
-	}
-	switch (posts) {
-	case POSTS_ENDS:
-		await_others(t, 0, 1);
-		return;
-	case POSTS_MESSAGES:
-		return;
-	case POSTS_ALL:
-	case POSTS_OPENS:
-		await_others(t, 0, 0);
-		return;
-	case POSTS_MAPS:
-		if (!(args[MAP_FLAGS] & MAP_ANONYMOUS_) && post_about((int32_t)args[MAP_FD], &about) >= 0)
-			await_others(t, &about, 1);
-		return;
-	}
-	if (!others_have_some(t))
-		return;
-	for (int i = 0; i < row->nargs; i++)
-		if (row->args[i].kind == ARG_FD && post_about((int32_t)args[i], &about) >= 0 &&
-		    POST_IS_FILE(about.mode))
-			await_others(t, &about, 0);
-}
-
-/* ---- what this process has --------------------------------------------------------------------------------------- */
 
 static uint8_t mark_of(uint64_t fd)
 {
@@ -138,7 +30,7 @@ static struct post_own *held(uint64_t fd)
 		return 0;
 	o = &post_own[mark - 1];
 	post_hold(o);
-	if (o->is_there && o->fd == (int32_t)fd)
+	if (o->is_there && mark_of(fd) == mark)
 		return o;
 	post_release(o);
 	return 0;
@@ -204,16 +96,31 @@ static int64_t closes(struct call *c)
 	}
 	post_bring(c->thread, o);
 	error = error_of(o);
-	post_leave(o);
+	if (o->fds > 1 && !error) {
+		post_part(o, c->args[0]);
+	} else {
+		if (o->fds > 1 || o->file->flags & POST_SHARED)
+			post_place(o);
+		post_leave(o);
+	}
 	ret = c->uc ? dispatch_made(c) : GATE1(c->nr, c->args[0]); /* a file's does not wait */
 	post_release(o);
 	return error && !ret ? error : ret;
 }
 
-/* Whatever it does with these descriptors, nothing of them is posted. */
+static int copies(const struct call *c)
+{
+	return c->nr == NR_dup || c->nr == NR_dup2 || c->nr == NR_dup3 ||
+	       (c->nr == NR_fcntl && (uint32_t)c->args[1] != F_SETFL_);
+}
+
+/* Whatever it does with these descriptors, nothing of them is posted meanwhile. */
 static int64_t passes(struct call *c)
 {
-	int64_t error = 0;
+	/* What a copy is of is known afterwards, too, and may be posted with it. */
+	int again = c->nr == NR_fcntl || copies(c), entered = again && post_enter(c->thread, c->args[0]);
+	uint16_t twins[POST_TWINS];
+	int64_t error = 0, ret;
 
 	for (int i = 0; i < c->row->nargs; i++) {
 		uint64_t fd = c->args[i];
@@ -223,16 +130,27 @@ static int64_t passes(struct call *c)
 			continue;
 		o = held(fd);
 		if (o) {
+			uint32_t n = again && !error_of(o) ? post_twins(o, twins) : 0;
+
 			error = error ? error : error_of(o);
 			end(c->thread, o);
 			post_release(o);
+			post_again(twins, n);
 		} else if (mark_of(fd) == MARK_WATCHED) {
 			post_leave_same(c->thread, (int32_t)fd);
 		}
-		post_drop(fd);
+		if (again)
+			post_withdraw(fd);
+		else
+			post_drop(fd);
 		i -= post_is_own(fd); /* another thread was faster */
 	}
-	return error ? error : dispatch_made(c);
+	ret = error ? error : dispatch_made(c);
+	if (ret >= 0 && copies(c))
+		post_copied((uint32_t)c->args[0], (uint64_t)ret);
+	if (entered)
+		post_exit(c->args[0]);
+	return ret;
 }
 
 /* One that was not posted by post_write(). */
@@ -372,7 +290,7 @@ static void in_a_child(const struct call *c, uint32_t posts)
 	int sets = c->row->posts == POSTS_FCNTL && (uint32_t)c->args[1] == F_SETFD_;
 
 	if (posts == POSTS_MESSAGES || posts == POSTS_ENDS) {
-		post_lent_all();
+		post_lent_all(1);
 		return;
 	}
 	for (int i = 0; (posts == POSTS_PASSES || sets) && i < c->row->nargs; i++)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which files of this process are posted (shared/posts.h), from the write with which one begins to the call with which
- * it ends. A file begins to be posted once it has been written to a few times by a descriptor that this process has
- * opened and that nobody shares; the poster opens it, too, and says yes or no. It ends with the descriptor, or with
- * the first call after which somebody else could move its position. Called by life.c and exec.c, and by calls.c
- * for all other calls; bring.c ends what has begun here.
+ * it ends. A file begins to be posted once it has been written to a few times; the poster opens it, too, and says yes
+ * or no. It ends with its descriptors, or with the first call after which somebody else could move its position.
+ * Several descriptors may be of one opening (2>&1): they have one position, and are posted together. Called by calls.c
+ * and shares.c; bring.c ends what has begun here.
  */
 #include "post.h"
 
@@ -12,7 +12,7 @@
 
 enum {
 	HERE = -100,
-	GET_FD_FLAGS = 1, GET_FLAGS = 3, /* F_GETFD, F_GETFL */
+	GET_FLAGS = 3, /* F_GETFL */
 	FLAGS_NEVER = 04000000 | 010000 | 040000 | 020000, /* __O_SYNC, O_DSYNC, O_DIRECT, O_ASYNC */
 	FLAG_APPEND = 02000,
 	LIMIT_FSIZE = 1,
@@ -21,6 +21,7 @@ enum {
 	PATIENCE = 20, /* times 10 ms */
 	REGISTER_GLOBAL_EXPEDITED_ = 4,
 	MREMAP_MAYMOVE_ = 1, MADV_POPULATE_WRITE_ = 23,
+	COMPARE_FILES = 0, /* KCMP_FILE */
 };
 
 #define POSITIONS (1ull << 43) /* no file is let grow beyond that without the kernel's word */
@@ -30,13 +31,10 @@ struct post_head *post_head;
 const uint32_t *post_active = &no_active;
 uint32_t post_count;
 uint8_t post_marks[POST_FDS] COLD(4);
-static uint16_t counts[POST_FDS] COLD(4);
+uint16_t post_counts[POST_FDS] COLD(4);
 static uint16_t users[POST_FDS] COLD(4); /* threads in calls with a candidate */
 struct post_own post_own[POST_OWN] COLD(4);
-static uint32_t lock;   /* of the marks, and of what begins and ends */
-static uint32_t frozen; /* births and execs under way: nothing begins */
-static uint32_t is_off, is_used;
-static uint64_t lent[POST_FDS / 64] COLD(4);
+uint32_t post_lock, post_frozen, post_is_off, post_is_used;
 
 static struct post_file *file_at(uint32_t i)
 {
@@ -75,6 +73,11 @@ void post_bell(void)
 }
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
+
+static int is_same(const struct post_file *f, const struct post_about *about)
+{
+	return f && f->ino == about->ino && f->dev == about->dev;
+}
 
 /* Every `*` and `?` of a pattern stays within a component of the path, `**` does not. */
 static int is_wanted(const char *path, uint64_t len)
@@ -167,39 +170,66 @@ static struct post_file *claim(uint32_t *index)
 	return 0;
 }
 
+/* The candidates that are of the same opening as `fd`. POST_TWINS: there may be more. */
+static uint32_t find_twins(const struct thread *t, int64_t fd, const struct post_about *about, uint16_t *to)
+{
+	struct post_about its;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < POST_FDS && n < POST_TWINS; i++)
+		if (post_marks[i] == MARK_CANDIDATE && i != fd && post_about(i, &its) >= 0 && its.ino == about->ino &&
+		    its.dev == about->dev &&
+		    !post_call(NR_kcmp, t->process->pid, t->process->pid, COMPARE_FILES, (uint64_t)fd, i))
+			to[n++] = (uint16_t)i;
+	return n;
+}
+
 /* The poster is asked whether it may be, and has opened it by the time it says yes. Nobody waits for that. */
-static void ask(struct thread *t, int64_t fd, struct post_own *o)
+static uint8_t ask(struct thread *t, int64_t fd, struct post_own *o)
 {
 	struct post_about about;
+	uint16_t twins[POST_TWINS];
 	struct post_file *f;
 	int64_t flags;
-	uint32_t i;
+	uint32_t i, n;
 
 	flags = GATE3(NR_fcntl, fd, GET_FLAGS, 0);
 	if (flags < 0 || !(flags & 3) || (flags & FLAGS_NEVER) || post_about(fd, &about) < 0 ||
-	    !POST_IS_FILE(about.mode) || !has_wanted_name(fd) || !(f = claim(&i)))
-		return;
+	    !POST_IS_FILE(about.mode) || !has_wanted_name(fd))
+		return MARK_NONE;
+	for (i = 0; i < POST_OWN; i++)
+		if (is_same(post_own[i].file, &about)) /* by a twin, which is about to begin */
+			return post_own[i].is_there ? MARK_WATCHED : MARK_CANDIDATE;
+	n = find_twins(t, fd, &about, twins);
+	f = n < POST_TWINS ? claim(&i) : 0;
+	if (!f)
+		return MARK_NONE;
 	f->pid = t->process->pid;
 	f->fd = (int32_t)fd;
 	f->flags = flags & FLAG_APPEND ? POST_APPENDS : 0;
+	if (post_is_shared((uint64_t)fd))
+		f->flags |= POST_SHARED;
+	f->fds = n + 1;
 	f->serial++;
 	f->dev = about.dev;
 	f->ino = about.ino;
-	f->tail = f->done = f->writes = f->calls = f->end = f->intent = 0;
+	f->tail = f->done = f->writes = f->calls = f->end = f->intent = f->placed = 0;
 	f->error = 0;
-	f->attention = f->lock = f->wanted = 0;
+	f->attention = f->lock = f->wanted = f->met = f->met_at = 0;
 	post_hold(o); /* somebody may still be about to see that it is not what it was */
 	o->file = f;
 	o->entry = i;
 	o->fd = (int32_t)fd;
 	o->poster = get_relaxed(&post_head->poster);
-	o->tail = o->placed = 0;
+	o->tail = 0;
+	o->fds = 1;
 	post_release(o);
 	post_marks[fd] = MARK_ASKED;
 	add_one(&post_count);
 	GATE3(NR_membarrier, REGISTER_GLOBAL_EXPEDITED_, 0, 0); /* so that the poster may rely on what it sees of us */
 	put_release(&f->state, POST_ASKED);
 	post_bell();
+	return MARK_ASKED;
 }
 
 /* What was asked for is not wanted any more, or was refused. */
@@ -219,20 +249,6 @@ static struct post_own *asked(int64_t fd)
 	return 0;
 }
 
-/* 1: from now on it is posted. */
-static int begin(struct post_own *o)
-{
-	struct post_file *f = o->file;
-	int64_t at = GATE3(NR_lseek, o->fd, 0, 1);
-
-	o->ring = at < 0 ? 0 : map_ring(o->entry);
-	if (!o->ring)
-		return 0;
-	f->at = (uint64_t)at;
-	post_set_most(o);
-	put_release(&o->is_there, 1);
-	return 1;
-}
 
 /*
  * Other threads may be in the middle of a call that moves its position. They say so before they look at the mark, and
@@ -255,24 +271,68 @@ void post_exit(uint64_t fd)
 	__atomic_sub_fetch(&users[(uint32_t)fd], 1, __ATOMIC_RELEASE);
 }
 
-void post_await(void)
+void post_alone(void)
 {
-	post_take(&lock);
-	post_give(&lock);
+	memset(users, 0, sizeof users);
 }
 
-/* Nobody but us is at it, and whoever comes waits. If others stay, it is no file, or another time will do. */
-static int is_still(struct thread *t, int64_t fd)
+void post_await(void)
+{
+	post_take(&post_lock);
+	post_give(&post_lock);
+}
+
+/* Nobody but us, `ours`, is at it, and whoever comes waits. If others stay, it is no file, or another time will do. */
+static int is_still(struct thread *t, int64_t fd, uint32_t ours)
 {
 	if (!t->process->threaded)
 		return 1;
 	__atomic_store_n(&post_marks[fd], MARK_BEGINS, __ATOMIC_SEQ_CST);
 	for (int i = 0; i < STILL; i++) {
-		if (__atomic_load_n(&users[fd], __ATOMIC_SEQ_CST) == 1)
+		if (__atomic_load_n(&users[fd], __ATOMIC_SEQ_CST) == ours)
 			return 1;
 		GATE1(NR_sched_yield, 0);
 	}
 	return 0;
+}
+
+static void mark_all(const uint16_t *fds, uint32_t n, uint8_t mark)
+{
+	for (uint32_t i = 0; i < n; i++)
+		__atomic_store_n(&post_marks[fds[i]], mark, __ATOMIC_SEQ_CST);
+}
+
+/* With its twins, which may be others than when it was asked for: what it is posted as now, a mark. */
+static uint8_t begin(struct thread *t, struct post_own *o)
+{
+	struct post_file *f = o->file;
+	struct post_about about;
+	uint16_t twins[POST_TWINS];
+	int64_t at, flags;
+	uint32_t n = post_about(o->fd, &about) < 0 ? POST_TWINS : find_twins(t, o->fd, &about, twins);
+
+	for (uint32_t i = 0; i < n && n < POST_TWINS; i++)
+		if (!is_still(t, twins[i], 0)) {
+			mark_all(twins, i + 1, MARK_CANDIDATE);
+			return MARK_ASKED;
+		}
+	at = GATE3(NR_lseek, o->fd, 0, 1);
+	flags = GATE3(NR_fcntl, o->fd, GET_FLAGS, 0);
+	if (at < 0 || flags < 0 || n == POST_TWINS || flags & FLAGS_NEVER ||
+	    !!(flags & FLAG_APPEND) != !!(f->flags & POST_APPENDS)) /* set by a twin meanwhile */
+		o->ring = 0;
+	else
+		o->ring = map_ring(o->entry);
+	if (!o->ring) {
+		mark_all(twins, n < POST_TWINS ? n : 0, MARK_CANDIDATE);
+		return MARK_NONE;
+	}
+	f->at = (uint64_t)at;
+	o->fds = n + 1;
+	post_set_most(o);
+	put_release(&o->is_there, 1);
+	mark_all(twins, n, (uint8_t)(o - post_own + 1));
+	return (uint8_t)(o - post_own + 1);
 }
 
 static uint8_t mark_after(struct thread *t, int64_t fd)
@@ -281,23 +341,19 @@ static uint8_t mark_after(struct thread *t, int64_t fd)
 	struct post_own *o = mark == MARK_ASKED ? asked(fd) : 0;
 
 	if (mark == MARK_CANDIDATE) {
-		if (is_off || sites_are_quiet() || !post_is_alive())
+		if (post_is_off || sites_are_quiet() || !post_is_alive())
 			return MARK_NONE;
-		post_marks[fd] = MARK_NONE;
 		for (uint32_t i = 0; i < POST_OWN; i++)
-			if (!post_own[i].file) {
-				ask(t, fd, &post_own[i]);
-				break;
-			}
-		return post_marks[fd];
+			if (!post_own[i].file)
+				return ask(t, fd, &post_own[i]);
+		return MARK_NONE;
 	}
 	if (!o || get_acquire(&o->file->state) == POST_ASKED)
 		return mark;
 	if (get_acquire(&o->file->state) == POST_OPEN && post_is_alive()) {
-		if (!is_still(t, fd))
+		mark = is_still(t, fd, 1) ? begin(t, o) : mark;
+		if (mark != MARK_NONE)
 			return mark;
-		if (begin(o))
-			return (uint8_t)(o - post_own + 1);
 	}
 	cancel(o);
 	return MARK_NONE;
@@ -316,18 +372,18 @@ void post_wrote(struct thread *t, int64_t fd)
 {
 	uint32_t after = get_relaxed(&post_head->after);
 
-	if (counts[fd] < after && ++counts[fd] < after)
+	if (post_counts[fd] < after && ++post_counts[fd] < after)
 		return;
 	/* Whoever has it may be waiting for us to be out of this call. */
-	if (!swap_if(&lock, 0, 1))
+	if (!swap_if(&post_lock, 0, 1))
 		return;
-	if (!frozen && (post_marks[fd] == MARK_CANDIDATE || post_marks[fd] == MARK_ASKED))
+	if (!post_frozen && (post_marks[fd] == MARK_CANDIDATE || post_marks[fd] == MARK_ASKED))
 		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
-	if (after <= 1 && !frozen && post_marks[fd] == MARK_ASKED) {
+	if (after <= 1 && !post_frozen && post_marks[fd] == MARK_ASKED) {
 		await_word(fd);
 		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
 	}
-	post_give(&lock);
+	post_give(&post_lock);
 }
 
 void post_drop(uint64_t fd)
@@ -336,17 +392,75 @@ void post_drop(uint64_t fd)
 
 	if (mark == MARK_NONE || mark <= POST_OWN)
 		return;
-	post_take(&lock);
+	post_take(&post_lock);
 	if (post_marks[(uint32_t)fd] == MARK_ASKED)
-		cancel(asked((int32_t)fd));
+		post_cancel((int32_t)fd);
 	if (post_marks[(uint32_t)fd] > POST_OWN)
 		post_marks[(uint32_t)fd] = MARK_NONE;
-	post_give(&lock);
+	post_give(&post_lock);
 }
 
-static int is_same(const struct post_file *f, const struct post_about *about)
+void post_cancel(int64_t fd)
 {
-	return f && f->ino == about->ino && f->dev == about->dev;
+	cancel(asked(fd));
+}
+
+void post_withdraw(uint64_t fd)
+{
+	if ((uint32_t)fd >= POST_FDS || post_marks[(uint32_t)fd] != MARK_ASKED)
+		return;
+	post_take(&post_lock);
+	if (post_marks[(uint32_t)fd] == MARK_ASKED) {
+		post_cancel((int32_t)fd);
+		post_counts[(uint32_t)fd] = 0;
+		post_marks[(uint32_t)fd] = MARK_CANDIDATE;
+	}
+	post_give(&post_lock);
+}
+
+uint32_t post_twins(const struct post_own *o, uint16_t *fds)
+{
+	uint8_t mark = (uint8_t)(o - post_own + 1);
+	uint32_t n = 0;
+
+	if (o->fds == 1 && post_marks[o->fd] == mark) {
+		*fds = (uint16_t)o->fd;
+		return 1;
+	}
+	for (uint32_t i = 0; i < POST_FDS && n < o->fds; i++)
+		if (post_marks[i] == mark)
+			fds[n++] = (uint16_t)i;
+	return n;
+}
+
+void post_again(const uint16_t *fds, uint32_t count)
+{
+	post_take(&post_lock);
+	for (uint32_t i = 0; i < count && !post_frozen && !post_is_off; i++)
+		if (post_marks[fds[i]] == MARK_NONE) {
+			post_counts[fds[i]] = 0;
+			post_marks[fds[i]] = MARK_CANDIDATE;
+		}
+	post_give(&post_lock);
+}
+
+/* Nobody has asked about `from` meanwhile: we are at it. */
+void post_copied(uint64_t from, uint64_t to)
+{
+	if (from == to || (from >= POST_FDS && to >= POST_FDS))
+		return;
+	if (from >= POST_FDS || to >= POST_FDS) { /* one that is not known has a hand in it */
+		post_forget(MARK_ASKED);
+		post_drop(from < to ? from : to);
+		return;
+	}
+	post_take(&post_lock);
+	post_counts[to] = 0;
+	post_marks[to] = post_frozen || post_is_off ? (uint8_t)MARK_NONE : post_marks[from];
+	if (post_marks[to] != MARK_CANDIDATE)
+		post_marks[to] = MARK_NONE;
+	post_share(to, post_is_shared(from));
+	post_give(&post_lock);
 }
 
 void post_opened(int64_t fd)
@@ -354,7 +468,7 @@ void post_opened(int64_t fd)
 	uint8_t mark = MARK_NONE;
 	int64_t flags;
 
-	if (fd >= POST_FDS || is_off)
+	if (fd >= POST_FDS || post_is_off)
 		return;
 	if (get_relaxed(&post_count)) {
 		struct post_about about;
@@ -368,113 +482,12 @@ void post_opened(int64_t fd)
 	flags = mark || !post_is_alive() ? 0 : GATE3(NR_fcntl, fd, GET_FLAGS, 0);
 	if (flags > 0 && flags & 3)
 		mark = MARK_CANDIDATE;
-	post_take(&lock);
-	if (mark != MARK_CANDIDATE || !frozen) {
-		is_used |= mark;
-		counts[fd] = 0;
-		post_marks[fd] = mark;
-	}
-	post_give(&lock);
-}
-
-/* ---- births and ends --------------------------------------------------------------------------------------------- */
-
-void post_forget(uint8_t mark)
-{
-	if (!is_used)
-		return;
-	post_take(&lock);
-	for (uint32_t i = 0; i < POST_FDS; i++)
-		if (post_marks[i] == mark) {
-			if (mark == MARK_ASKED)
-				cancel(asked(i));
-			post_marks[i] = MARK_NONE;
-		}
-	post_give(&lock);
-}
-
-void post_off(struct thread *t)
-{
-	put_relaxed(&is_off, 1);
-	post_leave_all(t);
-}
-
-/* What an exec closes is shared with a child of vfork until it executes something: then it may be posted again. */
-static void lend(void)
-{
-	for (uint32_t i = 0; is_used && i < POST_FDS; i++)
-		if (post_marks[i] && post_marks[i] < MARK_WATCHED && GATE3(NR_fcntl, i, GET_FD_FLAGS, 0) & 1)
-			lent[i / 64] |= 1ull << i % 64;
-}
-
-static void give_back(void)
-{
-	for (uint32_t i = 0; is_used && i < POST_FDS; i++)
-		if (lent[i / 64] >> i % 64 & 1 && !post_marks[i]) {
-			counts[i] = 0;
-			post_marks[i] = MARK_CANDIDATE;
-		}
-	memset(lent, 0, sizeof lent);
-}
-
-void post_lent(uint64_t fd)
-{
-	if (fd < POST_FDS)
-		__atomic_and_fetch(&lent[fd / 64], ~(1ull << fd % 64), __ATOMIC_RELAXED);
-}
-
-void post_lent_all(void)
-{
-	for (uint32_t i = 0; i < POST_FDS / 64; i++)
-		__atomic_store_n(&lent[i], 0, __ATOMIC_RELAXED);
-}
-
-/* Descriptors are about to be shared with another process, or with the next image. */
-void post_begin_birth(struct thread *t, enum post_birth kind)
-{
-	if (kind == BIRTH_ODD) {
-		post_off(t);
-	} else if (kind != BIRTH_THREAD) {
-		post_take(&lock);
-		frozen++;
-		if (kind == BIRTH_VFORK && frozen == 1)
-			lend();
-		else
-			post_lent_all();
-		post_give(&lock);
-		post_leave_all(t);
-	}
-}
-
-void post_end_birth(enum post_birth kind)
-{
-	if (kind == BIRTH_THREAD || kind == BIRTH_ODD)
-		return;
-	post_take(&lock);
-	frozen -= frozen > 0;
-	if (!frozen && !is_off)
-		give_back();
-	post_give(&lock);
-}
-
-void post_last(struct thread *t)
-{
-	if (t->process == &process_main)
-		post_leave_all(t);
-}
-
-/* The child: nothing is its own, and nobody else is there. */
-void post_forked(void)
-{
-	lock = frozen = 0;
-	if (is_used)
-		memset(lent, 0, sizeof lent);
-	post_count = 0;
-	for (uint32_t i = 0; is_used && i < POST_OWN; i++)
-		post_own[i] = (struct post_own){0};
-	if (is_used)
-		memset(post_marks, 0, sizeof post_marks);
-	if (is_used)
-		memset(users, 0, sizeof users);
-	is_used = 0;
+	post_take(&post_lock);
+	post_is_used |= mark;
+	post_counts[fd] = 0;
+	post_marks[fd] = mark == MARK_CANDIDATE && post_frozen ? (uint8_t)MARK_NONE : mark;
+	post_share((uint64_t)fd, mark == MARK_CANDIDATE && post_frozen);
+	if (mark == MARK_CANDIDATE && post_frozen)
+		post_lend((uint64_t)fd);
+	post_give(&post_lock);
 }

@@ -45,12 +45,17 @@ static inline void publish(struct post_own *o, uint64_t tail)
 		post_bell();
 }
 
+static inline int leads_to(uint64_t fd, const struct post_own *o)
+{
+	return __atomic_load_n(&post_marks[(uint32_t)fd], __ATOMIC_RELAXED) == (uint8_t)(o - post_own + 1);
+}
+
 /* Threads take turns. It may have ended, and have become another one, since its mark was seen. */
 static inline int hold(struct thread *t, struct post_own *o, uint64_t fd)
 {
 	if (t->process->threaded)
 		post_hold(o);
-	return o->is_there && o->fd == (int32_t)fd;
+	return o->is_there && leads_to(fd, o);
 }
 
 static inline void release(struct thread *t, struct post_own *o)

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,8 +107,11 @@ static int flags_of(pid_t pid, int fd)
 	return flags;
 }
 
-/* How many of its descriptors lead to the file. */
-static int count_open(pid_t pid, const struct stat *file)
+/*
+ * How many of its descriptors lead to the file; -1: we may not see them. `of`: only those that are the same opening as
+ * that descriptor.
+ */
+static int count_open(pid_t pid, const struct stat *file, const struct post_file *of)
 {
 	char path[40];
 	struct dirent *e;
@@ -117,12 +121,77 @@ static int count_open(pid_t pid, const struct stat *file)
 
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
-	while (dir && (e = readdir(dir)))
-		n += e->d_name[0] != '.' && !fstatat(dirfd(dir), e->d_name, &st, 0) && st.st_ino == file->st_ino &&
-		     st.st_dev == file->st_dev;
+	if (!dir)
+		return errno == EACCES || errno == EPERM ? -1 : 0;
+	while ((e = readdir(dir))) {
+		if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, 0) || st.st_ino != file->st_ino ||
+		    st.st_dev != file->st_dev)
+			continue;
+		/* What cannot be compared may be the same. */
+		n += !of || syscall(SYS_kcmp, (pid_t)of->pid, pid, KCMP_FILE, of->fd, atoi(e->d_name)) <= 0;
+	}
+	closedir(dir);
+	return n;
+}
+
+/* When it was started, in clock ticks; 0: it is not there. */
+static unsigned long long begun(pid_t pid)
+{
+	char path[40], line[LINE], *at;
+	unsigned long long when = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof line, f) && (at = strrchr(line, ')')))
+		for (int i = 0; at && i < 20; i++) {
+			at = strchr(at + 1, ' ');
+			if (at && i == 19)
+				when = strtoull(at, NULL, 10);
+		}
+	if (f)
+		fclose(f);
+	return when;
+}
+
+/* The process that has started the front, which is our parent. */
+static pid_t starter(void)
+{
+	char path[40], line[LINE], *at = NULL;
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)getppid());
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof line, f) && (at = strrchr(line, ')')))
+		sscanf(at, ") %*c %d", &pid);
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+/*
+ * Has no other process this opening? Whoever has it has it from the one that opened it, in the run or before it: one of
+ * the run is younger than the front, and who has handed it to the front without having it itself is nobody to look for.
+ * So a process that we may not look into counts if it is younger, or has started the front.
+ */
+static int is_alone(const struct post_file *f, const struct stat *file)
+{
+	unsigned long long since = begun(getppid());
+	pid_t above = starter();
+	struct dirent *e;
+	int found = !since || begun(1) == 0; /* others may be hidden */
+	DIR *dir = found ? NULL : opendir("/proc");
+
+	while (dir && !found && (e = readdir(dir))) {
+		pid_t pid = (pid_t)atoi(e->d_name);
+		int n = pid <= 0 || pid == (pid_t)f->pid ? 0 : count_open(pid, file, f);
+
+		found = n > 0 || (n < 0 && (pid == above || begun(pid) >= since));
+	}
 	if (dir)
 		closedir(dir);
-	return n;
+	return dir && !found;
 }
 
 /* By its number alone: file systems do not agree with themselves about the device. */
@@ -204,6 +273,7 @@ void poster_count(struct poster *p)
 static int open_for(struct poster *p, uint32_t i, const struct post_file *f, int *can_read, char *name, size_t size)
 {
 	int appends = !!(f->flags & POST_APPENDS), flags = flags_of((pid_t)f->pid, f->fd), fd;
+	int only_appends = appends && (flags & O_ACCMODE) == O_WRONLY;
 	char path[64];
 	struct stat st;
 
@@ -214,8 +284,8 @@ static int open_for(struct poster *p, uint32_t i, const struct post_file *f, int
 	if (fd < 0)
 		return -1;
 	if (is_same(fd, f->dev, f->ino) && !fstat(fd, &st) && name_of(fd, name, size) && is_wanted(p->head, name) &&
-	    !is_posted_already(p, i, f->dev, f->ino) && count_open((pid_t)f->pid, &st) == 1 &&
-	    !is_mapped((pid_t)f->pid, &st))
+	    !is_posted_already(p, i, f->dev, f->ino) && count_open((pid_t)f->pid, &st, NULL) == (int)f->fds &&
+	    !is_mapped((pid_t)f->pid, &st) && (!(f->flags & POST_SHARED) || only_appends || is_alone(f, &st)))
 		return fd;
 	close(fd);
 	return -1;

@@ -42,6 +42,7 @@ enum {
 	NR_io_uring_setup = 425,
 	NR_io_submit = 2,
 	NR_unshare = 97,
+	NR_kcmp = 272,
 	NR_pidfd_open = 434,
 	NR_unlinkat = 35,
 	NR_select = NR_NONE(8),

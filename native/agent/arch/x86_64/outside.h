@@ -40,6 +40,7 @@ enum {
 	NR_io_uring_setup = 425,
 	NR_io_submit = 209,
 	NR_unshare = 272,
+	NR_kcmp = 312,
 	NR_pidfd_open = 434,
 	NR_unlinkat = 263,
 	NR_select = 23,

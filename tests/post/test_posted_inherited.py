@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that descriptors which a program has from others are posted, and that nobody who shares them can tell: the
+same programs natively and with --post, each process in its turn, and what calls return and what is in the files
+compared.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from test_posted import OPTIONS, posted
+
+from differential import command, execute, program
+
+SEEDS = int(os.environ.get("LSCA_POST_SEEDS", "16"))
+
+
+def shell(words: str, *arguments: str) -> list[str]:
+    return ["/bin/bash", "-c", words, *arguments]
+
+
+def compared(argv: list[str], base: Path, least: int, most: int = 1 << 30) -> None:
+    expected = execute(argv, base=base)
+    got = execute(argv, base=base, route="kernel", options=OPTIONS)
+    count = posted(got.stderr)
+    said = b"".join(
+        line for line in got.stderr.splitlines(keepends=True) if not line.startswith(b"lsca: ")
+    )
+    assert said == expected.stderr
+    assert got.files == expected.files
+    assert (got.stdout, got.status) == (expected.stdout, expected.status)
+    assert least <= count <= most
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_processes_that_share_cannot_tell(seed: int, tmp_path: Path) -> None:
+    calls = (20, 60, 200)[seed % 3]
+    how = (">>", ">", "1<>")[seed % 5 % 3]
+    argv = shell(f'exec "$0" "$@" {how} file0', program("post/handed.c"), str(seed), str(calls))
+    compared(argv, tmp_path, 0)
+
+
+BOTH = """
+import os
+for number in range(2000):
+    os.write(1 + number % 2, b"%06d line\\n" % number)
+"""
+# The one that goes on is the only one left that has it.
+DAEMON = """
+import os, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+time.sleep(0.05)
+for number in range(2000):
+    os.write(1, b"%06d line\\n" % number)
+os.close(1)
+open("over", "w").close()
+"""
+IMAGES = """
+import os, sys
+left = int(sys.argv[1])
+for number in range(300):
+    os.write(1, b"%d %06d line\\n" % (left, number))
+if left:
+    os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.argv[2], str(left - 1), sys.argv[2]])
+"""
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-IS", "-c", script, *arguments]
+
+
+@pytest.mark.parametrize("how", [">>file 2>&1", ">file 2>&1", "2>>file >&2"])
+def test_two_descriptors_of_one_opening_are_in_order(how: str, tmp_path: Path) -> None:
+    compared(shell(f'exec "$0" "$@" {how}', *python(BOTH)), tmp_path, 1500)
+
+
+@pytest.mark.parametrize("how", [">>", ">"])
+def test_the_next_image_goes_on(how: str, tmp_path: Path) -> None:
+    argv = python(IMAGES, "4", IMAGES)
+    compared(shell(f'exec "$0" "$@" {how} file', *argv), tmp_path, 1000)
+
+
+@pytest.mark.parametrize("how", [">>", ">"])
+def test_a_shell_that_writes_between_its_children(how: str, tmp_path: Path) -> None:
+    words = f'for n in 1 2 3; do echo $n; "$0" "$@"; /bin/echo and; done {how} file; wc file'
+    # A file that the shell has, too, is posted only if all can do is append.
+    most = 1 << 30 if how == ">>" else 10
+    compared(shell(words, *python(IMAGES, "1", IMAGES)), tmp_path, 1500 if most > 10 else 0, most)
+
+
+@pytest.mark.parametrize("how", [">>", ">"])
+def test_one_that_has_left_its_parents(how: str, tmp_path: Path) -> None:
+    words = f'"$0" "$@" {how} file; while [ ! -e over ]; do sleep 0.01; done'
+    compared(shell(words, *python(DAEMON)), tmp_path, 1500)
+
+
+@pytest.mark.parametrize("how", [">>", ">"])
+def test_what_the_run_was_started_with(how: str, tmp_path: Path) -> None:
+    """The shell that starts the run has opened it, and is a shell no more when there is something to write."""
+    script = python(BOTH.replace("1 + number % 2", "1"))
+    words = f'exec "$0" "$@" {how} file'
+    native = execute(shell(words, *script), base=tmp_path)
+    got = execute(shell(words, *command("kernel", script, *OPTIONS)), base=tmp_path)
+    assert (got.status, got.files) == (native.status, native.files)
+    assert posted(got.stderr) > 1500
+
+
+def test_one_that_another_has_as_well_is_not_posted(tmp_path: Path) -> None:
+    """The shell outside may write to it at any time, where the position is."""
+    words = '{ "$0" "$@"; echo over; } > file; cat file'
+    argv = command("kernel", python(BOTH.replace("1 + number % 2", "1")), *OPTIONS)
+    got = execute(shell(words, *argv), base=tmp_path)
+    assert got.stdout == b"".join(b"%06d line\n" % n for n in range(2000)) + b"over\n"
+    assert posted(got.stderr) == 0
