@@ -41,7 +41,8 @@ struct post_head {
 	uint32_t asleep;  /* 1: it looks at nothing until the bell rings */
 	uint32_t active;  /* entries that are not free, the poster's word */
 	uint32_t high;    /* entries from here on were never used */
-	uint32_t pad[6];
+	uint32_t sent;    /* descriptors have been sent in messages: they may be where nobody sees them */
+	uint32_t pad[5];
 	uint64_t writes, bytes, files, calls; /* that were posted, and the calls that have written them */
 	uint64_t lost;    /* bytes that no room was found for, and whose program was told so or is dead */
 	uint64_t recovered; /* bytes that were finished for programs that had died over them */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes 64 bytes to a file again and again: ns for each. Arguments: seconds, the file, "a" for O_APPEND. */
+/* Writes 64 bytes to a file again and again: ns for each. Arguments: seconds, the file, a for O_APPEND or a number. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,10 +29,15 @@ static void some(int fd, long n)
 
 int main(int argc, char **argv)
 {
+	const char *how = argc > 3 ? "append" : "write";
 	double seconds = atof(argv[1]), begun, end;
-	int fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | (argc > 3 ? O_APPEND : 0), 0644);
+	int fd = argc > 3 ? atoi(argv[3]) : 0;
 	long done = 0;
 
+	if (fd)
+		how = "inherited";
+	else
+		fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | (argc > 3 ? O_APPEND : 0), 0644);
 	if (fd < 0)
 		return 1;
 	some(fd, BEFORE);
@@ -43,7 +48,7 @@ int main(int argc, char **argv)
 		done += TURN;
 		end = now();
 	} while (end - begun < seconds);
-	printf("%s %.2f\n", argc > 3 ? "append" : "write", (end - begun) * 1e9 / (double)done);
+	printf("%s %.2f\n", how, (end - begun) * 1e9 / (double)done);
 	close(fd);
 	unlink(argv[2]);
 	return 0;

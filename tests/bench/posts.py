@@ -10,7 +10,11 @@ from statistics import median
 
 from loads import run
 
-KINDS = (("write", "write 64 bytes to a file", ()), ("append", "the same with O_APPEND", ("a",)))
+KINDS = (
+    ("write", "write 64 bytes to a file", (), ()),
+    ("append", "the same with O_APPEND", (), ("a",)),
+    ("inherited", "the same, opened by a shell", ("sh", "-c", 'exec "$0" "$@" 9>>"$2"'), ("9",)),
+)
 AIM_RATIO, AIM_NS, AIM_OTHERS = 12, 45, 1.1
 Row = dict[str, object]
 
@@ -30,11 +34,11 @@ def measure(command: Path, work: Path, quick: bool, rows: list[Row]) -> Iterator
         place = f"{count} CPU{'s' * (count > 1)}"
         yield ""
         yield f"posted writes, {place:<21}" + "".join(f"{way:>14}" for way in ways)
-        for key, title, flags in KINDS:
+        for key, title, before, flags in KINDS:
             found: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(2 if quick else 5):
                 for way, prefix in ways.items():
-                    argv = [*prefix, str(work / "posts"), "0.03" if quick else "0.15"]
+                    argv = [*prefix, *before, str(work / "posts"), "0.03" if quick else "0.15"]
                     out = run([*argv, str(work / "posted"), *flags], frozenset(allowed[:count]), 60)
                     found[way].append(float(out.split()[1]))
             times = {way: median(values) for way, values in found.items()}

@@ -85,7 +85,7 @@ class Posting:
             struct.unpack(f"<{len(self.files)}Q", self.counters.read_bytes()[: 8 * len(self.files)])
         )
 
-    def working(self, least: int = 1) -> None:
+    def working(self, least: int = 1, programs: int = 1) -> None:
         """Waits until all files are written to, and everybody is known."""
         deadline = time.monotonic() + GRACE
         while min(self.acknowledged()) < least:
@@ -96,7 +96,9 @@ class Posting:
                 self.poster = pid
             else:
                 self.launcher = pid
-        self.programs = [pid for pid in below(self.launcher) if comm(pid) == "numbered"]
+        while len(self.programs) < programs:
+            assert time.monotonic() < deadline, "not all programs are there"
+            self.programs = [pid for pid in below(self.launcher) if comm(pid) == "numbered"]
         self.program = self.programs[0]
 
     def pids(self, who: str) -> list[int]:

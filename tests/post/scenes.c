@@ -143,6 +143,46 @@ static void births(void)
 	say("close", close(file));
 }
 
+static void *by_both(void *arg)
+{
+	char who[16];
+
+	snprintf(who, sizeof who, "thread%ld", (long)arg);
+	for (int i = 0; i < LINES; i++)
+		lines(1 + i % 2, who, i, i + 1);
+	return NULL;
+}
+
+/* stdout and stderr are one opening; there are copies of it for a while, and children that have it, too. */
+static void twins(void)
+{
+	pthread_t t[THREADS];
+	char who[16];
+
+	for (long i = 0; i < THREADS; i++)
+		pthread_create(&t[i], NULL, by_both, (void *)i);
+	for (int i = 0; i < 200; i++) {
+		int copy = dup(1 + i % 2);
+
+		lines(copy, "copy", 2 * i, 2 * i + 1);
+		fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) ^ O_NONBLOCK);
+		lines(2 - i % 2, "copy", 2 * i + 1, 2 * i + 2);
+		close(copy);
+		if (i % 20 == 10 && !fork()) {
+			snprintf(who, sizeof who, "child%d", i);
+			lines(1, who, 0, 20);
+			lines(2, who, 20, 40);
+			_exit(0);
+		}
+		usleep(100);
+	}
+	for (long i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	while (wait(NULL) > 0)
+		;
+	lines(1, "copy", 400, 20000);
+}
+
 static void dead_child(void)
 {
 	char text[64];
@@ -306,6 +346,8 @@ int main(int argc, char **argv)
 		threads(0);
 	else if (!strcmp(scene, "threads-append"))
 		threads(O_APPEND);
+	else if (!strcmp(scene, "twins"))
+		twins();
 	else if (!strcmp(scene, "births"))
 		births();
 	else if (!strcmp(scene, "dead-child"))

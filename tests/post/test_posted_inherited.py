@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_posted import OPTIONS, posted
 
-from differential import command, execute, program
+from differential import command, execute, program, run_in
 
 SEEDS = int(os.environ.get("LSCA_POST_SEEDS", "16"))
 
@@ -51,6 +51,7 @@ DAEMON = """
 import os, time
 if os.fork(): os._exit(0)
 os.setsid()
+os.closerange(3, 256)
 if os.fork(): os._exit(0)
 time.sleep(0.05)
 for number in range(2000):
@@ -65,6 +66,27 @@ for number in range(300):
     os.write(1, b"%d %06d line\\n" % (left, number))
 if left:
     os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.argv[2], str(left - 1), sys.argv[2]])
+"""
+# Who shares it has it append no more; then it writes where it stands, over what another has appended.
+NO_APPENDS = """
+import fcntl, os, time
+go, back = os.pipe(), os.pipe()
+if not os.fork():
+    os.close(go[1])
+    while os.read(go[0], 1):
+        for number in range(50): os.write(1, b"%06d line\\n" % number)
+        os.write(back[1], b"x")
+    os._exit(0)
+def step():
+    os.write(go[1], b"x")
+    os.read(back[0], 1)
+step()
+fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) & ~os.O_APPEND)
+with open("file", "ab", 0) as file: file.write(b"another " * 100)
+step()
+time.sleep(0.05)
+os.close(go[1])
+os.wait()
 """
 
 
@@ -95,6 +117,46 @@ def test_a_shell_that_writes_between_its_children(how: str, tmp_path: Path) -> N
 def test_one_that_has_left_its_parents(how: str, tmp_path: Path) -> None:
     words = f'"$0" "$@" {how} file; while [ ! -e over ]; do sleep 0.01; done'
     compared(shell(words, *python(DAEMON)), tmp_path, 1500)
+
+
+@pytest.mark.parametrize("how", [">>", ">"])
+def test_lines_of_threads_and_children_stay_whole(how: str, tmp_path: Path) -> None:
+    argv = shell(f'exec "$0" "$@" {how} file 2>&1', program("post/scenes.c"), "twins", "file")
+    done = run_in(tmp_path, command("kernel", argv, *OPTIONS[:3], "20"))
+    found: dict[bytes, list[bytes]] = {}
+    for line in (tmp_path / "file").read_bytes().splitlines():
+        who, _, rest = line.partition(b" ")
+        found.setdefault(who, []).append(rest)
+    expected = {b"thread%d" % n: 3000 for n in range(4)} | {b"copy": 20000}
+    expected |= {b"child%d" % n: 40 for n in range(10, 200, 20)}
+    assert {who: len(lines) for who, lines in found.items()} == expected
+    for lines in found.values():
+        assert lines == [b"%06d and some more" % number for number in range(len(lines))]
+    assert done.returncode == 0 and posted(done.stderr) > 0
+
+
+# Who has it is not to be seen.
+IN_A_MESSAGE = """
+import array, os, socket, sys
+one, other = socket.socketpair()
+rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1]))
+if sys.argv[1] == "rights": one.sendmsg([b"x"], [rights])
+else: one.sendmsg([b"x"])
+os.set_inheritable(one.fileno(), True)
+os.set_inheritable(other.fileno(), True)
+os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize("what", ["rights", "nothing"])
+def test_one_that_is_under_way_is_not_posted(what: str, tmp_path: Path) -> None:
+    script = BOTH.replace("1 + number % 2", "1")
+    argv = shell('exec "$0" "$@" > file', *python(IN_A_MESSAGE, what, script))
+    compared(argv, tmp_path, *((0, 1) if what == "rights" else (1500,)))
+
+
+def test_one_that_appends_no_more(tmp_path: Path) -> None:
+    compared(shell('exec "$0" "$@" >> file', *python(NO_APPENDS)), tmp_path, 40)
 
 
 @pytest.mark.parametrize("how", [">>", ">"])

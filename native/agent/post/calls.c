@@ -248,6 +248,7 @@ static int64_t messages(struct call *c)
 		count = ret > 0 ? (uint64_t)ret : 0;
 	for (uint64_t i = 0; i < count && ret >= 0; i++)
 		if (memory_read(m, c->args[1] + 64 * i, sizeof m) == sizeof m && m[5] && carries(m)) {
+			put_release(&post_head->sent, 1);
 			post_leave_all(c->thread);
 			break;
 		}
@@ -290,6 +291,7 @@ static void in_a_child(const struct call *c, uint32_t posts)
 	int sets = c->row->posts == POSTS_FCNTL && (uint32_t)c->args[1] == F_SETFD_;
 
 	if (posts == POSTS_MESSAGES || posts == POSTS_ENDS) {
+		put_release(&post_head->sent, 1);
 		post_lent_all(1);
 		return;
 	}
@@ -337,8 +339,11 @@ static int64_t in_the_program(struct call *c, uint32_t posts)
 	case POSTS_MESSAGES:
 		return messages(c);
 	case POSTS_RANGES:
-		post_leave_all(t);
-		break;
+		post_begin_birth(t, BIRTH_PROCESS); /* what stays open may be posted again */
+		ret = dispatch_made(c);
+		post_closed((uint32_t)c->args[0], (uint32_t)c->args[1]);
+		post_end_birth(BIRTH_PROCESS);
+		return ret;
 	case POSTS_ENDS:
 		post_off(t);
 		break;

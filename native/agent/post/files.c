@@ -19,6 +19,8 @@ enum {
 	NAME_ROOM = 1024,
 	STILL = 1000, /* turns */
 	PATIENCE = 20, /* times 10 ms */
+	TRIES = 20, /* of this image's, that may be refused: others may end, and copies be closed */
+	LATER = 64, /* so many writes more before the next one, each time */
 	REGISTER_GLOBAL_EXPEDITED_ = 4,
 	MREMAP_MAYMOVE_ = 1, MADV_POPULATE_WRITE_ = 23,
 	COMPARE_FILES = 0, /* KCMP_FILE */
@@ -34,6 +36,7 @@ uint8_t post_marks[POST_FDS] COLD(4);
 uint16_t post_counts[POST_FDS] COLD(4);
 static uint16_t users[POST_FDS] COLD(4); /* threads in calls with a candidate */
 struct post_own post_own[POST_OWN] COLD(4);
+static uint32_t refused;
 uint32_t post_lock, post_frozen, post_is_off, post_is_used;
 
 static struct post_file *file_at(uint32_t i)
@@ -355,8 +358,14 @@ static uint8_t mark_after(struct thread *t, int64_t fd)
 		if (mark != MARK_NONE)
 			return mark;
 	}
+	if (get_acquire(&o->file->state) == POST_REFUSED && refused++ < TRIES) {
+		post_counts[fd] = 0;
+		mark = MARK_CANDIDATE;
+	} else {
+		mark = MARK_NONE;
+	}
 	cancel(o);
-	return MARK_NONE;
+	return mark;
 }
 
 /* For those who want a file posted at once. */
@@ -370,8 +379,10 @@ static void await_word(int64_t fd)
 
 void post_wrote(struct thread *t, int64_t fd)
 {
-	uint32_t after = get_relaxed(&post_head->after);
+	uint32_t first = get_relaxed(&post_head->after), after = first + LATER * get_relaxed(&refused);
 
+	if (after > UINT16_MAX)
+		after = UINT16_MAX;
 	if (post_counts[fd] < after && ++post_counts[fd] < after)
 		return;
 	/* Whoever has it may be waiting for us to be out of this call. */
@@ -379,7 +390,7 @@ void post_wrote(struct thread *t, int64_t fd)
 		return;
 	if (!post_frozen && (post_marks[fd] == MARK_CANDIDATE || post_marks[fd] == MARK_ASKED))
 		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
-	if (after <= 1 && !post_frozen && post_marks[fd] == MARK_ASKED) {
+	if (first <= 1 && !post_frozen && post_marks[fd] == MARK_ASKED) {
 		await_word(fd);
 		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
 	}
@@ -441,25 +452,6 @@ void post_again(const uint16_t *fds, uint32_t count)
 			post_counts[fds[i]] = 0;
 			post_marks[fds[i]] = MARK_CANDIDATE;
 		}
-	post_give(&post_lock);
-}
-
-/* Nobody has asked about `from` meanwhile: we are at it. */
-void post_copied(uint64_t from, uint64_t to)
-{
-	if (from == to || (from >= POST_FDS && to >= POST_FDS))
-		return;
-	if (from >= POST_FDS || to >= POST_FDS) { /* one that is not known has a hand in it */
-		post_forget(MARK_ASKED);
-		post_drop(from < to ? from : to);
-		return;
-	}
-	post_take(&post_lock);
-	post_counts[to] = 0;
-	post_marks[to] = post_frozen || post_is_off ? (uint8_t)MARK_NONE : post_marks[from];
-	if (post_marks[to] != MARK_CANDIDATE)
-		post_marks[to] = MARK_NONE;
-	post_share(to, post_is_shared(from));
 	post_give(&post_lock);
 }
 

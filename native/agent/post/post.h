@@ -68,7 +68,6 @@ void post_cancel(int64_t fd); /* under post_lock: it was asked about, and that i
 void post_withdraw(uint64_t fd); /* the same; it stays a candidate */
 uint32_t post_twins(const struct post_own *o, uint16_t *fds); /* held: which ones lead there */
 void post_again(const uint16_t *fds, uint32_t count); /* candidates */
-void post_copied(uint64_t from, uint64_t to); /* by dup */
 int post_enter(struct thread *t, uint64_t fd); /* a call with a candidate; 1: post_exit() follows */
 void post_exit(uint64_t fd);
 void post_await(void); /* whatever is being looked at */
@@ -102,8 +101,10 @@ void post_end_birth(enum post_birth kind);
 void post_lent(uint64_t fd); /* the child has given it away */
 void post_lent_all(int is_lost); /* or all; `is_lost`: to nobody knows whom */
 void post_lend(uint64_t fd); /* opened while a birth is under way; under post_lock */
+void post_closed(uint64_t first, uint64_t last); /* many, while a birth is under way */
 void post_share(uint64_t fd, int is_shared);
 int post_is_shared(uint64_t fd); /* other processes may have the same opening */
+void post_copied(uint64_t from, uint64_t to); /* by dup */
 void post_inherit(void);
 void post_forked(void);
 void post_last(struct thread *t); /* the process ends */

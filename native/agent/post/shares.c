@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors that are handed on: to children, to the next image, and by whoever has started us. What a birth or an
- * exec hands on is posted no more before it happens, and may be posted again after it. From then on somebody else may
- * have the same opening, and its position: then the poster looks who has, unless all that anybody can do is append.
- * What is sent in messages could be anywhere, and is not posted again. Called by life.c, exec.c and start.c.
+ * Descriptors that are handed on: to children, to the next image, to us by whoever has started us, and copies. What a
+ * birth or an exec hands on is posted no more before it happens, and may be posted again after it. From then on
+ * somebody else may have the same opening, and its position: then the poster looks who has, unless all that anybody can
+ * do is append. What is sent in messages could be anywhere, and is not posted again. Called by life.c, exec.c and
+ * start.c.
  */
 #include "post.h"
 
@@ -68,6 +69,25 @@ void post_inherit(void)
 		GATE1(NR_close, dir);
 }
 
+/* Nobody has asked about `from` meanwhile: we are at it. */
+void post_copied(uint64_t from, uint64_t to)
+{
+	if (from == to || (from >= POST_FDS && to >= POST_FDS))
+		return;
+	if (from >= POST_FDS || to >= POST_FDS) { /* one that is not known has a hand in it */
+		post_forget(MARK_ASKED);
+		post_drop(from < to ? from : to);
+		return;
+	}
+	post_take(&post_lock);
+	post_counts[to] = 0;
+	post_marks[to] = post_frozen || post_is_off ? (uint8_t)MARK_NONE : post_marks[from];
+	if (post_marks[to] != MARK_CANDIDATE)
+		post_marks[to] = MARK_NONE;
+	post_share(to, post_is_shared(from));
+	post_give(&post_lock);
+}
+
 /* ---- births and ends --------------------------------------------------------------------------------------------- */
 
 void post_forget(uint8_t mark)
@@ -115,6 +135,12 @@ static void give_back(void)
 void post_lend(uint64_t fd)
 {
 	__atomic_or_fetch(&lent[fd / 64], 1ull << fd % 64, __ATOMIC_RELAXED);
+}
+
+void post_closed(uint64_t first, uint64_t last)
+{
+	for (uint64_t i = first; i <= last && i < POST_FDS; i++)
+		__atomic_and_fetch(&lent[i / 64], ~(1ull << i % 64), __ATOMIC_RELAXED);
 }
 
 void post_lent(uint64_t fd)

@@ -53,8 +53,9 @@ static inline int leads_to(uint64_t fd, const struct post_own *o)
 /* Threads take turns. It may have ended, and have become another one, since its mark was seen. */
 static inline int hold(struct thread *t, struct post_own *o, uint64_t fd)
 {
-	if (t->process->threaded)
-		post_hold(o);
+	if (!t->process->threaded)
+		return o->is_there;
+	post_hold(o);
 	return o->is_there && leads_to(fd, o);
 }
 

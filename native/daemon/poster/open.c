@@ -285,7 +285,8 @@ static int open_for(struct poster *p, uint32_t i, const struct post_file *f, int
 		return -1;
 	if (is_same(fd, f->dev, f->ino) && !fstat(fd, &st) && name_of(fd, name, size) && is_wanted(p->head, name) &&
 	    !is_posted_already(p, i, f->dev, f->ino) && count_open((pid_t)f->pid, &st, NULL) == (int)f->fds &&
-	    !is_mapped((pid_t)f->pid, &st) && (!(f->flags & POST_SHARED) || only_appends || is_alone(f, &st)))
+	    !is_mapped((pid_t)f->pid, &st) &&
+	    (!(f->flags & POST_SHARED) || only_appends || (!get_acquire(&p->head->sent) && is_alone(f, &st))))
 		return fd;
 	close(fd);
 	return -1;
