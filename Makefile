@@ -51,7 +51,7 @@ check: setup ## format, lint, types and the rules of the house
 	.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/unit/test_house.py
 
-proof: setup ## kill runs with posted writes at 1,000 random moments, and try 300 random programs
+proof: setup ## kill runs with posted writes at 3,000 random moments, and try 600 random programs
 	@LSCA_POST_KILLS=1000 LSCA_POST_SEEDS=300 .venv/bin/python -m pytest -q tests/post
 
 bench: native .venv/bin/lsca ## measure against the kernel, strace and other handlers; writes bench.json

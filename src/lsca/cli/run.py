@@ -78,8 +78,9 @@ usage: lsca run [options] [--] PROGRAM [ARGS...]
                          make the log safe against a power cut when it is complete (default), at the end of each
                          of its files, every second, or not at all
   --lossy                rather lose records, and count them, than let the program wait for a slow disk
-  --post PATTERN         post small writes to files with such a path: they are done once the bytes are in memory, and
-                         written soon after, whoever is killed; may be given several times; see docs/post.md
+  --post PATTERN         post small writes to files with such a path, opened by the program or inherited: they are done
+                         once the bytes are in memory, and written soon after, whoever is killed; may be given several
+                         times; see docs/post.md
   --post-sync            and made safe against a power cut a moment later
   --post-after N         post a file from its N-th write on (default 256)
   --strict               no call may go uncaught: a program that cannot be captured (setuid, 32-bit, one
