@@ -180,7 +180,9 @@ static void twins(void)
 		pthread_join(t[i], NULL);
 	while (wait(NULL) > 0)
 		;
-	lines(1, "copy", 400, 20000);
+	lines(1, "copy", 400, 4000);
+	usleep(50000); /* by now it is posted */
+	lines(1, "copy", 4000, 20000);
 }
 
 static void dead_child(void)
