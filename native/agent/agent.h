@@ -429,6 +429,8 @@ void fast_call(struct thread *t, struct fast *f);
 int64_t borrow_route(struct call *c); /* where every call of the route `proxy` begins */
 int64_t borrow_call(struct call *c);
 int borrow_path(struct call *c, const char *path, uint64_t len, int64_t *ret);
+int borrow_is_self(const char *path);
+int64_t borrow_self(struct call *c);
 
 /* filter.c */
 int64_t filter_install(struct call *c); /* a seccomp filter of the program's */

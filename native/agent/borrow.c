@@ -81,6 +81,23 @@ static int begins(const char *text, const char *with)
 }
 
 /*
+ * What /proc says of the caller by its own name, but for its descriptors. The proxy asks for it as another process,
+ * which the kernel refuses if who the program is has changed; the program itself is never refused that.
+ */
+int borrow_is_self(const char *path)
+{
+	int n = begins(path, "/proc/self/") ? 11 : begins(path, "/proc/thread-self/") ? 18 : 0;
+
+	return n && !begins(path + n, "fd");
+}
+
+/* By the program itself; what it opens goes to the proxy. */
+int64_t borrow_self(struct call *c)
+{
+	return c->row->flags & CALL_NEW_FD ? borrow_handover(c) : borrow_call(c);
+}
+
+/*
  * Paths that mean the caller: /dev/tty is its controlling terminal, the link /proc/self its number, and a thread's name
  * may be written by its own process only. 1: done here.
  */

@@ -331,7 +331,7 @@ int64_t delegate_anywhere(struct call *c)
 	struct slot *s = p.slot;
 	uint64_t mask, put_off = 0;
 	int64_t ret, r;
-	int masked;
+	int masked, is_self = 0;
 
 	if (t->process->dead)
 		return -EIO_;
@@ -348,10 +348,15 @@ int64_t delegate_anywhere(struct call *c)
 		if (r)
 			return borrow_call(c);
 	}
-	for (int i = 0; i < c->row->nargs; i++)
-		if (p.plan[i].shape.kind == ARG_STRING && p.plan[i].len < PACK_STRING &&
-		    borrow_path(c, (const char *)p.base + p.plan[i].at, p.plan[i].len, &ret))
+	for (int i = 0; i < c->row->nargs; i++) {
+		const char *path = (const char *)p.base + p.plan[i].at;
+
+		if (p.plan[i].shape.kind != ARG_STRING || p.plan[i].len >= PACK_STRING)
+			continue;
+		if (borrow_path(c, path, p.plan[i].len, &ret))
 			return ret;
+		is_self |= borrow_is_self(path);
+	}
 	for (int i = 0; i < CALL_ARGS; i++) {
 		s->extents[i].off = (uint32_t)p.plan[i].at;
 		s->extents[i].len = (uint32_t)p.plan[i].len;
@@ -366,6 +371,8 @@ int64_t delegate_anywhere(struct call *c)
 			ret = -EINTR_;
 		signal_ended(c, mask);
 	}
+	if (is_self && (ret == -EACCES_ || ret == -EPERM_))
+		return borrow_self(c);
 	if (ret != -ERESTART_ && ret != -EIO_)
 		for (int i = 0; i < c->row->nargs; i++) {
 			r = packer_out(c, &p, i, ret);

@@ -139,6 +139,20 @@ int main(int argc, char **argv)
 	reap("child", child);
 	snprintf(path, sizeof path, "/proc/%d/exe", getppid());
 	check("the parent can be seen", readlink(path, buffer, 1) == 1);
+	child = fork();
+	if (!child) { /* from now on only we ourselves may look */
+		if (!getuid())
+			report("becomes nobody", setgid(65534) || setuid(65534));
+		prctl(PR_SET_DUMPABLE, 0);
+		link_is("/proc/self/exe without being dumpable", "/proc/self/exe", program);
+		link_is("/proc/thread-self/exe", "/proc/thread-self/exe", program);
+		check("maps", mentioned("/proc/self/maps", "[stack]") == 1);
+		report("environ", open("/proc/self/environ", O_RDONLY));
+		snprintf(path, sizeof path, "/proc/%d/exe", getppid());
+		report("the parent", readlink(path, buffer, 1));
+		_exit(0);
+	}
+	reap("child that may not be traced", child);
 	report("stdin of this process", access("/dev/stdin", F_OK));
 	report("missing process", access("/proc/4194305", F_OK));
 	return 0;
