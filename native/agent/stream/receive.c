@@ -97,6 +97,8 @@ static int64_t by_kernel(struct call *c, struct stream *s, struct parts *p, uint
 		memory_write(c->args[1] + 8, &m[1], 4);
 		memory_write(c->args[1] + 40, &m[5], 8);
 		memory_write(c->args[1] + 48, &m[6], 4);
+		p->is_headed = 1;
+		p->is_handed = m[5] != 0;
 	}
 	if (r <= 0)
 		return r;
@@ -165,7 +167,7 @@ static int64_t take_all(struct call *c, struct stream *s, struct parts *p, uint3
 		if (r <= 0)
 			return done ? done : r;
 		done += r;
-		if (parts_next(p) <= 0)
+		if (p->is_handed || parts_next(p) <= 0)
 			return done;
 		if (flags & MSG_PEEK_) { /* it leaves the source as it was */
 			if (from == BY_KERNEL && get_acquire(&w->is_on) && w->came + (uint64_t)r == w->from &&
@@ -198,6 +200,7 @@ static int64_t take(struct call *c, struct stream *s, struct parts *p, uint32_t 
 		stream_poured(s, (int32_t)c->args[0]);
 	r = take_all(c, s, flags & MSG_PEEK_ ? &look : p, flags);
 	stream_unlock(&w->read_lock);
+	p->is_headed = p->is_headed || look.is_headed;
 	return r;
 }
 
@@ -291,7 +294,7 @@ static int64_t receive(struct call *c, struct stream *s, struct parts *p, uint32
 		r = take(c, s, p, flags);
 		if (r > 0) {
 			done += r;
-			if (!(flags & MSG_WAITALL_) || flags & MSG_PEEK_ || parts_next(p) <= 0)
+			if (!(flags & MSG_WAITALL_) || flags & MSG_PEEK_ || p->is_handed || parts_next(p) <= 0)
 				return done;
 			continue;
 		}
@@ -375,7 +378,7 @@ int64_t stream_receive(struct call *c, struct stream *s)
 		return stream_damaged(s, (int32_t)c->args[0]);
 	if (was == BY_RING)
 		c->route = ROUTE_LOCAL;
-	if (r >= 0 && c->nr == NR_recvmsg && was == BY_RING)
+	if (r >= 0 && c->nr == NR_recvmsg && was == BY_RING && !p.is_headed)
 		fill_message(c, s);
 	if (r >= 0 && c->nr == NR_recvfrom && c->args[4])
 		return fill_address(c, s, c->args[4], c->args[5]) ? r : -EFAULT_;

@@ -130,6 +130,7 @@ enum stream_heirs {
 struct parts {
 	uint64_t vector, count; /* those that have not been looked at */
 	uint64_t at, len;       /* the next one, or what is left of it */
+	int is_headed, is_handed; /* the kernel has filled in the message's head; and something came with the bytes */
 };
 
 /* What the rest of the agent asks of all this. */
