@@ -23,6 +23,12 @@ enum {
 	STREAM_VERSION = 4,
 };
 
+/* Some 20 ns: it wraps, and what lies there for a minute may be shown late. */
+static inline uint32_t stream_ticks(uint64_t ticks)
+{
+	return (uint32_t)(ticks >> 6);
+}
+
 #define STREAM_MAGIC 0x6c736373u /* "lscs" */
 
 enum stream_joined { RING_ALONE, RING_SHARED, RING_REFUSED };
@@ -33,7 +39,8 @@ enum stream_joined { RING_ALONE, RING_SHARED, RING_REFUSED };
  */
 struct stream_way {
 	uint32_t tail;      /* bytes ever put into the ring; wraps */
-	uint32_t pad0[15];
+	uint32_t put_at;    /* when the last ones were, stream_ticks(); for who shows several connections in order */
+	uint32_t pad0[14];
 	uint32_t head;      /* bytes ever taken out; futex of who waits for room */
 	uint32_t pad1[15];
 	/* rarely written: by who sends */

@@ -156,6 +156,7 @@ static void has_put(struct call *c, struct stream *s, int64_t n)
 	s->calls++;
 	s->tale.sent += (uint64_t)n;
 	c->thread->streamed += (uint64_t)n;
+	put_relaxed(&w->put_at, stream_ticks(arch_ticks()));
 	put_release(&w->tail, w->tail + (uint32_t)n);
 	stream_ring_bell(s, (int32_t)c->args[0]);
 }

@@ -21,6 +21,7 @@ struct look {
 	int64_t came;          /* from the kernel, while we lingered */
 	struct epoll_event kernel[FROM_KERNEL];
 	struct epoll_event found[FOUND];
+	uint32_t put_at[FOUND]; /* when what is found in a ring was put there */
 };
 
 /* ---- what there is ----------------------------------------------------------------------------------------------- */
@@ -83,10 +84,26 @@ static void follow(struct member *m)
 	m->room_by_ring = (uint8_t)is_ours;
 }
 
+/* As the kernel shows them: what has come first is the first. From `first` on they are of rings. */
+static void put_in_order(struct look *l, uint32_t first)
+{
+	for (uint32_t i = first + 1; i < l->n; i++) {
+		struct epoll_event event = l->found[i];
+		uint32_t put_at = l->put_at[i], j = i;
+
+		for (; j > first && (int32_t)(l->put_at[j - 1] - put_at) > 0; j--) {
+			l->found[j] = l->found[j - 1];
+			l->put_at[j] = l->put_at[j - 1];
+		}
+		l->found[j] = event;
+		l->put_at[j] = put_at;
+	}
+}
+
 static void look_at_rings(struct look *l)
 {
 	struct set *e = l->e;
-	uint32_t others = e->count - e->streams, i = e->cursor;
+	uint32_t others = e->count - e->streams, i = e->cursor, first = l->n;
 
 	for (uint32_t left = e->count; left; left--, i++) {
 		struct member *m;
@@ -104,6 +121,7 @@ static void look_at_rings(struct look *l)
 		}
 		says = m->serial == l->serial ? 0 : by_ring(m);
 		if (says) {
+			l->put_at[l->n] = get_relaxed(&stream_in(m->s)->put_at);
 			take_edge(m, says);
 			show(l, m, says);
 		}
@@ -118,6 +136,7 @@ static void look_at_rings(struct look *l)
 	/* Who was left out is the first one next time. */
 	e->cursor = i;
 	e->calm.others = others;
+	put_in_order(l, first);
 }
 
 /* What the kernel has said of a member with a ring. */
