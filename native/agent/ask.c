@@ -12,6 +12,7 @@
 enum {
 	FUTEX_WAIT_ = 0,
 	FUTEX_WAKE_ = 1,
+	FUTEX_WAKE_BITSET_ = 10,
 	EOPNOTSUPP_ = 95,
 	PARTS = 16,      /* buffers of a vector that are copied with the question */
 	AWAITED = 50,    /* polls for a server that has not come yet */
@@ -260,6 +261,12 @@ static void fill(struct asking *q, uint32_t rule, uint32_t flags)
 	SET(s->server.cpu, get_relaxed(&handlers->server.cpu));
 }
 
+static void wake_server(void)
+{
+	if (!GATE6(NR_futex, &handlers->bell, FUTEX_WAKE_BITSET_, 1, 0, 0, BELL_FIRST))
+		wake(&handlers->bell);
+}
+
 static void post(struct asking *q)
 {
 	uint32_t i = (uint32_t)(((char *)q->slot - (char *)handler_slot(handlers, 0)) / ASK_SLOT);
@@ -273,7 +280,7 @@ static void post(struct asking *q)
 	add_one(&handlers->bell);
 	store_before_load();
 	if (!get_relaxed(&handlers->spinning) && get_relaxed(&handlers->asleep))
-		wake(&handlers->bell);
+		wake_server();
 }
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------- */

@@ -87,6 +87,9 @@ struct moves {
 	uint32_t begun, ended;
 };
 
+/* Who sleeps on the bell, by futex's bits: the one that had better be woken, and any other. */
+enum bell_bits { BELL_FIRST = 1, BELL_OTHERS = 2 };
+
 enum server_state { SERVER_AWAITED, SERVER_HERE, SERVER_GONE };
 
 struct handlers {

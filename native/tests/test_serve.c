@@ -6,6 +6,7 @@
  * gets may lie outside of what it asked for, which the sanitizers and the checks here see.
  */
 #define _GNU_SOURCE
+#include "daemon/handlers/place.c"
 #include "daemon/handlers/serve.c"
 #define yield question_yield
 #define wake question_wake

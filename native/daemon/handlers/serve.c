@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "place.h"
 #include "ring.h"
 
 enum { THREADS_MOST = 512, STRANGER_POLLS = 30 /* without a beat, a thread of another pid namespace is dead */ };
@@ -132,32 +133,53 @@ static void hand_over(struct server *v)
 	}
 }
 
+/* One of them, who has worked last, is the first to be woken: what it needs is still near its CPU. */
+static int sleep_on_bell(struct server *v, uint32_t seen)
+{
+	uint32_t who = swap_if(&v->first, 0, 1) ? BELL_FIRST : BELL_OTHERS;
+	struct timespec end;
+	int woken;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec++;
+	woken = !syscall(SYS_futex, &v->handlers->bell, FUTEX_WAIT_BITSET, seen, &end, NULL, who);
+	if (who == BELL_FIRST)
+		put_release(&v->first, 0);
+	return woken;
+}
+
 /* Until the bell is not `seen` any more. Only one spins, and none while a handler is at work, whose CPU it might be. */
-static void look_out(struct server *v, uint32_t seen, struct patience *p)
+static void look_out(struct server *v, uint32_t seen, struct patience *p, struct place *place)
 {
 	struct handlers *h = v->handlers;
+	int has_slept = 0;
 
 	if (!get_relaxed(&v->working) && swap_if(&h->spinning, 0, 1)) {
-		enum ring_turn turn = ring_linger(&h->bell, seen, &h->server, &h->client, p, v->session, yield);
+		enum ring_turn turn;
 
+		place_moves(place, h);
+		turn = ring_linger(&h->bell, seen, &h->server, &h->client, p, v->session, yield);
 		put_release(&h->spinning, 0);
 		store_before_load();
 		if (turn == RING_READY)
 			return;
 	}
+	place_sleeps(place, h);
 	add_one(&h->asleep);
 	store_before_load();
 	if (get_acquire(&h->bell) == seen && !get_acquire(&v->stopping)) {
 		h->server.slept++;
-		futex_sleep(&h->bell, seen, 1000);
+		has_slept = sleep_on_bell(v, seen);
 	}
 	__atomic_sub_fetch(&h->asleep, 1, __ATOMIC_ACQ_REL);
+	place_woke(place, has_slept);
 }
 
 static void *work(void *arg)
 {
 	struct server *v = arg;
 	struct patience p = {.credit = 2};
+	struct place place = {.budget = v->session->budget, .caller = CPU_UNKNOWN};
 	struct question q;
 
 	v->work.begin(v->work.with);
@@ -166,12 +188,13 @@ static void *work(void *arg)
 		uint32_t seen = get_acquire(&v->handlers->bell), i = take(v);
 
 		if (i == ASK_SLOTS) {
-			look_out(v, seen, &p);
+			look_out(v, seen, &p, &place);
 			continue;
 		}
 		__atomic_sub_fetch(&v->idle, 1, __ATOMIC_ACQ_REL);
 		add_one(&v->working);
 		hand_over(v);
+		place_found(&place, v->handlers);
 		copy_question(v, i, &q);
 		if (get_acquire(&q.slot->word) == ASK_POSTED) {
 			if (get_relaxed(&q.slot->server.cpu) != arch_cpu())

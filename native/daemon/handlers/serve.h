@@ -38,6 +38,7 @@ struct server {
 	struct server_work work;
 	pthread_t guard;
 	uint32_t most, count, idle, working, stopping, ready;
+	uint32_t first; /* 1: one of those asleep is BELL_FIRST */
 	uint64_t pids; /* number of our own pid namespace */
 	uint32_t busy[ASK_SLOTS]; /* 1: one of us is at it */
 	struct {
