@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Time per call for handled.py: a call that a handler may answer, one that a path rule may concern, and a call after a
- * pause in which everybody has gone to sleep. Prints `name nanoseconds`, the median of many batches or calls.
+ * pause in which everybody has gone to sleep, or the program has worked. Prints `name nanoseconds`, the median of many
+ * batches or calls.
  *
  *	handled SECONDS-PER-CALL
  */
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 20000, BATCH = 200, PAUSES = 200, PAUSE_US = 2000 };
+enum { MOST = 20000, BATCH = 200, PAUSES = 200, PAUSE_US = 2000, WORK_US = 1000 };
 
 static double taken[MOST];
 
@@ -73,12 +74,25 @@ static double batches(void (*call)(void), double seconds)
 	return taken[done / 2];
 }
 
-static double after_pauses(void)
+static void sleep_a_while(void)
+{
+	usleep(PAUSE_US);
+}
+
+static void work_a_while(void)
+{
+	double end = now_ns() + WORK_US * 1e3;
+
+	while (now_ns() < end)
+		;
+}
+
+static double after_pauses(void (*pause)(void))
 {
 	for (int i = 0; i < PAUSES; i++) {
 		double start;
 
-		usleep(PAUSE_US);
+		pause();
 		start = now_ns();
 		do_getppid();
 		taken[i] = now_ns() - start;
@@ -95,6 +109,7 @@ int main(int argc, char **argv)
 	printf("write %.0f\n", batches(do_write, seconds));
 	printf("open %.0f\n", batches(do_open, seconds));
 	printf("open-other %.0f\n", batches(do_open_other, seconds));
-	printf("asleep %.0f\n", after_pauses());
+	printf("asleep %.0f\n", after_pauses(sleep_a_while));
+	printf("working %.0f\n", after_pauses(work_a_while));
 	return 0;
 }

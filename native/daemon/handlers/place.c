@@ -135,7 +135,7 @@ void place_found(struct place *p, const struct handlers *h)
 		p->since = now;
 }
 
-void place_moves(struct place *p, struct handlers *h)
+int place_moves(struct place *p, struct handlers *h)
 {
 	uint64_t now;
 	cpu_set_t others;
@@ -143,36 +143,37 @@ void place_moves(struct place *p, struct handlers *h)
 	if (p->trial > TRIAL) {
 		if ((p->last - p->since) / TRIAL < p->took) {
 			p->trial = p->backoff = 0;
-			return;
+			return 0;
 		}
 		is_no_better(p);
 		if (may_go_to(p, p->caller) && !go_to(p->caller))
 			go_anywhere(p);
-		return;
+		return 0;
 	}
 	if (p->quick < (uint32_t)QUICK << p->backoff)
-		return;
+		return 0;
 	now = arch_ticks();
 	p->took = (p->last - p->since) / p->quick;
 	p->quick = 0;
 	p->since = p->last;
 	if (now < p->no_spread || !may_go_to(p, p->caller))
-		return;
+		return 0;
 	others = p->own;
 	CPU_CLR(p->caller, &others);
 	/* Nobody is to wait for it there any more. */
 	put_relaxed(&h->server.cpu, CPU_UNKNOWN);
 	if (sched_setaffinity(0, sizeof others, &others))
-		return;
+		return 0;
 	go_anywhere(p);
 	p->left = 0;
 	p->rest = REST;
 	p->trial = 1;
 	p->since = p->last = arch_ticks();
 	if (p->since - now <= TOO_LONG * p->budget)
-		return;
+		return 1;
 	/* Somebody else works there. */
 	is_no_better(p);
 	if (!go_to(p->caller))
 		go_anywhere(p);
+	return 0;
 }

@@ -31,7 +31,7 @@ void place_sleeps(struct place *p, struct handlers *h);
 void place_woke(struct place *p, int has_slept);
 /* A question was taken. */
 void place_found(struct place *p, const struct handlers *h);
-/* Before it looks out for the next one without a sleep. */
-void place_moves(struct place *p, struct handlers *h);
+/* Before it looks out for the next one without a sleep. 1: it is on another CPU than its caller now. */
+int place_moves(struct place *p, struct handlers *h);
 
 #endif

@@ -157,7 +157,8 @@ static void look_out(struct server *v, uint32_t seen, struct patience *p, struct
 	if (!get_relaxed(&v->working) && swap_if(&h->spinning, 0, 1)) {
 		enum ring_turn turn;
 
-		place_moves(place, h);
+		if (place_moves(place, h) && p->credit < 1)
+			p->credit = 1; /* what it has learnt of spinning is no longer true */
 		turn = ring_linger(&h->bell, seen, &h->server, &h->client, p, v->session, yield);
 		put_release(&h->spinning, 0);
 		store_before_load();
