@@ -19,10 +19,10 @@
 #include "ring.h"
 
 enum {
-	SPAN_LEAST = 4,
+	SPAN_LEAST = 1,
 	SPAN_MOST = 256,
 	SPAN_GROWS = 4,
-	STEADY = 8,    /* sleeps after which it is as if it had never been woken elsewhere */
+	STEADY = 2,    /* sleeps after which it is as if it had never been woken elsewhere */
 	REST = 64,     /* sleeps. Who asks by the dozen and then sleeps wants the thread elsewhere from the start */
 	QUICK = 64,    /* questions, which lose about as much time as a move to another CPU takes */
 	TRIAL = 64,    /* questions on the other one */
