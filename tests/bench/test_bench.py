@@ -46,7 +46,7 @@ def test_cost_of_the_log(tmp_path: Path) -> None:
 
 def test_cost_of_posted_writes(tmp_path: Path) -> None:
     rows, told = bench(tmp_path / "bench.json", "--only", "post")
-    assert len(rows) == 2 * 4 * min(2, len(os.sched_getaffinity(0)))
+    assert len(rows) == 3 * 4 * min(2, len(os.sched_getaffinity(0)))
     assert "times faster" in told
 
 
