@@ -371,7 +371,7 @@ int64_t delegate_anywhere(struct call *c)
 			ret = -EINTR_;
 		signal_ended(c, mask);
 	}
-	if (is_self && (ret == -EACCES_ || ret == -EPERM_))
+	if (is_self && c->row->runs != RUNS_BOTH && (ret == -EACCES_ || ret == -EPERM_))
 		return borrow_self(c);
 	if (ret != -ERESTART_ && ret != -EIO_)
 		for (int i = 0; i < c->row->nargs; i++) {

@@ -62,7 +62,9 @@ struct stream_way {
 	uint64_t pad5[7];
 	uint32_t read_lock;
 	uint32_t pouring;   /* so much of the ring may be in the socket already: left behind by who was killed */
-	uint32_t pad6[14];
+	uint64_t poured_from; /* as `from` and `head` were when that began: they go on together */
+	uint32_t poured_head;
+	uint32_t pad6[11];
 };
 
 _Static_assert(sizeof(struct stream_way) == 320, "stream_way");
@@ -75,8 +77,9 @@ struct stream_end {
 	uint32_t is_shut; /* it has said that it sends no more */
 	uint32_t is_free;  /* it has closed, and would take the ring for another connection */
 	uint32_t reset;    /* 0; 1: the other one closed before it had read all; 2: that was said */
+	uint64_t pad0[4];  /* the other one looks at `doubt` whenever it sends */
 	struct bell bell;
-	uint64_t pad[7];
+	uint64_t pad1[3];
 };
 
 _Static_assert(sizeof(struct stream_end) == 128, "stream_end");
@@ -89,7 +92,8 @@ struct stream_ring {
 	uint32_t has_file;  /* it was made for this connection, and not used before */
 	uint32_t is_forked; /* more than one process has it at one of its ends: it is not used again */
 	uint64_t id;        /* of this connection, for logs; even */
-	uint32_t pad[22];
+	uint32_t is_whole;  /* its memory is there from the beginning, and stays */
+	uint32_t pad[21];
 	struct stream_way ways[2];
 	struct stream_end ends[2];
 };

@@ -3,7 +3,7 @@
  * One who puts what is in the ring back into the socket is killed in the middle of it: some of the bytes are there
  * already, and nobody has said so. Who reads has each of them once.
  *
- *   poured pair|tcp BYTES OF
+ *   poured pair|tcp BYTES OF silent|counted
  */
 #define _GNU_SOURCE
 
@@ -48,7 +48,7 @@ static int connected(const char *kind, pid_t *child)
 	return fd;
 }
 
-static void is_killed(int fd, long there, long all)
+static void is_killed(int fd, long there, long all, int is_counted)
 {
 	static char data[65536];
 	struct stream_ring *ring;
@@ -66,9 +66,13 @@ static void is_killed(int fd, long there, long all)
 	must(write(fd, data, (size_t)all) == all, "write");
 	way = ring->ways[0].tail - ring->ways[0].head == (uint32_t)all ? 0 : 1;
 	must(ring->ways[way].tail - ring->ways[way].head == (uint32_t)all, "it is not in the ring");
+	ring->ways[way].poured_from = ring->ways[way].from;
+	ring->ways[way].poured_head = ring->ways[way].head;
 	ring->ways[way].is_back = ring->ways[way].is_poured = 1;
 	must(!there || write(fd, data, (size_t)there) == there, "write by the kernel");
 	ring->ways[way].pouring = (uint32_t)all;
+	if (is_counted)
+		ring->ways[way].from += (uint64_t)there;
 	ring->ways[way].read_lock = ring->ways[way].send_lock = (uint32_t)getpid();
 	kill(getpid(), SIGKILL);
 }
@@ -80,12 +84,12 @@ int main(int argc, char **argv)
 	int fd, status;
 	pid_t child;
 
-	must(argc > 3, "usage: poured KIND BYTES OF");
+	must(argc > 4, "usage: poured KIND BYTES OF HOW");
 	there = atol(argv[2]);
 	all = atol(argv[3]);
 	fd = connected(argv[1], &child);
 	if (!child)
-		is_killed(fd, there, all);
+		is_killed(fd, there, all, !strcmp(argv[4], "counted"));
 	for (int i = 0; i < 20; i++)
 		must(write(fd, "x", 1) == 1 && read(fd, data, 1) == 1, "play");
 	must(waitpid(child, &status, 0) == child && WIFSIGNALED(status), "wait");

@@ -60,8 +60,9 @@ def test_runs_with_the_locks(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pair", "tcp"])
 @pytest.mark.parametrize("there", [0, 1, 600, 1000])
-def test_killed_while_it_pours(kind: str, there: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["silent", "counted"])
+def test_killed_while_it_pours(kind: str, there: int, how: str, tmp_path: Path) -> None:
     """What was in the ring is read once, however much of it was in the socket by then."""
-    argv = [program("streams/poured.c", flags=FLAGS), kind, str(there), "1000"]
+    argv = [program("streams/poured.c", flags=FLAGS), kind, str(there), "1000", how]
     done = run_in(tmp_path, captured(argv), timeout=30)
     assert (done.returncode, done.stdout) == (0, b"1000 bytes, then 0\n"), done.stderr

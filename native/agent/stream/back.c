@@ -55,6 +55,8 @@ static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd)
 
 	if (n > STREAM_ROOM)
 		return -EIO_;
+	w->poured_from = w->from;
+	w->poured_head = w->head;
 	put_release(&w->is_poured, 1);
 	while (n) {
 		uint32_t at = w->head % STREAM_ROOM, part = at + n > STREAM_ROOM ? STREAM_ROOM - at : n;
@@ -81,8 +83,11 @@ static int64_t pour(struct stream_way *w, const uint8_t *bytes, int32_t fd)
 void stream_poured(struct stream *s, int32_t own)
 {
 	struct stream_way *w = stream_in(s);
-	uint32_t known = get_acquire(&w->bells) - w->bells_taken, there = 0, more = 0;
+	uint32_t known = get_acquire(&w->bells) - w->bells_taken, there = 0, more = 0, left;
 
+	put_release(&w->head, w->poured_head + (uint32_t)(w->from - w->poured_from));
+	left = get_acquire(&w->tail) - w->head;
+	left = w->pouring < left ? w->pouring : left;
 	known += w->came < w->from ? (uint32_t)(w->from - w->came) : 0;
 	for (int same = 0; same < POUR_TRIES; same++) {
 		uint32_t was = there;
@@ -93,7 +98,7 @@ void stream_poured(struct stream *s, int32_t own)
 		life_sleep(&w->pouring, w->pouring, 1);
 	}
 	if (there > known)
-		more = there - known < w->pouring ? there - known : w->pouring;
+		more = there - known < left ? there - known : left;
 	w->from += more;
 	put_release(&w->head, w->head + more);
 	put_release(&w->pouring, 0);
@@ -204,8 +209,13 @@ int64_t stream_send_back(struct stream *s, int32_t fd, enum claim how, uint32_t 
 	int64_t r;
 	int is_read;
 
-	if (get_acquire(&w->is_back))
-		return 0;
+	if (get_acquire(&w->is_back)) {
+		/* Somebody may be about to put what is in the ring into the socket, before what the caller has. */
+		r = how == CLAIM_TRY ? 0 : stream_claim(0, s, &w->send_lock, how);
+		if (!r && how != CLAIM_TRY)
+			stream_unlock(&w->send_lock);
+		return r;
+	}
 	/* What was not read may as well stay in the ring, if whoever reads was stopped in the middle of it. */
 	is_read = stream_claim(0, s, &w->read_lock, how == CLAIM_TRY ? how : CLAIM_NOW) != 0;
 	r = stream_claim(0, s, &w->send_lock, how);

@@ -90,10 +90,19 @@ static void forget_stream(struct set *e, struct member *m)
 	e->streams--;
 }
 
+/* Where that cannot be, whoever waits in the kernel is rung for, from now on. */
+static void give_back(struct stream *s, int32_t fd)
+{
+	uint32_t how;
+
+	if (stream_leave(s, fd) && stream_has_ring(s))
+		stream_watch(s, &how);
+}
+
 static void leave(struct set *e, struct member *m)
 {
 	if (m->s)
-		stream_leave(m->s, m->fd);
+		give_back(m->s, m->fd);
 	forget_stream(e, m);
 	set_ask(e, m, m->events);
 }
@@ -230,7 +239,7 @@ static void changed(struct set *e, struct stream *s, uint32_t fd, const struct e
 	struct member *m = member_for(e, fd);
 
 	if (s && (!m || event->events & EPOLL_EXCLUSIVE || get_acquire(&s->state) == STREAM_PLAIN)) {
-		stream_leave(s, (int32_t)fd);
+		give_back(s, (int32_t)fd);
 		s = 0;
 	}
 	if (!m)
@@ -305,7 +314,7 @@ static int64_t control(struct call *c, struct set *e, struct stream *s)
 		m = 0;
 	}
 	if (s && !make_room(e))
-		stream_leave(s, (int32_t)fd);
+		give_back(s, (int32_t)fd);
 	r = dispatch_kernel(c);
 	if (!r && op == CTL_DEL) {
 		if (m)

@@ -250,6 +250,8 @@ static int64_t before_exec(const struct process_self *p, int is_caught)
 	for (uint32_t i = 0; most && (s = stream_numbered(i)); i++)
 		if (stream_is_used(s) && s->held && s->heirs == HEIRS_NONE) {
 			becomes_young(s); /* nobody shall find its name any more */
+			if (stream_has_ring(s))
+				nap_unguard(s);
 			leave_behind(p, -1, 0, s->held);
 			most--;
 		}

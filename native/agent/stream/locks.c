@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Locks that outlive their owners: in memory that others map, too, and may have been written by somebody who never was
- * one. A lock is nobody's if its owner is gone, or we, who have none, or sleeps, which nobody does with a lock. What a
- * dead one was about to do has not happened.
+ * one. A lock is nobody's if its owner is gone, or we, who have none, or sleeps for longer than anybody does with a
+ * lock. What a dead one was about to do has not happened.
  *
  * An owner who was stopped is waited for as the kernel would let us wait for one who does not read: in a way that
  * signals and time limits end, and not at all where the program would not wait. One who runs for a second and does not
@@ -14,8 +14,8 @@ enum {
 	FUTEX_WAIT_ = 0,
 	SPINS = 64,
 	GIVES_WAY = 8,     /* session.budget, some 0.4 ms */
-	ASLEEP = 16,       /* looks, one a millisecond */
-	LONG = 10000,      /* the same */
+	ASLEEP = 80000,    /* session.budget, some 4 s: two claims of CLAIM_LEAVES, and more */
+	LONG = 10000,      /* looks, one a millisecond */
 	SOON = 400,        /* session.budget, some 20 ms */
 	MOST = 20000,      /* the same, a second */
 	SOL_SOCKET_ = 1, SO_RCVTIMEO_ = 20,
@@ -28,8 +28,8 @@ enum found { IS_BUSY, IS_STOPPED, IS_GONE, IS_WRONG };
 
 /* What was seen of the owner. */
 struct looks {
-	uint32_t owner, asleep, n;
-	uint64_t used;
+	uint32_t owner, n;
+	uint64_t used, awake; /* in ticks: when it did not sleep */
 };
 
 void stream_yield(void)
@@ -46,6 +46,7 @@ static char state_of(uint32_t tid, uint64_t *used)
 
 	*used = 0;
 	p = start_decimal(p, tid);
+	p = start_decimal(start_append(p, "/task/"), tid); /* its own time, not its process's */
 	*start_append(p, "/stat") = 0;
 	fd = GATE4(NR_openat, -100, text, 02000000, 0); /* O_CLOEXEC */
 	if (fd < 0)
@@ -71,6 +72,23 @@ static char state_of(uint32_t tid, uint64_t *used)
 	return state;
 }
 
+/* By its cgroup: then it sleeps without being in a call. */
+static int is_frozen(uint32_t tid)
+{
+	char text[64], *p = start_append(text, "/proc/");
+	int64_t fd, n;
+
+	p = start_decimal(p, tid);
+	p = start_decimal(start_append(p, "/task/"), tid);
+	*start_append(p, "/syscall") = 0;
+	fd = GATE4(NR_openat, -100, text, 02000000, 0); /* O_CLOEXEC */
+	if (fd < 0)
+		return 0;
+	n = GATE3(NR_read, fd, text, 2);
+	GATE1(NR_close, fd);
+	return n == 2 && text[0] == '-' && text[1] == '1';
+}
+
 static enum found look_at(uint32_t owner, struct looks *l)
 {
 	uint64_t used;
@@ -82,13 +100,16 @@ static enum found look_at(uint32_t owner, struct looks *l)
 		return IS_STOPPED;
 	if (owner != l->owner) {
 		l->owner = owner;
-		l->asleep = 0;
 		l->used = used;
+		l->awake = arch_ticks();
 	}
-	l->asleep = state == 'S' ? l->asleep + 1 : 0;
 	if (state == '?') /* nobody says */
 		return IS_BUSY;
-	if (l->asleep == ASLEEP)
+	if (state != 'S')
+		l->awake = arch_ticks();
+	else if (is_frozen(owner))
+		return IS_STOPPED;
+	else if (arch_ticks() - l->awake > ASLEEP * session->budget)
 		return IS_GONE;
 	/* One who gets no CPU is no worse than one who was stopped. */
 	return used - l->used > RUNS_MOST || ++l->n > LONG ? IS_WRONG : IS_BUSY;
@@ -172,8 +193,11 @@ static int64_t claim_slowly(struct call *c, struct stream *s, uint32_t *word, en
 
 	for (int is_taken = take(word, self); !is_taken; is_taken = try_once(word, self)) {
 		uint32_t owner = get_relaxed(word), ms = arch_ticks() - begun > SOON * session->budget ? 10 : 1;
-		enum found found = owner ? look_at(owner, &l) : IS_BUSY;
+		enum found found;
 
+		if (!owner)
+			continue;
+		found = look_at(owner, &l);
 		if (found == IS_GONE) {
 			swap_if(word, owner, 0);
 			continue;

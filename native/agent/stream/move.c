@@ -154,7 +154,7 @@ void stream_bell(struct stream *s, int32_t fd)
 	 * With the lock: somebody may be about to send bytes by the socket, and a bell must not come behind them. Who
 	 * only reads has not begun to send by the ring, and begins with the bell.
 	 */
-	if (stream_claim(0, s, &w->send_lock, CLAIM_NOW))
+	if (stream_claim(0, s, &w->send_lock, CLAIM_TRY)) /* he who has it rings it, or is seen to */
 		return;
 	if (stream_begin(s) && may_ring(w))
 		ring_it(s, fd);

@@ -121,6 +121,13 @@ void nap_unguard(struct stream *s)
 	put_release(&stream_meetings()->naps[place], 0);
 }
 
+/* A child may be in a namespace of its own. */
+void nap_forked(void)
+{
+	set = -1;
+	is_asked = 0;
+}
+
 /* ---- naps -------------------------------------------------------------------------------------------------------- */
 
 /* Nothing but what is put into the ring can be next, and whoever does that will look for us. */
@@ -162,7 +169,7 @@ static void lie_down(struct call *c, struct stream *s, uint32_t place)
 		s->ring->ends[s->end].bell.slept++;
 		r = wait_as(c, place);
 	}
-	is_posted = !swap_if(&w->nap, 1, 0);
+	is_posted = !get_acquire(&w->nap) || !swap_if(&w->nap, 1, 0);
 	if (r && is_posted)
 		s->posts++;
 	if (r == -EAGAIN_)
@@ -176,14 +183,15 @@ static void lie_down(struct call *c, struct stream *s, uint32_t place)
 int64_t nap(struct call *c, struct stream *s)
 {
 	struct stream_way *w = stream_in(s);
-	uint32_t place = get_acquire(&w->guard) - 1;
+	uint32_t place = get_acquire(&w->guard) - 1, rest;
 
 	if (place == ~0u)
 		swap_if(&w->guard, 0, WANTED);
 	if (place >= NAPS)
 		return 0;
-	if (s->nap_rest) {
-		s->nap_rest--;
+	rest = get_relaxed(&s->nap_rest);
+	if (rest) {
+		put_relaxed(&s->nap_rest, rest - 1);
 		return 0;
 	}
 	if (!may_nap(s) || !find_set() || !swap_if(&s->is_napping, 0, 1))

@@ -56,7 +56,7 @@ void ring_trim(struct stream_ring *r, uint32_t way)
 {
 	struct stream_way *w = &r->ways[way];
 
-	if (get_acquire(&w->tail) != get_acquire(&w->head) || !get_relaxed(&w->has_room))
+	if (r->is_whole || get_acquire(&w->tail) != get_acquire(&w->head) || !get_relaxed(&w->has_room))
 		return;
 	put_relaxed(&w->has_room, 0);
 	GATE3(NR_madvise, stream_bytes(r, way), STREAM_ROOM, MADV_REMOVE_);
@@ -86,6 +86,7 @@ static struct stream_ring *make_new(void)
 			ring_drop(r);
 			r = 0;
 		} else {
+			r->is_whole = 1;
 			r->ways[0].has_room = r->ways[1].has_room = STREAM_ROOM;
 		}
 	}
@@ -256,5 +257,6 @@ void ring_forked(void)
 {
 	spare_lock = 0;
 	idle_forked();
+	nap_forked();
 	memset(spares, 0, sizeof spares);
 }

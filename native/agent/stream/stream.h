@@ -300,6 +300,7 @@ void nap_sent(struct stream *s); /* the same, and what he wants for the next tim
 void nap_part(struct stream *s);
 void nap_unguard(struct stream *s); /* nobody naps for what we send any more */
 void nap_introduced(struct stream *s, int32_t fd);
+void nap_forked(void);
 
 /* receive.c, send.c */
 int64_t stream_receive(struct call *c, struct stream *s);
