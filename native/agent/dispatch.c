@@ -251,10 +251,18 @@ static int is_asked_about(uint32_t nr)
 	return handle_has_rules(nr) || (handle_is_there() && call_rows[nr].names) || stream_wants(nr);
 }
 
-/* One whose only descriptor is its first argument is plain as long as that is not posted, nor is anything by others. */
-static uint8_t way_of_posts(const struct call_row *row)
+/* It closes another one, or sees to it that one stays open: that counts in a child of vfork, too, who posts nothing. */
+static int keeps(uint32_t nr)
 {
-	if (row->posts == POSTS_MESSAGES || row->args[0].kind != ARG_FD)
+	return nr == NR_dup || nr == NR_dup2 || nr == NR_dup3 || nr == NR_fcntl || nr == NR_ioctl;
+}
+
+/* One whose only descriptor is its first argument is plain as long as that is not posted, nor is anything by others. */
+static uint8_t way_of_posts(uint32_t nr)
+{
+	const struct call_row *row = &call_rows[nr];
+
+	if (row->posts == POSTS_MESSAGES || row->args[0].kind != ARG_FD || keeps(nr))
 		return WAY_SPECIAL;
 	for (int i = 1; i < row->nargs; i++)
 		if (row->args[i].kind == ARG_FD || row->args[i].flags & ARG_PATH)
@@ -270,7 +278,7 @@ void dispatch_ways(void)
 	ways_without_rules(way);
 	for (uint32_t nr = 0; post_head && nr < CALL_LIMIT; nr++)
 		if (call_rows[nr].posts && way[nr] == WAY_PLAIN)
-			way[nr] = way_of_posts(&call_rows[nr]);
+			way[nr] = way_of_posts(nr);
 	for (uint32_t nr = 0; nr < CALL_LIMIT; nr++)
 		dispatch_way[nr] = way[nr] != WAY_SLOW && is_asked_about(nr) ? (uint8_t)WAY_SPECIAL : way[nr];
 }

@@ -138,7 +138,22 @@ void post_settle(struct post_own *o)
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
 
-void post_leave(struct post_own *o)
+uint32_t post_twins(const struct post_own *o, uint16_t *fds)
+{
+	uint8_t mark = (uint8_t)(o - post_own + 1);
+	uint32_t n = 0;
+
+	if (o->fds == 1 && post_marks[o->fd] == mark) {
+		*fds = (uint16_t)o->fd;
+		return 1;
+	}
+	for (uint32_t i = 0; i < POST_FDS && n < o->fds; i++)
+		if (post_marks[i] == mark)
+			fds[n++] = (uint16_t)i;
+	return n;
+}
+
+static void leave(struct post_own *o, uint8_t mark)
 {
 	struct post_file *f = o->file;
 	int is_alive = post_is_alive();
@@ -149,8 +164,11 @@ void post_leave(struct post_own *o)
 	__atomic_add_fetch(&post_head->calls, f->calls, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&post_head->files, 1, __ATOMIC_RELAXED);
 	f->writes = f->calls = 0;
-	for (uint32_t i = 0, n = post_twins(o, twins); i < n; i++)
-		post_marks[twins[i]] = MARK_NONE;
+	for (uint32_t i = 0, n = post_twins(o, twins); i < n; i++) {
+		if (mark == MARK_CANDIDATE)
+			post_counts[twins[i]] = 0;
+		__atomic_store_n(&post_marks[twins[i]], mark, __ATOMIC_RELEASE);
+	}
 	put_relaxed(&o->is_there, 0);
 	__atomic_sub_fetch(&post_count, 1, __ATOMIC_RELAXED);
 	GATE2(NR_munmap, o->ring, POST_RING);
@@ -158,6 +176,17 @@ void post_leave(struct post_own *o)
 	put_release(&f->state, is_alive ? POST_LEAVING : POST_FREE);
 	if (is_alive)
 		post_bell();
+}
+
+void post_leave(struct post_own *o)
+{
+	leave(o, MARK_NONE);
+}
+
+/* A birth in another thread must not find it as if it had never been posted: who has it then is not known after it. */
+void post_leave_again(struct post_own *o)
+{
+	leave(o, MARK_CANDIDATE);
 }
 
 void post_part(struct post_own *o, uint64_t fd)

@@ -114,29 +114,38 @@ static int copies(const struct call *c)
 	       (c->nr == NR_fcntl && (uint32_t)c->args[1] != F_SETFL_);
 }
 
+/* The argument that is a descriptor which it closes, or -1. */
+static int closed_by(const struct call *c)
+{
+	return c->nr == NR_dup2 || c->nr == NR_dup3 ? 1 : -1;
+}
+
 /* Whatever it does with these descriptors, nothing of them is posted meanwhile. */
 static int64_t passes(struct call *c)
 {
 	/* What a copy is of is known afterwards, too, and may be posted with it. */
 	int again = c->nr == NR_fcntl || copies(c), entered = again && post_enter(c->thread, c->args[0]);
-	uint16_t twins[POST_TWINS];
+	int closed = closed_by(c), both = closed >= 0 && post_enter(c->thread, c->args[closed]);
 	int64_t error = 0, ret;
 
 	for (int i = 0; i < c->row->nargs; i++) {
 		uint64_t fd = c->args[i];
 		struct post_own *o;
 
-		if (c->row->args[i].kind != ARG_FD)
+		if (c->row->args[i].kind != ARG_FD && i != closed)
 			continue;
 		o = held(fd);
 		if (o) {
-			uint32_t n = again && !error_of(o) ? post_twins(o, twins) : 0;
-
-			error = error ? error : error_of(o);
-			end(c->thread, o);
+			post_bring(c->thread, o);
+			if (i != closed && !error) /* it says nothing of the one that it closes */
+				error = error_of(o);
+			post_place(o);
+			if (again && !error_of(o))
+				post_leave_again(o);
+			else
+				post_leave(o);
 			post_release(o);
-			post_again(twins, n);
-		} else if (mark_of(fd) == MARK_WATCHED) {
+		} else if (mark_of(fd) == MARK_WATCHED && i != closed) {
 			post_leave_same(c->thread, (int32_t)fd);
 		}
 		if (again)
@@ -148,6 +157,8 @@ static int64_t passes(struct call *c)
 	ret = error ? error : dispatch_made(c);
 	if (ret >= 0 && copies(c))
 		post_copied((uint32_t)c->args[0], (uint64_t)ret);
+	if (both)
+		post_exit(c->args[closed]);
 	if (entered)
 		post_exit(c->args[0]);
 	return ret;
@@ -169,10 +180,7 @@ static int64_t writes_held(struct call *c, struct post_own *o)
 		return error ? error : dispatch_made(c);
 	}
 	if (!post_is_alive()) {
-		int32_t fd = o->fd;
-
-		post_leave(o);
-		post_opened(fd); /* there may come another one */
+		post_leave_again(o); /* there may come another one */
 		return dispatch_made(c);
 	}
 	ret = dispatch_made(c);

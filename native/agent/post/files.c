@@ -187,6 +187,16 @@ static uint32_t find_twins(const struct thread *t, int64_t fd, const struct post
 	return n;
 }
 
+/* Who shares one of them shares the position of all. */
+static int is_shared(int64_t fd, const uint16_t *twins, uint32_t n)
+{
+	int found = post_is_shared((uint64_t)fd);
+
+	for (uint32_t i = 0; i < n && !found; i++)
+		found = post_is_shared(twins[i]);
+	return found;
+}
+
 /* The poster is asked whether it may be, and has opened it by the time it says yes. Nobody waits for that. */
 static uint8_t ask(struct thread *t, int64_t fd, struct post_own *o)
 {
@@ -210,7 +220,7 @@ static uint8_t ask(struct thread *t, int64_t fd, struct post_own *o)
 	f->pid = t->process->pid;
 	f->fd = (int32_t)fd;
 	f->flags = flags & FLAG_APPEND ? POST_APPENDS : 0;
-	if (post_is_shared((uint64_t)fd))
+	if (is_shared(fd, twins, n))
 		f->flags |= POST_SHARED;
 	f->fds = n + 1;
 	f->serial++;
@@ -305,37 +315,48 @@ static void mark_all(const uint16_t *fds, uint32_t n, uint8_t mark)
 		__atomic_store_n(&post_marks[fds[i]], mark, __ATOMIC_SEQ_CST);
 }
 
-/* With its twins, which may be others than when it was asked for: what it is posted as now, a mark. */
+/* With its twins, which must be those that it was asked for with: what it is posted as now, a mark. */
 static uint8_t begin(struct thread *t, struct post_own *o)
 {
 	struct post_file *f = o->file;
 	struct post_about about;
 	uint16_t twins[POST_TWINS];
 	int64_t at, flags;
-	uint32_t n = post_about(o->fd, &about) < 0 ? POST_TWINS : find_twins(t, o->fd, &about, twins);
+	uint8_t mark = (uint8_t)(o - post_own + 1);
+	uint32_t n;
 
-	for (uint32_t i = 0; i < n && n < POST_TWINS; i++)
+	if (post_about(o->fd, &about) < 0 || !is_same(f, &about))
+		return MARK_NONE;
+	n = find_twins(t, o->fd, &about, twins);
+	/* One may have been closed, or be no candidate any more: it would move the position, and nobody would know. */
+	if (n + 1 != f->fds || (!(f->flags & POST_SHARED) && is_shared(o->fd, twins, n)))
+		return MARK_CANDIDATE;
+
+	for (uint32_t i = 0; i < n; i++)
 		if (!is_still(t, twins[i], 0)) {
 			mark_all(twins, i + 1, MARK_CANDIDATE);
 			return MARK_ASKED;
 		}
 	at = GATE3(NR_lseek, o->fd, 0, 1);
 	flags = GATE3(NR_fcntl, o->fd, GET_FLAGS, 0);
-	if (at < 0 || flags < 0 || n == POST_TWINS || flags & FLAGS_NEVER ||
+	if (at < 0 || flags < 0 || flags & FLAGS_NEVER ||
 	    !!(flags & FLAG_APPEND) != !!(f->flags & POST_APPENDS)) /* set by a twin meanwhile */
 		o->ring = 0;
 	else
 		o->ring = map_ring(o->entry);
 	if (!o->ring) {
-		mark_all(twins, n < POST_TWINS ? n : 0, MARK_CANDIDATE);
+		mark_all(twins, n, MARK_CANDIDATE);
 		return MARK_NONE;
 	}
 	f->at = (uint64_t)at;
 	o->fds = n + 1;
 	post_set_most(o);
+	post_hold(o); /* whoever ends it by a twin ends it for all */
 	put_release(&o->is_there, 1);
-	mark_all(twins, n, (uint8_t)(o - post_own + 1));
-	return (uint8_t)(o - post_own + 1);
+	mark_all(twins, n, mark);
+	__atomic_store_n(&post_marks[o->fd], mark, __ATOMIC_SEQ_CST);
+	post_release(o);
+	return mark;
 }
 
 static uint8_t mark_after(struct thread *t, int64_t fd)
@@ -355,10 +376,10 @@ static uint8_t mark_after(struct thread *t, int64_t fd)
 		return mark;
 	if (get_acquire(&o->file->state) == POST_OPEN && post_is_alive()) {
 		mark = is_still(t, fd, 1) ? begin(t, o) : mark;
-		if (mark != MARK_NONE)
+		if (mark != MARK_NONE && mark != MARK_CANDIDATE)
 			return mark;
 	}
-	if (get_acquire(&o->file->state) == POST_REFUSED && refused++ < TRIES) {
+	if (mark == MARK_CANDIDATE || (get_acquire(&o->file->state) == POST_REFUSED && refused++ < TRIES)) {
 		post_counts[fd] = 0;
 		mark = MARK_CANDIDATE;
 	} else {
@@ -366,6 +387,15 @@ static uint8_t mark_after(struct thread *t, int64_t fd)
 	}
 	cancel(o);
 	return mark;
+}
+
+/* One that has begun may have ended by now. */
+static void go_on(struct thread *t, int64_t fd)
+{
+	uint8_t mark = mark_after(t, fd);
+
+	if (mark == MARK_NONE || mark > POST_OWN)
+		__atomic_store_n(&post_marks[fd], mark, __ATOMIC_RELEASE);
 }
 
 /* For those who want a file posted at once. */
@@ -389,10 +419,10 @@ void post_wrote(struct thread *t, int64_t fd)
 	if (!swap_if(&post_lock, 0, 1))
 		return;
 	if (!post_frozen && (post_marks[fd] == MARK_CANDIDATE || post_marks[fd] == MARK_ASKED))
-		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
+		go_on(t, fd);
 	if (first <= 1 && !post_frozen && post_marks[fd] == MARK_ASKED) {
 		await_word(fd);
-		__atomic_store_n(&post_marks[fd], mark_after(t, fd), __ATOMIC_RELEASE);
+		go_on(t, fd);
 	}
 	post_give(&post_lock);
 }
@@ -416,42 +446,21 @@ void post_cancel(int64_t fd)
 	cancel(asked(fd));
 }
 
+void post_unask(uint64_t fd)
+{
+	if (post_marks[fd] != MARK_ASKED)
+		return;
+	post_cancel((int64_t)fd);
+	post_counts[fd] = 0;
+	post_marks[fd] = MARK_CANDIDATE;
+}
+
 void post_withdraw(uint64_t fd)
 {
 	if ((uint32_t)fd >= POST_FDS || post_marks[(uint32_t)fd] != MARK_ASKED)
 		return;
 	post_take(&post_lock);
-	if (post_marks[(uint32_t)fd] == MARK_ASKED) {
-		post_cancel((int32_t)fd);
-		post_counts[(uint32_t)fd] = 0;
-		post_marks[(uint32_t)fd] = MARK_CANDIDATE;
-	}
-	post_give(&post_lock);
-}
-
-uint32_t post_twins(const struct post_own *o, uint16_t *fds)
-{
-	uint8_t mark = (uint8_t)(o - post_own + 1);
-	uint32_t n = 0;
-
-	if (o->fds == 1 && post_marks[o->fd] == mark) {
-		*fds = (uint16_t)o->fd;
-		return 1;
-	}
-	for (uint32_t i = 0; i < POST_FDS && n < o->fds; i++)
-		if (post_marks[i] == mark)
-			fds[n++] = (uint16_t)i;
-	return n;
-}
-
-void post_again(const uint16_t *fds, uint32_t count)
-{
-	post_take(&post_lock);
-	for (uint32_t i = 0; i < count && !post_frozen && !post_is_off; i++)
-		if (post_marks[fds[i]] == MARK_NONE) {
-			post_counts[fds[i]] = 0;
-			post_marks[fds[i]] = MARK_CANDIDATE;
-		}
+	post_unask((uint32_t)fd);
 	post_give(&post_lock);
 }
 

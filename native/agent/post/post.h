@@ -65,9 +65,8 @@ void post_opened(int64_t fd);
 void post_wrote(struct thread *t, int64_t fd); /* a candidate, a small write */
 void post_drop(uint64_t fd); /* it is no candidate any more */
 void post_cancel(int64_t fd); /* under post_lock: it was asked about, and that is not wanted any more */
-void post_withdraw(uint64_t fd); /* the same; it stays a candidate */
-uint32_t post_twins(const struct post_own *o, uint16_t *fds); /* held: which ones lead there */
-void post_again(const uint16_t *fds, uint32_t count); /* candidates */
+void post_withdraw(uint64_t fd);  /* it was asked about: it is a candidate again */
+void post_unask(uint64_t fd);     /* the same, under post_lock */
 int post_enter(struct thread *t, uint64_t fd); /* a call with a candidate; 1: post_exit() follows */
 void post_exit(uint64_t fd);
 void post_await(void); /* whatever is being looked at */
@@ -87,6 +86,8 @@ void post_bring(struct thread *t, struct post_own *o); /* held: all of it into t
 void post_place(struct post_own *o);                   /* and the descriptor to where it should be */
 void post_settle(struct post_own *o);                  /* the descriptor was moved */
 void post_leave(struct post_own *o);                   /* it is posted no more; all of it is in the file */
+void post_leave_again(struct post_own *o);             /* the same, but it stays a candidate */
+uint32_t post_twins(const struct post_own *o, uint16_t *fds); /* held: which ones lead there */
 void post_part(struct post_own *o, uint64_t fd);       /* one of several descriptors is about to be closed */
 void post_bring_all(struct thread *t);
 void post_await_closed(void); /* files that are posted no more */

@@ -69,7 +69,7 @@ void post_inherit(void)
 		GATE1(NR_close, dir);
 }
 
-/* Nobody has asked about `from` meanwhile: we are at it. */
+/* We are at both, so nobody posts them meanwhile; but they may have been asked about. */
 void post_copied(uint64_t from, uint64_t to)
 {
 	if (from == to || (from >= POST_FDS && to >= POST_FDS))
@@ -80,6 +80,8 @@ void post_copied(uint64_t from, uint64_t to)
 		return;
 	}
 	post_take(&post_lock);
+	post_unask(from);
+	post_unask(to);
 	post_counts[to] = 0;
 	post_marks[to] = post_frozen || post_is_off ? (uint8_t)MARK_NONE : post_marks[from];
 	if (post_marks[to] != MARK_CANDIDATE)
