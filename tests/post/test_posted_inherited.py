@@ -177,3 +177,12 @@ def test_one_that_another_has_as_well_is_not_posted(tmp_path: Path) -> None:
     got = execute(shell(words, *argv), base=tmp_path)
     assert got.stdout == b"".join(b"%06d line\n" % n for n in range(2000)) + b"over\n"
     assert posted(got.stderr) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have a pid namespace of its own")
+def test_one_that_somebody_outside_of_the_namespace_has_is_not_posted(tmp_path: Path) -> None:
+    words = '{ unshare -pf --mount-proc "$0" "$@"; echo over; } > file; cat file'
+    argv = command("kernel", python(BOTH.replace("1 + number % 2", "1")), *OPTIONS)
+    got = execute(shell(words, *argv), base=tmp_path)
+    assert got.stdout == b"".join(b"%06d line\n" % n for n in range(2000)) + b"over\n"
+    assert posted(got.stderr) == 0

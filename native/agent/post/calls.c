@@ -11,6 +11,8 @@ enum {
 	F_DUPFD_ = 0, F_SETFD_ = 2, F_SETFL_ = 4, F_DUPFD_CLOEXEC_ = 1030,
 	SET_SECCOMP = 22, /* PR_SET_SECCOMP */
 	CONTROLS = 16,
+	UNCLOSES = 0x5450, /* FIONCLEX */
+	UNSHARES = 2,      /* CLOSE_RANGE_UNSHARE */
 };
 
 static uint8_t mark_of(uint64_t fd)
@@ -258,6 +260,7 @@ static int64_t messages(struct call *c)
 		if (memory_read(m, c->args[1] + 64 * i, sizeof m) == sizeof m && m[5] && carries(m)) {
 			put_release(&post_head->sent, 1);
 			post_leave_all(c->thread);
+			post_lent_all(1);
 			break;
 		}
 	return comes ? ret : dispatch_made(c);
@@ -296,7 +299,8 @@ static uint32_t posts_of(const struct call *c)
 /* A child of vfork has the descriptors of its parent's, and may see to it that they survive its exec. */
 static void in_a_child(const struct call *c, uint32_t posts)
 {
-	int sets = c->row->posts == POSTS_FCNTL && (uint32_t)c->args[1] == F_SETFD_;
+	int sets = (c->row->posts == POSTS_FCNTL && (uint32_t)c->args[1] == F_SETFD_) ||
+		   (c->nr == NR_ioctl && (uint32_t)c->args[1] == UNCLOSES);
 
 	if (posts == POSTS_MESSAGES || posts == POSTS_ENDS) {
 		put_release(&post_head->sent, 1);
@@ -347,6 +351,8 @@ static int64_t in_the_program(struct call *c, uint32_t posts)
 	case POSTS_MESSAGES:
 		return messages(c);
 	case POSTS_RANGES:
+		if ((uint32_t)c->args[2] & UNSHARES && t->process->threaded)
+			post_off(t); /* threads have descriptors of their own from now on */
 		post_begin_birth(t, BIRTH_PROCESS); /* what stays open may be posted again */
 		ret = dispatch_made(c);
 		post_closed((uint32_t)c->args[0], (uint32_t)c->args[1]);

@@ -31,7 +31,7 @@ enum {
 static const uint32_t no_active;
 struct post_head *post_head;
 const uint32_t *post_active = &no_active;
-uint32_t post_count;
+uint32_t post_count, post_asks;
 uint8_t post_marks[POST_FDS] COLD(4);
 uint16_t post_counts[POST_FDS] COLD(4);
 static uint16_t users[POST_FDS] COLD(4); /* threads in calls with a candidate */
@@ -238,7 +238,7 @@ static uint8_t ask(struct thread *t, int64_t fd, struct post_own *o)
 	o->fds = 1;
 	post_release(o);
 	post_marks[fd] = MARK_ASKED;
-	add_one(&post_count);
+	post_asks++;
 	GATE3(NR_membarrier, REGISTER_GLOBAL_EXPEDITED_, 0, 0); /* so that the poster may rely on what it sees of us */
 	put_release(&f->state, POST_ASKED);
 	post_bell();
@@ -250,7 +250,7 @@ static void cancel(struct post_own *o)
 {
 	put_release(&o->file->state, post_is_alive() ? POST_LEAVING : POST_FREE);
 	o->file = 0;
-	__atomic_sub_fetch(&post_count, 1, __ATOMIC_RELAXED);
+	post_asks--;
 	post_bell();
 }
 
@@ -351,7 +351,9 @@ static uint8_t begin(struct thread *t, struct post_own *o)
 	f->at = (uint64_t)at;
 	o->fds = n + 1;
 	post_set_most(o);
+	post_asks--;
 	post_hold(o); /* whoever ends it by a twin ends it for all */
+	add_one(&post_count); /* the poster has counted it before it said yes */
 	put_release(&o->is_there, 1);
 	mark_all(twins, n, mark);
 	__atomic_store_n(&post_marks[o->fd], mark, __ATOMIC_SEQ_CST);
@@ -471,7 +473,7 @@ void post_opened(int64_t fd)
 
 	if (fd >= POST_FDS || post_is_off)
 		return;
-	if (get_relaxed(&post_count)) {
+	if (get_relaxed(&post_count) || get_relaxed(&post_asks)) {
 		struct post_about about;
 
 		if (post_about(fd, &about) < 0)

@@ -54,6 +54,7 @@ extern struct post_head *post_head; /* NULL: a session that posts nothing */
 extern uint8_t post_marks[POST_FDS];
 extern struct post_own post_own[POST_OWN];
 extern uint32_t post_count;           /* files that this process posts */
+extern uint32_t post_asks;            /* and has asked about; under post_lock */
 extern const uint32_t *post_active;   /* and those that the session does */
 extern uint32_t post_lock;   /* of the marks, and of what begins and ends */
 extern uint32_t post_frozen; /* births and execs under way: nothing begins */

@@ -196,7 +196,7 @@ void post_last(struct thread *t)
 void post_forked(void)
 {
 	post_lock = post_frozen = 0;
-	post_count = 0;
+	post_count = post_asks = 0;
 	if (!post_is_used)
 		return;
 	memset(post_own, 0, sizeof post_own);

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "rules.h"
 
@@ -23,7 +24,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { LINE = 512, NEVER = O_SYNC | O_DSYNC | O_DIRECT | O_ASYNC | O_PATH };
+enum { LINE = 512, MANY = 1 << 20, NEVER = O_SYNC | O_DSYNC | O_DIRECT | O_ASYNC | O_PATH };
 
 /* ---- processes --------------------------------------------------------------------------------------------------- */
 
@@ -107,6 +108,21 @@ static int flags_of(pid_t pid, int fd)
 	return flags;
 }
 
+static int is_denied(void)
+{
+	return errno == EACCES || errno == EPERM;
+}
+
+/* Without waiting for a file system that does not answer. -1: we may not see it. What else fails may be it. */
+static int leads_to(int dir, const char *name, const struct stat *file)
+{
+	struct statx st;
+
+	if (statx(dir, name, AT_STATX_DONT_SYNC, STATX_INO, &st))
+		return is_denied() ? -1 : errno != ENOENT && errno != ESRCH; /* those: closed meanwhile */
+	return st.stx_ino == file->st_ino && makedev(st.stx_dev_major, st.stx_dev_minor) == file->st_dev;
+}
+
 /*
  * How many of its descriptors lead to the file; -1: we may not see them. `of`: only those that are the same opening as
  * that descriptor.
@@ -115,23 +131,28 @@ static int count_open(pid_t pid, const struct stat *file, const struct post_file
 {
 	char path[40];
 	struct dirent *e;
-	struct stat st;
-	int n = 0;
+	int n = 0, is_hidden = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
 	if (!dir)
-		return errno == EACCES || errno == EPERM ? -1 : 0;
+		return is_denied() ? -1 : errno == ENOENT || errno == ESRCH ? 0 : MANY;
 	while ((e = readdir(dir))) {
-		if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, 0) || st.st_ino != file->st_ino ||
-		    st.st_dev != file->st_dev)
+		long order = -1;
+		int leads = 0;
+
+		if (e->d_name[0] == '.')
 			continue;
-		/* What cannot be compared may be the same. */
-		n += !of || syscall(SYS_kcmp, (pid_t)of->pid, pid, KCMP_FILE, of->fd, atoi(e->d_name)) <= 0;
+		if (of)
+			order = syscall(SYS_kcmp, (pid_t)of->pid, pid, KCMP_FILE, of->fd, atoi(e->d_name));
+		if (order < 0)
+			leads = leads_to(dirfd(dir), e->d_name, file);
+		n += !order || leads > 0;
+		is_hidden |= leads < 0;
 	}
 	closedir(dir);
-	return n;
+	return is_hidden && (!n || !of) ? -1 : n;
 }
 
 /* When it was started, in clock ticks; 0: it is not there. */
@@ -180,7 +201,7 @@ static int is_alone(const struct post_file *f, const struct stat *file)
 	unsigned long long since = begun(getppid());
 	pid_t above = starter();
 	struct dirent *e;
-	int found = !since || begun(1) == 0; /* others may be hidden */
+	int found = !since || !above || begun(1) == 0; /* others may be hidden */
 	DIR *dir = found ? NULL : opendir("/proc");
 
 	while (dir && !found && (e = readdir(dir))) {
@@ -256,7 +277,7 @@ static int is_posted_already(const struct poster *p, uint32_t but, uint64_t dev,
 	return 0;
 }
 
-/* Those that are not free, for programs that look whether there is one but theirs. */
+/* Those that are posted or may soon be, for programs that look whether there is one but theirs. */
 void poster_count(struct poster *p)
 {
 	uint32_t n = 0;
@@ -264,7 +285,7 @@ void poster_count(struct poster *p)
 	for (uint32_t i = 0, end = post_end(p->head); i < end; i++) {
 		uint32_t state = get_acquire(&p->files[i].state);
 
-		n += state != POST_FREE && state != POST_CLAIMED;
+		n += state == POST_ASKED || state == POST_OPEN || state == POST_LEAVING;
 	}
 	put_release(&p->head->active, n);
 }
@@ -286,7 +307,7 @@ static int open_for(struct poster *p, uint32_t i, const struct post_file *f, int
 	if (is_same(fd, f->dev, f->ino) && !fstat(fd, &st) && name_of(fd, name, size) && is_wanted(p->head, name) &&
 	    !is_posted_already(p, i, f->dev, f->ino) && count_open((pid_t)f->pid, &st, NULL) == (int)f->fds &&
 	    !is_mapped((pid_t)f->pid, &st) &&
-	    (!(f->flags & POST_SHARED) || only_appends || (!get_acquire(&p->head->sent) && is_alone(f, &st))))
+	    (!(f->flags & POST_SHARED) || only_appends || (is_alone(f, &st) && !get_acquire(&p->head->sent))))
 		return fd;
 	close(fd);
 	return -1;
@@ -323,6 +344,7 @@ void poster_answer(struct poster *p, uint32_t i)
 		if (p->held[i].fd >= 0)
 			close(p->held[i].fd);
 		hold(p, i, fd, can_read);
+		poster_count(p); /* whoever compares this with what it posts itself must not find them equal */
 		if (!swap_if(&f->state, POST_ASKED, POST_OPEN)) {
 			close(fd);
 			p->held[i].fd = -1;
