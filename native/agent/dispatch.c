@@ -252,7 +252,7 @@ static int is_asked_about(uint32_t nr)
 }
 
 /* It closes another one, or sees to it that one stays open: that counts in a child of vfork, too, who posts nothing. */
-static int keeps(uint32_t nr)
+static int keeps(uint64_t nr)
 {
 	return nr == NR_dup || nr == NR_dup2 || nr == NR_dup3 || nr == NR_fcntl || nr == NR_ioctl;
 }
