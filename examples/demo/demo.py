@@ -227,7 +227,8 @@ def compare(
     print(f"\n{pair.title}\n  same: byte for byte and status as natively; with it the {unit}")
     print(f"  {'':<18}{NATIVE:>15}" + "".join(f"{f'{route}        ':>25}" for route in routes))
     for transport in options.transports:
-        for clients in sorted({min(number, pair.most) for number in options.clients}):
+        most = min(pair.most, pair.most_udp) if transport == "udp" else pair.most
+        for clients in sorted({min(number, most) for number in options.clients}):
             cells, native = [], None
             for route in (NATIVE, *routes):
                 outcome, verdict = None, "failed"

@@ -26,6 +26,7 @@ class Pair:
     server: Callable[[str, str], list[str]]  # transport, address
     client: Callable[[str, str, int], list[str]]  # transport, address, clients
     most: int  # clients that it is reasonable to run at once
+    most_udp: int = 50  # less where datagrams that come together get lost, natively too
     announces: bool = False
     keeps: bool = False
 
@@ -83,7 +84,8 @@ def socat(work: Path) -> Pair:
         )
         return ["sh", "-c", script]
 
-    return Pair("socat", "socat, one process for each client and connection", server, client, 10)
+    title = "socat, one process for each client and connection"
+    return Pair("socat", title, server, client, most=10, most_udp=1)
 
 
 def free_address(transport: str, work: Path) -> str:
