@@ -8,7 +8,6 @@
  */
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,20 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "links.h"
 #include "rings.h"
 
 static int in, out;
 static struct stream_ring *rings[2];
 static int found;
-
-static void must(int is_well, const char *what)
-{
-	if (is_well)
-		return;
-	printf("%s: %s\n", what, strerror(errno));
-	fflush(stdout);
-	_exit(99);
-}
 
 static void on_alarm(int number)
 {
@@ -48,38 +39,6 @@ static double seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static pid_t connected(const char *kind)
-{
-	int there[2], back[2];
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof at;
-	pid_t child;
-
-	if (!strcmp(kind, "pipe"))
-		must(!pipe(there) && !pipe(back), "pipe");
-	else if (!strcmp(kind, "pair"))
-		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, there), "socketpair");
-	else
-		must((there[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && !bind(there[0], (void *)&at, len) &&
-			     !listen(there[0], 1) && !getsockname(there[0], (void *)&at, &len),
-		     "listen");
-	child = fork();
-	if (!strcmp(kind, "pipe")) {
-		in = child ? back[0] : there[0];
-		out = child ? there[1] : back[1];
-		close(child ? back[1] : there[1]);
-		close(child ? there[0] : back[0]);
-	} else if (!strcmp(kind, "pair")) {
-		in = out = there[!child];
-		close(there[!!child]);
-	} else {
-		in = out = child ? socket(AF_INET, SOCK_STREAM, 0) : accept(there[0], NULL, NULL);
-		must(!child || !connect(out, (void *)&at, len), "connect");
-		close(there[0]);
-	}
-	return child;
 }
 
 static void hold(uint32_t who)
@@ -160,7 +119,7 @@ int main(int argc, char **argv)
 	is_stopped = strcmp(argv[2], "runs") != 0;
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGALRM, &sa, NULL);
-	other = connected(argv[1]);
+	other = connected(argv[1], &in, &out);
 	if (!other)
 		bad_end(is_stopped);
 	for (int i = 0; i < 20; i++)

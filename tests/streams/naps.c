@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,11 +15,11 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "links.h"
 #include "rings.h"
 
 enum { SIZE = 16, WARM = 40, MOST = 4000, ROUNDS = 60, KILLS = 15, CLOSES = 5 };
@@ -28,52 +27,12 @@ enum { SIZE = 16, WARM = 40, MOST = 4000, ROUNDS = 60, KILLS = 15, CLOSES = 5 };
 static int fd, out; /* the same, but of pipes */
 static volatile sig_atomic_t signals;
 
-static void must(int is_well, const char *what)
-{
-	if (is_well)
-		return;
-	perror(what);
-	_exit(99);
-}
-
 static uint64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-/* Both have `fd` and `out`. */
-static pid_t connected(const char *kind)
-{
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr_un here = {.sun_family = AF_UNIX};
-	int is_tcp = !strcmp(kind, "tcp"), listener;
-	struct sockaddr *at = is_tcp ? (void *)&any : (void *)&here;
-	socklen_t len = is_tcp ? sizeof any : sizeof(sa_family_t);
-	int there[2], back[2];
-	pid_t child;
-
-	if (!strcmp(kind, "pipe")) {
-		must(!pipe(there) && !pipe(back), "pipe");
-		child = fork();
-		fd = child ? back[0] : there[0];
-		out = child ? there[1] : back[1];
-		close(child ? back[1] : there[1]);
-		close(child ? there[0] : back[0]);
-		return child;
-	}
-	listener = socket(at->sa_family, SOCK_STREAM, 0);
-	must(!bind(listener, at, len) && !listen(listener, 1), "listen");
-	len = is_tcp ? sizeof any : sizeof here;
-	must(!getsockname(listener, at, &len), "getsockname");
-	child = fork();
-	must(child >= 0, "fork");
-	fd = out = child ? socket(at->sa_family, SOCK_STREAM, 0) : accept(listener, NULL, NULL);
-	must(!child || !connect(fd, at, len), "connect");
-	close(listener);
-	return child;
 }
 
 static void take(char *to, size_t size)
@@ -296,7 +255,7 @@ static void killed(const char *kind)
 	must(!pipe2(orders, O_CLOEXEC) && !pipe2(said, O_CLOEXEC), "pipe2");
 	killer = killer_of(orders, said);
 	for (int i = 0; i < KILLS; i++) {
-		pid_t other = connected(kind);
+		pid_t other = connected(kind, &fd, &out);
 		uint64_t then, took;
 		char data[SIZE];
 		ssize_t n;
@@ -331,7 +290,7 @@ static void closed(const char *kind)
 	int waited = 0;
 
 	for (int i = 0; i < CLOSES; i++) {
-		pid_t child = connected(kind);
+		pid_t child = connected(kind, &fd, &out);
 		pthread_t other;
 		char data[SIZE];
 		uint64_t before;
@@ -367,7 +326,7 @@ int main(int argc, char **argv)
 		(*how == 'k' ? killed : closed)(argv[1]);
 		return 0;
 	}
-	child = connected(argv[1]);
+	child = connected(argv[1], &fd, &out);
 	if (!child) {
 		if (is_forking)
 			forking();

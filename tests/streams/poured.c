@@ -7,46 +7,15 @@
  */
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "links.h"
 #include "rings.h"
-
-static void must(int is_well, const char *what)
-{
-	if (is_well)
-		return;
-	perror(what);
-	_exit(99);
-}
-
-static int connected(const char *kind, pid_t *child)
-{
-	int fds[2], fd;
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof at;
-
-	if (!strcmp(kind, "pair")) {
-		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair");
-		*child = fork();
-		close(fds[!*child]);
-		return fds[!!*child];
-	}
-	must((fds[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && !bind(fds[0], (void *)&at, len) &&
-		     !listen(fds[0], 1) && !getsockname(fds[0], (void *)&at, &len),
-	     "listen");
-	*child = fork();
-	fd = *child ? accept(fds[0], NULL, NULL) : socket(AF_INET, SOCK_STREAM, 0);
-	must(fd >= 0 && (*child || !connect(fd, (void *)&at, len)), "connect");
-	close(fds[0]);
-	return fd;
-}
 
 static void is_killed(int fd, long there, long all, int is_counted)
 {
@@ -87,7 +56,7 @@ int main(int argc, char **argv)
 	must(argc > 4, "usage: poured KIND BYTES OF HOW");
 	there = atol(argv[2]);
 	all = atol(argv[3]);
-	fd = connected(argv[1], &child);
+	child = connected(argv[1], &fd, &fd);
 	if (!child)
 		is_killed(fd, there, all, !strcmp(argv[4], "counted"));
 	for (int i = 0; i < 20; i++)

@@ -7,31 +7,21 @@
  */
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "links.h"
 #include "rings.h"
 
 enum { SIZE = 16, ROUNDS = 300, MOST = 5 };
 
 static int in, out;
 static long sums[2], counts[2];
-
-static void must(int is_well, const char *what)
-{
-	if (is_well)
-		return;
-	perror(what);
-	_exit(99);
-}
 
 static void take(int fd, char *to, size_t size)
 {
@@ -41,45 +31,6 @@ static void take(int fd, char *to, size_t size)
 		must(n > 0, "read");
 		done += (size_t)n;
 	}
-}
-
-/* Both have one end. */
-static pid_t connected(const char *kind)
-{
-	int there[2], back[2], listener = -1;
-	pid_t child;
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr_un here = {.sun_family = AF_UNIX};
-	int is_tcp = !strcmp(kind, "tcp");
-	struct sockaddr *at = is_tcp ? (void *)&any : (void *)&here;
-	socklen_t len = is_tcp ? sizeof any : sizeof(sa_family_t);
-
-	if (!strcmp(kind, "pipe")) {
-		must(!pipe(there) && !pipe(back), "pipe");
-	} else if (!strcmp(kind, "pair")) {
-		must(!socketpair(AF_UNIX, SOCK_STREAM, 0, there), "socketpair");
-	} else {
-		listener = socket(at->sa_family, SOCK_STREAM, 0);
-		must(!bind(listener, at, len) && !listen(listener, 1), "listen");
-		len = is_tcp ? sizeof any : sizeof here;
-		must(!getsockname(listener, at, &len), "getsockname");
-	}
-	child = fork();
-	must(child >= 0, "fork");
-	if (!strcmp(kind, "pipe")) {
-		in = child ? back[0] : there[0];
-		out = child ? there[1] : back[1];
-		close(child ? back[1] : there[1]);
-		close(child ? there[0] : back[0]);
-	} else if (!strcmp(kind, "pair")) {
-		in = out = there[!child];
-		close(there[!!child]);
-	} else {
-		in = out = child ? socket(at->sa_family, SOCK_STREAM, 0) : accept(listener, NULL, NULL);
-		must(!child || !connect(out, at, len), "connect");
-		close(listener);
-	}
-	return child;
 }
 
 /* So that there is a ring. */
@@ -161,7 +112,7 @@ int main(int argc, char **argv)
 	must(argc > 2, "usage: sleepers KIND HOW");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	is_given = !strcmp(argv[2], "gives");
-	child = connected(argv[1]);
+	child = connected(argv[1], &in, &out);
 	warm_up(child != 0);
 	if (!child) {
 		close(out == in ? -1 : out);

@@ -21,7 +21,7 @@ enum {
 	SOL_SOCKET_ = 1, SO_RCVTIMEO_ = 20,
 	RUNS_MOST = 100,   /* hundredths of a second */
 	USED_FIELD = 14,   /* of /proc/PID/stat: and the next one */
-	EPIPE_ = 32, ECONNRESET_ = 104,
+	ECONNRESET_ = 104,
 };
 
 enum found { IS_BUSY, IS_STOPPED, IS_GONE, IS_WRONG };
